@@ -1,0 +1,1 @@
+"""Facts about jobs from outside the outputs directories."""

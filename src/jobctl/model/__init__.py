@@ -1,0 +1,1 @@
+"""The words of the design as types; standard library only."""

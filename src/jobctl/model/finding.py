@@ -1,0 +1,54 @@
+"""Findings: the differences between the store and the world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from jobctl.model.files import Seen, Tier, Verdict
+
+
+class FindingKind(StrEnum):
+    """Each kind's ``meaning`` is the text of help and documentation."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    ORPHAN_VIDEO = "orphan-video", "a video without a record"
+    FINISHED_BUT_OPEN = "finished-but-open", "whole on disk, its record still open"
+    INTERRUPTED = "interrupted", "processing, and its executor is proven dead"
+    MISSING_VIDEO = "missing-video", "a completed record without its file"
+    BROKEN_VIDEO = "broken-video", "a video that is not whole"
+    ZOMBIE = "zombie", "processing, with a stale heartbeat"
+    AMBIGUOUS = "ambiguous", "two files claim one job"
+    CONFLICT = "conflict", "evidence disagrees"
+    DUPLICATE = "duplicate", "the same bytes under two jobs"
+    LEFTOVER = "leftover", "an intermediate of an ended job, or of none"
+    UNSETTLED = "unsettled", "still being written"
+    UNREADABLE = "unreadable", "could not be read"
+    LOST = "lost", "known from evidence; neither video nor record"
+    FOREIGN = "foreign", "not named like ours; never touched"
+
+
+@dataclass(slots=True)
+class Finding:
+    """One difference, with its reason. ``size`` in bytes; ``path`` relative to the root."""
+
+    kind: FindingKind
+    job_id: str | None
+    reason: str
+    root_id: str | None = None
+    path: str | None = None
+    verdict: Verdict | None = None
+    tier: Tier | None = None
+    size: int | None = None
+    mtime_ns: int | None = None
+    seen: Seen | None = None
+    acts: bool = False
+    """Whether recover does something about it."""

@@ -1,0 +1,34 @@
+"""Moments as text: RFC 3339 in UTC, always 27 characters, so that text order is time order."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+TIMESTAMP_LENGTH = 27
+
+
+def format_timestamp(moment: datetime) -> str:
+    """``moment`` (aware) as ``2026-01-31T23:59:59.123456Z``."""
+    if moment.tzinfo is None:
+        raise ValueError(f"naive datetime: {moment!r}")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(TIMESTAMP_LENGTH, "0")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """The moment that ``format_timestamp`` wrote; any RFC 3339 text with an offset is read."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"no UTC offset in {text!r}")
+    return moment.astimezone(UTC)
+
+
+def from_epoch_ns(nanoseconds: int) -> datetime:
+    """A file's time stamp (ns since 1970) as a moment, truncated to microseconds.
+
+    Raises ``OverflowError`` where the stamp lies outside the years 1 to 9999.
+    """
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    try:
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
+    except (ValueError, OSError) as error:
+        raise OverflowError(f"time stamp out of range: {nanoseconds} ns") from error

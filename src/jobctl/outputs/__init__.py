@@ -1,0 +1,1 @@
+"""The outputs directories: walk, check, publish."""

@@ -1,0 +1,1 @@
+"""Values into terminal screens, JSON and tab-separated lines."""

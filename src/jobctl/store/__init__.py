@@ -1,0 +1,1 @@
+"""The job store: SQLite or PostgreSQL behind one set of functions."""

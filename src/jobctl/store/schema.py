@@ -1,0 +1,401 @@
+"""Every table, once, for both databases.
+
+On PostgreSQL all of it lives in the schema ``jobctl``, so that the view
+``presentation_jobs`` does not collide with a table of the service.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Dialect,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+
+from jobctl.model.status import Status
+from jobctl.model.timestamps import TIMESTAMP_LENGTH, format_timestamp, parse_timestamp
+
+SCHEMA = "jobctl"
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+class Timestamp(TypeDecorator[datetime]):
+    """An aware moment: ``timestamptz`` on PostgreSQL, 27 characters of RFC 3339 on SQLite."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(TIMESTAMP(timezone=True))
+        return dialect.type_descriptor(Text())
+
+    def process_bind_param(self, value: datetime | str | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        moment = parse_timestamp(value) if isinstance(value, str) else value
+        return moment if dialect.name == "postgresql" else format_timestamp(moment)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.astimezone(UTC) if dialect.name == "postgresql" else parse_timestamp(value)
+
+
+# Byte order everywhere: merge joins rely on both databases sorting ids as Python does.
+Key = Text().with_variant(Text(collation="C"), "postgresql")
+Document = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+# SQLite only numbers rows of a column declared exactly INTEGER.
+Serial = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _moment(name: str, *, nullable: bool = True) -> Column[datetime]:
+    return Column(name, Timestamp, nullable=nullable)
+
+
+def _one_of(column: str, values: list[str], name: str) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=name)
+
+
+store = Table(
+    "store",
+    metadata,
+    Column("store_id", Text, primary_key=True),
+    _moment("created_at", nullable=False),
+    Column("created_by", Text, nullable=False),
+)
+
+root = Table(
+    "root",
+    metadata,
+    Column("root_id", Key, primary_key=True),
+    Column("path", Text, nullable=False, unique=True),
+    Column("layout", Text, nullable=False),
+    # NULL: shared by all hosts. Otherwise only this host can see it.
+    Column("host", Text),
+    Column("generation", BigInteger, nullable=False, server_default="0"),
+    # Set when an older store or root was put back: until a complete recover was applied,
+    # nothing about this root may be called missing.
+    _moment("negatives_suspended_at"),
+    _moment("registered_at", nullable=False),
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("job_id", Key, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("progress", Double),
+    Column("error", Text),
+    Column("video_url", Text),
+    Column("thumbnail_url", Text),
+    Column("slide_image_path", Text),
+    _moment("created_at"),
+    _moment("completed_at"),
+    _moment("last_heartbeat"),
+    Column("created_files", Document),
+    Column("kind", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("owner", Text),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    _moment("run_at"),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("max_attempts", Integer, nullable=False, server_default="1"),
+    Column("max_progress", Double),
+    Column("executor", Document),
+    Column("error_code", Text),
+    Column("idempotency_key", Text),
+    Column("origin", Text, nullable=False),
+    Column("confidence", Text),
+    Column("provenance", Document),
+    Column("root_id", Key),
+    Column("version", Integer, nullable=False, server_default="1"),
+    _moment("updated_at", nullable=False),
+    _moment("started_at"),
+    _moment("recovered_at"),
+    _one_of("status", [status.value for status in Status], "status"),
+)
+Index(
+    "ix_job_queued",
+    job.c.queue,
+    job.c.priority.desc(),
+    job.c.run_at,
+    postgresql_where=text("status = 'queued'"),
+    sqlite_where=text("status = 'queued'"),
+)
+Index(
+    "ix_job_unfinished",
+    job.c.status,
+    job.c.last_heartbeat,
+    postgresql_where=text("status IN ('queued', 'processing')"),
+    sqlite_where=text("status IN ('queued', 'processing')"),
+)
+Index("ix_job_created_at", job.c.created_at.desc(), job.c.job_id)
+Index(
+    "uq_job_idempotency_key",
+    job.c.kind,
+    job.c.idempotency_key,
+    unique=True,
+    postgresql_where=text("idempotency_key IS NOT NULL"),
+    sqlite_where=text("idempotency_key IS NOT NULL"),
+)
+
+job_body = Table(
+    "job_body",
+    metadata,
+    Column("job_id", Key, primary_key=True),
+    Column("payload", Document),
+    Column("result", Document),
+)
+
+artifact = Table(
+    "artifact",
+    metadata,
+    Column("job_id", Key, nullable=False),
+    Column("root_id", Key, nullable=False),
+    Column("path", Key, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("size", BigInteger),
+    Column("sha256", Text),
+    Column("mtime_ns", BigInteger),
+    Column("verdict", Text),
+    Column("tier", Text),
+    Column("media", Document),
+    _moment("noted_at"),
+    Column("run_id", Text),
+    Column("version", Integer, nullable=False, server_default="1"),
+    PrimaryKeyConstraint("job_id", "root_id", "path"),
+    _one_of("state", ["present", "missing", "quarantined", "purged"], "state"),
+)
+Index("ix_artifact_path", artifact.c.root_id, artifact.c.path)
+Index(
+    "ix_artifact_sha256",
+    artifact.c.sha256,
+    postgresql_where=text("sha256 IS NOT NULL"),
+    sqlite_where=text("sha256 IS NOT NULL"),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("event_id", Serial, primary_key=True, autoincrement=True),
+    Column("job_id", Key, nullable=False),
+    _moment("at", nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("run_id", Text),
+    Column("attempt", Integer),
+    Column("from_status", Text),
+    Column("to_status", Text),
+    Column("detail", Document),
+)
+Index("ix_event_job", event.c.job_id, event.c.event_id)
+
+run = Table(
+    "run",
+    metadata,
+    Column("run_id", Key, primary_key=True),
+    Column("command", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("plan_id", Text),
+    Column("undo_of", Key),
+    Column("header", Document),
+    Column("generations", Document),
+    Column("counts", Document),
+    Column("held", Document),
+    Column("exit_code", Integer),
+    Column("actions", BigInteger, nullable=False, server_default="0"),
+    _moment("started_at", nullable=False),
+    _moment("finished_at"),
+    _one_of("state", ["loading", "applying", "finished", "abandoned"], "state"),
+)
+Index("ix_run_undo_of", run.c.undo_of)
+
+run_action = Table(
+    "run_action",
+    metadata,
+    Column("run_id", Key, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("job_id", Key, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("root_id", Key),
+    Column("path", Key),
+    Column("from_status", Text),
+    Column("to_status", Text),
+    Column("confidence", Text),
+    Column("expect_version", Integer),
+    Column("expect_file", Document),
+    Column("job_before", Document),
+    Column("job_after", Document),
+    Column("artifact_before", Document),
+    Column("artifact_after", Document),
+    Column("outcome", Text, nullable=False),
+    Column("note", Text),
+    _moment("applied_at"),
+    PrimaryKeyConstraint("run_id", "seq"),
+)
+Index("ix_run_action_job", run_action.c.job_id)
+
+scan = Table(
+    "scan",
+    metadata,
+    Column("scan_id", Key, primary_key=True),
+    Column("root_id", Key, nullable=False),
+    _moment("started_at", nullable=False),
+    _moment("finished_at"),
+    # Full: no directory was skipped. Complete: full or not, everything was read without error.
+    Column("is_full", Boolean, nullable=False),
+    Column("is_complete", Boolean, nullable=False),
+    Column("counts", Document),
+)
+Index("ix_scan_root", scan.c.root_id, scan.c.started_at)
+
+sighting = Table(
+    "sighting",
+    metadata,
+    Column("key", Key, nullable=False),
+    Column("root_id", Key, nullable=False),
+    Column("path", Key, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("dev", BigInteger, nullable=False),
+    Column("inode", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("ctime_ns", BigInteger, nullable=False),
+    Column("verdict", Text),
+    Column("tier", Text),
+    Column("reason", Text),
+    Column("checker", Integer, nullable=False),
+    _moment("first_seen", nullable=False),
+    PrimaryKeyConstraint("key", "root_id", "path"),
+    sqlite_with_rowid=False,
+)
+
+directory = Table(
+    "directory",
+    metadata,
+    Column("root_id", Key, nullable=False),
+    Column("path", Key, nullable=False),
+    Column("dev", BigInteger, nullable=False),
+    Column("inode", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("ctime_ns", BigInteger, nullable=False),
+    Column("walk_started_ns", BigInteger, nullable=False),
+    Column("layout", Text, nullable=False),
+    # All its files settled and whole: nothing here can change without the directory changing.
+    Column("is_quiet", Boolean, nullable=False),
+    Column("files", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("foreign_files", BigInteger, nullable=False),
+    PrimaryKeyConstraint("root_id", "path"),
+    sqlite_with_rowid=False,
+)
+
+heartbeat_watch = Table(
+    "heartbeat_watch",
+    metadata,
+    Column("job_id", Key, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("boot_id", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    _moment("last_heartbeat"),
+    # The observer's monotonic clock when this heartbeat was first seen, in seconds.
+    Column("since", Double, nullable=False),
+    PrimaryKeyConstraint("job_id", "host"),
+)
+
+tombstone = Table(
+    "tombstone",
+    metadata,
+    Column("job_id", Key, primary_key=True),
+    _moment("at", nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    _moment("closed_at"),
+)
+
+declined = Table(
+    "declined",
+    metadata,
+    Column("job_id", Key, nullable=False),
+    Column("root_id", Key, nullable=False),
+    Column("path", Key, nullable=False),
+    Column("inode", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    _moment("at", nullable=False),
+    Column("run_id", Text, nullable=False),
+    PrimaryKeyConstraint("job_id", "root_id", "path"),
+)
+
+lock = Table(
+    "lock",
+    metadata,
+    Column("name", Key, primary_key=True),
+    Column("fence", BigInteger, nullable=False),
+    Column("holder", Text),
+    Column("command", Text),
+    Column("host", Text),
+    Column("boot_id", Text),
+    Column("pid", BigInteger),
+    Column("pid_start", BigInteger),
+    _moment("acquired_at"),
+    _moment("heartbeat"),
+)
+
+PRESENTATION_COLUMNS = (
+    "job_id",
+    "status",
+    "progress",
+    "error",
+    "video_url",
+    "thumbnail_url",
+    "slide_image_path",
+    "created_at",
+    "completed_at",
+    "last_heartbeat",
+    "created_files",
+)
+"""The eleven fields of the service's own record, which the view ``presentation_jobs`` shows."""
+
+
+def _fix_timestamp_width(table: Table) -> None:
+    """Hold SQLite, whose columns take anything, to the one text form that sorts by time."""
+    for column in table.columns:
+        if isinstance(column.type, Timestamp):
+            width = f"length({column.name}) = {TIMESTAMP_LENGTH}"
+            check = CheckConstraint(width, name=f"{column.name}_form").ddl_if(dialect="sqlite")
+            table.append_constraint(check)
+
+
+for _table in metadata.tables.values():
+    _fix_timestamp_width(_table)
