@@ -103,3 +103,14 @@ class Stamp(NamedTuple):
     job_id: str
     size: int
     sha256: str
+
+
+class Probe(NamedTuple):
+    """All that one look at a video gave. Fields stay ``None`` where the look did not go so deep."""
+
+    check: Check
+    identity: FileIdentity | None = None
+    media: Media | None = None
+    stamp: Stamp | None = None
+    stamp_verified: bool | None = None
+    sha256: str | None = None

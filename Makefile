@@ -1,0 +1,58 @@
+# Two commands do all set-up on a fresh machine with Python 3.11 or newer:
+#   make demo    lose a job table and get it back, on SQLite, with nothing to install by hand
+#   make test    the whole suite on SQLite and on a PostgreSQL it brings up itself
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench docs lock format clean
+
+help: ## Show what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Lose a job table and get it back: scan, recover, show, undo on a realistic tree
+	@$(BIN)/python scripts/demo.py
+
+test: $(READY) ## Run every test on SQLite and PostgreSQL
+	$(BIN)/pytest -n $(JOBS) --dist worksteal
+
+check: $(READY) ## Lint, types, import directions, generated documentation
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/generate_docs.py --check
+
+bench: $(READY) ## Print every speed ratio beside its aim
+	$(BIN)/python scripts/bench_scan.py
+	$(BIN)/python scripts/bench_recover.py
+
+docs: $(READY) ## Write the generated parts of the documentation anew
+	$(BIN)/python scripts/generate_docs.py
+
+format: $(READY) ## Format the code
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lock: $(VENV)/bin/python ## Resolve the dependencies anew
+	$(UV) pip compile pyproject.toml --group test --group check --universal --generate-hashes \
+		--no-emit-index-url --no-annotate --custom-compile-command "make lock" -o requirements.lock
+
+clean: ## Remove what make made
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jobctl needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	@command -v uv >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+# The environment follows the lock: same versions, checked by hash, then jobctl itself.
+$(READY): requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@

@@ -1,0 +1,368 @@
+"""Reconcile: one job's record against one job's files gives the findings. Pure.
+
+Three-valued throughout: what is not proven absent is not called missing, what is not
+proven dead is not called interrupted, what is not proven whole is not called complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from jobctl.model.files import BROKEN, Check, Role, Seen, Verdict
+from jobctl.model.finding import Finding, FindingKind
+from jobctl.model.records import Declined, Linked, Record, Tombstone
+from jobctl.model.status import ENDED, OPEN_ENDED_FAILURES, Status
+from jobctl.model.timestamps import format_timestamp, from_epoch_ns
+
+
+class Candidate(NamedTuple):
+    """A file and what its check said; ``check`` is ``None`` for roles that are not checked."""
+
+    seen: Seen
+    check: Check | None
+
+
+class Liveness(NamedTuple):
+    """What is known of an executor: ``alive``, ``dead`` or ``unknown``, and by what proof."""
+
+    state: str
+    reason: str
+
+
+UNKNOWN_EXECUTOR = Liveness("unknown", "nothing is known of its executor")
+
+
+@dataclass(slots=True)
+class Case:
+    """Everything known of one job: its record, its files, and what was decided about it before."""
+
+    key: str
+    record: Record | None = None
+    files: Sequence[Candidate] = ()
+    linked: Sequence[Linked] = ()
+    tombstone: Tombstone | None = None
+    declined: Sequence[Declined] = ()
+    liveness: Liveness = UNKNOWN_EXECUTOR
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def videos(self) -> list[Candidate]:
+        return [candidate for candidate in self.files if candidate.seen.role == Role.VIDEO]
+
+    @property
+    def whole_videos(self) -> list[Candidate]:
+        return [candidate for candidate in self.videos if _verdict(candidate) == Verdict.WHOLE]
+
+
+class RootCoverage(NamedTuple):
+    """How far this walk can speak about one root."""
+
+    is_visible: bool
+    is_complete: bool
+    is_suspended: bool
+    unknown: tuple[str, ...] = ()
+
+
+class World(NamedTuple):
+    """What holds for every case of one scan. Moments as 27 characters of text."""
+
+    coverage: Mapping[str, RootCoverage]
+    walk_started_at: str
+    stale_before: str
+
+    def why_absence_is_unproven(self, root_id: str | None) -> str | None:
+        """The reason why a file not seen may still exist; ``None`` where its absence is proven.
+
+        A record that names no root needs every registered root.
+        """
+        wanted = self.coverage.items() if root_id is None else [(root_id, self.coverage.get(root_id))]
+        for name, coverage in wanted:
+            reason = _why_unproven(name, coverage)
+            if reason:
+                return reason
+        return None if self.coverage else "no root is registered"
+
+
+def reconcile(case: Case, world: World) -> list[Finding]:
+    """Find every difference between one job's record and its files, each with its reason."""
+    if not case.key:
+        return [_nameless(candidate) for candidate in case.files]
+    findings = [finding for video in case.videos if (finding := _unusable(video))]
+    if case.record is None:
+        findings.extend(_without_record(case))
+    else:
+        findings.extend(_WITH_RECORD[Status(case.record.status)](case, case.record, world))
+    return findings
+
+
+def unlinked_files(case: Case) -> list[Candidate]:
+    """The files of an ended job that its record does not name yet, or names as missing.
+
+    A broken or unsettled video is not linked: a link says that the file belongs to the job's result.
+    """
+    present = {(linked.root_id, linked.path) for linked in case.linked if linked.state == "present"}
+    return [
+        candidate
+        for candidate in case.files
+        if (candidate.seen.root_id, candidate.seen.path) not in present
+        and (candidate.seen.role != Role.VIDEO or _verdict(candidate) == Verdict.WHOLE)
+        and decline_of(case, candidate.seen) is None
+    ]
+
+
+def _why_unproven(root_id: str, coverage: RootCoverage | None) -> str | None:
+    if coverage is None or not coverage.is_visible:
+        return f"root {root_id} cannot be seen from this host"
+    if not coverage.is_complete:
+        where = f" below {coverage.unknown[0]!r}" if coverage.unknown else ""
+        return f"root {root_id} was not read completely{where}"
+    if coverage.is_suspended:
+        return f"an older store or root was put back; a complete recover of root {root_id} comes first"
+    return None
+
+
+def _verdict(candidate: Candidate) -> Verdict | None:
+    return candidate.check.verdict if candidate.check else None
+
+
+def _of_file(
+    kind: FindingKind, case_key: str, candidate: Candidate, reason: str, *, acts: bool = False
+) -> Finding:
+    seen, check = candidate
+    return Finding(
+        kind=kind,
+        job_id=case_key or None,
+        reason=reason,
+        root_id=seen.root_id,
+        path=seen.path,
+        verdict=check.verdict if check else None,
+        tier=check.tier if check else None,
+        size=seen.size,
+        mtime_ns=seen.mtime_ns,
+        seen=seen,
+        acts=acts,
+    )
+
+
+def _of_job(
+    kind: FindingKind, case: Case, reason: str, *, acts: bool = False, linked: Linked | None = None
+) -> Finding:
+    return Finding(
+        kind=kind,
+        job_id=case.key,
+        reason=reason,
+        root_id=linked.root_id if linked else None,
+        path=linked.path if linked else None,
+        size=linked.size if linked else None,
+        acts=acts,
+    )
+
+
+def _nameless(candidate: Candidate) -> Finding:
+    return _of_file(FindingKind.LEFTOVER, "", candidate, "an intermediate that names no job")
+
+
+def _unusable(video: Candidate) -> Finding | None:
+    """The finding of a video that is not whole, whatever its record says."""
+    seen, check = video
+    if check is None or check.verdict == Verdict.WHOLE:
+        return None
+    if check.verdict in BROKEN:
+        return _of_file(FindingKind.BROKEN_VIDEO, seen.key, video, check.reason)
+    if check.verdict == Verdict.UNSETTLED:
+        return _of_file(FindingKind.UNSETTLED, seen.key, video, check.reason)
+    return _of_file(FindingKind.UNREADABLE, seen.key, video, check.reason)
+
+
+def _without_record(case: Case) -> Iterator[Finding]:
+    if case.tombstone:
+        reason = f"its job was {case.tombstone.cause} on {case.tombstone.at[:10]}; it is not brought back"
+        for candidate in case.files:
+            yield _of_file(FindingKind.LEFTOVER, case.key, candidate, reason)
+        return
+    whole = case.whole_videos
+    if len(whole) == 1:
+        yield _orphan(case, whole[0])
+    elif whole:
+        yield from _ambiguous(case, whole, "no record says which")
+    elif not case.videos and case.files:
+        names = ", ".join(sorted({candidate.seen.role for candidate in case.files}))
+        yield _of_file(
+            FindingKind.LOST, case.key, case.files[0], f"known only by its {names}; neither video nor record"
+        )
+
+
+def _orphan(case: Case, video: Candidate) -> Finding:
+    return _unless_declined(case, video, FindingKind.ORPHAN_VIDEO, "whole, and no record names it")
+
+
+def _unless_declined(case: Case, video: Candidate, kind: FindingKind, reason: str) -> Finding:
+    """A finding recover acts on, unless an operator has taken just that back."""
+    mark = decline_of(case, video.seen)
+    if mark:
+        reason = f"{reason}; declined on {mark.at[:10]}: run {mark.run_id} took its recovery back"
+    return _of_file(kind, case.key, video, reason, acts=mark is None)
+
+
+def decline_of(case: Case, seen: Seen) -> Declined | None:
+    """The mark an undo left on this very file, if any."""
+    for mark in case.declined:
+        same_place = (mark.root_id, mark.path) == (seen.root_id, seen.path)
+        if same_place and (mark.inode, mark.size, mark.mtime_ns) == (seen.inode, seen.size, seen.mtime_ns):
+            return mark
+    return None
+
+
+def _ambiguous(case: Case, videos: Sequence[Candidate], reason: str) -> Iterator[Finding]:
+    for video in videos:
+        others = len(videos) - 1
+        claim = f"{others} other whole video{'s' if others > 1 else ''} of this job; {reason}"
+        yield _of_file(FindingKind.AMBIGUOUS, case.key, video, claim)
+
+
+def _older_than(seen: Seen, moment: str | None) -> bool:
+    """Whether the file was last written before ``moment``; False where that cannot be told."""
+    if moment is None:
+        return False
+    try:
+        return format_timestamp(from_epoch_ns(seen.mtime_ns)) < moment
+    except OverflowError:
+        return False
+
+
+def _finished(case: Case, record: Record, *, since: str | None) -> Iterator[Finding]:
+    """The findings of an open record whose video is on disk."""
+    whole = case.whole_videos
+    if len(whole) > 1:
+        yield from _ambiguous(case, whole, f"its record says {record.status}")
+    elif whole and _older_than(whole[0].seen, since):
+        reason = f"whole, but older than attempt {record.attempt}, which began {since}"
+        yield _of_file(FindingKind.CONFLICT, case.key, whole[0], reason)
+    elif whole:
+        shown = f" at {record.progress:g} %" if record.progress is not None else ""
+        reason = f"whole, while its record says {record.status}{shown}"
+        yield _unless_declined(case, whole[0], FindingKind.FINISHED_BUT_OPEN, reason)
+
+
+def _queued(case: Case, record: Record, _world: World) -> Iterator[Finding]:
+    yield from _finished(case, record, since=record.created_at)
+
+
+def _processing(case: Case, record: Record, world: World) -> Iterator[Finding]:
+    is_dead = case.liveness.state == "dead"
+    is_stale = _last_sign_of_life(record) < world.stale_before
+    if not is_dead and not is_stale:
+        return
+    if case.whole_videos and case.liveness.state != "alive":
+        yield from _finished(case, record, since=record.started_at)
+    elif is_dead:
+        yield _interrupted(case, record, world)
+    else:
+        last = record.last_heartbeat or "never"
+        yield _of_job(FindingKind.ZOMBIE, case, f"last heartbeat {last}; {case.liveness.reason}")
+
+
+def _last_sign_of_life(record: Record) -> str:
+    return max(moment for moment in (record.last_heartbeat, record.started_at, record.updated_at) if moment)
+
+
+def _interrupted(case: Case, record: Record, world: World) -> Finding:
+    at = f"interrupted at {record.progress:g} %" if record.progress is not None else "interrupted"
+    heartbeat = f", last heartbeat {record.last_heartbeat}" if record.last_heartbeat else ""
+    said = f"{at}{heartbeat}: {case.liveness.reason}"
+    pending = [video for video in case.videos if _verdict(video) not in BROKEN]
+    if pending:
+        return _of_job(FindingKind.INTERRUPTED, case, f"{said}; left alone, its video cannot be judged yet")
+    unproven = world.why_absence_is_unproven(record.root_id)
+    if unproven:
+        return _of_job(FindingKind.INTERRUPTED, case, f"{said}; left alone: {unproven}")
+    return _of_job(FindingKind.INTERRUPTED, case, said, acts=True)
+
+
+def _failed(case: Case, record: Record, _world: World) -> Iterator[Finding]:
+    if record.error_code in OPEN_ENDED_FAILURES:
+        yield from _finished(case, record, since=record.started_at)
+    else:
+        for video in case.whole_videos:
+            reason = "whole, while its record says failed for a known cause"
+            yield _of_file(FindingKind.CONFLICT, case.key, video, reason)
+    yield from _leftovers(case, record)
+
+
+def _completed(case: Case, record: Record, world: World) -> Iterator[Finding]:
+    known = [linked for linked in case.linked if linked.role == Role.VIDEO]
+    whole = case.whole_videos
+    if len(whole) > 1:
+        yield from _second_claims(case, whole, known)
+    for video in whole:
+        yield from _changed(case, video, known)
+    if not case.videos:
+        yield from _missing(case, record, known, world)
+    yield from _leftovers(case, record)
+
+
+def _second_claims(case: Case, whole: Sequence[Candidate], known: Sequence[Linked]) -> Iterator[Finding]:
+    named = {(linked.root_id, linked.path) for linked in known}
+    others = [video for video in whole if (video.seen.root_id, video.seen.path) not in named]
+    if len(others) == len(whole):
+        yield from _ambiguous(case, whole, "its completed record does not say which")
+        return
+    for video in others:
+        reason = "a second whole video of this job; its record names another file"
+        yield _of_file(FindingKind.AMBIGUOUS, case.key, video, reason)
+
+
+def _changed(case: Case, video: Candidate, known: Sequence[Linked]) -> Iterator[Finding]:
+    for linked in known:
+        same_place = (linked.root_id, linked.path) == (video.seen.root_id, video.seen.path)
+        if same_place and linked.size is not None and linked.size != video.seen.size:
+            reason = f"{video.seen.size} bytes, its record says {linked.size}: the file was changed since"
+            yield _of_file(FindingKind.CONFLICT, case.key, video, reason)
+
+
+def _missing(case: Case, record: Record, known: Sequence[Linked], world: World) -> Iterator[Finding]:
+    """A completed record without its file: only where its absence is proven."""
+    if (record.completed_at or "") >= world.walk_started_at or record.updated_at >= world.walk_started_at:
+        return
+    gone = [linked for linked in known if linked.state in {"present", "missing"}]
+    if known and not gone:
+        return
+    where = gone[0].root_id if gone else record.root_id
+    if world.why_absence_is_unproven(where):
+        return
+    if not gone:
+        yield _of_job(FindingKind.MISSING_VIDEO, case, "completed, and no registered root holds its video")
+        return
+    for linked in gone:
+        is_news = linked.state == "present"
+        reason = "completed, and its file is gone" + ("" if is_news else " (noted before)")
+        yield _of_job(FindingKind.MISSING_VIDEO, case, reason, acts=is_news, linked=linked)
+
+
+def _leftovers(case: Case, record: Record) -> Iterator[Finding]:
+    for candidate in case.files:
+        if candidate.seen.role in {Role.INTERMEDIATE, Role.AVATAR}:
+            reason = f"an intermediate; its job is {record.status}"
+            yield _of_file(FindingKind.LEFTOVER, case.key, candidate, reason)
+
+
+def _withdrawn(case: Case, record: Record, _world: World) -> Iterator[Finding]:
+    for candidate in case.files:
+        yield _of_file(FindingKind.LEFTOVER, case.key, candidate, f"its job is {record.status}")
+
+
+_WITH_RECORD = {
+    Status.QUEUED: _queued,
+    Status.PROCESSING: _processing,
+    Status.COMPLETED: _completed,
+    Status.FAILED: _failed,
+    Status.CANCELLED: _withdrawn,
+    Status.EXPIRED: _withdrawn,
+}
+
+
+def is_ended(case: Case) -> bool:
+    """Whether the job's record says that nothing more will happen to it."""
+    return case.record is not None and Status(case.record.status) in ENDED

@@ -1,0 +1,68 @@
+"""The narrow rows that reconciling streams by the million: tuples, moments as 27 characters of text."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Record(NamedTuple):
+    """What reconciling needs to know of a job. ``executor`` is JSON text."""
+
+    job_id: str
+    status: str
+    version: int
+    progress: float | None
+    error_code: str | None
+    attempt: int
+    root_id: str | None
+    created_at: str | None
+    started_at: str | None
+    completed_at: str | None
+    last_heartbeat: str | None
+    updated_at: str
+    executor: str | None
+
+
+class Linked(NamedTuple):
+    """An artifact row: a file the store says belongs to a job. ``path`` as ``os.fsdecode`` gives it."""
+
+    job_id: str
+    root_id: str
+    path: str
+    role: str
+    state: str
+    size: int | None
+    mtime_ns: int | None
+    sha256: str | None
+    version: int
+
+
+class Tombstone(NamedTuple):
+    """A job that ended for good and is not brought back."""
+
+    job_id: str
+    at: str
+    cause: str
+
+
+class Declined(NamedTuple):
+    """A file whose recovery an operator took back; honoured while it is the same file."""
+
+    job_id: str
+    root_id: str
+    path: str
+    inode: int
+    size: int
+    mtime_ns: int
+    at: str
+    run_id: str
+
+
+class Watch(NamedTuple):
+    """A heartbeat as this host first saw it, by this boot's monotonic clock (seconds)."""
+
+    job_id: str
+    boot_id: str
+    attempt: int
+    last_heartbeat: str | None
+    since: float

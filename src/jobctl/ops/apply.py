@@ -1,0 +1,263 @@
+"""Apply: exactly the plan, chunk by chunk, each step checked again and journalled.
+
+The only code that changes records outside the runner. Killed anywhere, the same command
+run again completes: a chunk is one transaction, and a run knows what it has still to do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from jobctl import clock
+from jobctl.errors import ExitCode, PlanStale
+from jobctl.model.plan import Outcome
+from jobctl.model.timestamps import parse_timestamp
+from jobctl.ops.hold import Hold
+from jobctl.ops.plan import Plan
+from jobctl.ops.runid import new_run_id
+from jobctl.ops.site import Progress, ProgressSink, Site
+from jobctl.outputs.probe import open_directory
+from jobctl.outputs.root import OpenRoot, write_generation
+from jobctl.store import roots, runs
+from jobctl.store.engine import Connection
+from jobctl.store.runs import FileToCheck, Mark
+
+_FIRST_CHUNK = 2_000
+_LARGEST_CHUNK = 50_000
+_CHUNK_TARGET_S = 0.5
+_LOAD_CHUNK = 20_000
+_FAULTS = (Outcome.SKIPPED, Outcome.CONFLICT, Outcome.FAILED)
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What became of a plan. ``run_id`` is ``None`` where there was nothing to do."""
+
+    run_id: str | None
+    plan_id: str
+    command: str
+    counts: dict[str, int]
+    exit_code: ExitCode
+    undo_command: str | None
+
+
+def apply_plan(hold: Hold, plan: Plan, *, progress: ProgressSink | None = None) -> RunReport:
+    """Apply a plan under a hold.
+
+    Raises ``PlanStale`` before anything is changed, ``LockLost`` when another run took over.
+    """
+    site = hold.site
+    check_fresh(hold, plan)
+    if not plan.total:
+        _lift_suspensions(hold, plan)
+        return _report(plan, None, {})
+    run_id = _load(hold, plan)
+    _write_markers(hold, run_id)
+    _take_steps(hold, plan, run_id, progress or _ignore)
+    return _finish(site, hold, plan, run_id)
+
+
+def check_fresh(hold: Hold, plan: Plan) -> None:
+    """Raise ``PlanStale`` unless the plan was made for this store, these roots and settings, lately."""
+    site = hold.site
+    again = f"make a new plan: jobctl {plan.header.command}"
+    if plan.header.store_id != site.store.store_id:
+        raise PlanStale("the plan was made for another store; nothing was changed", hint=again)
+    held = {root.root_id for root in hold.roots}
+    if not held.issuperset(plan.header.roots):
+        raise PlanStale("the plan names a root that is not held; nothing was changed", hint=again)
+    if plan.header.configuration != site.settings.digest():
+        raise PlanStale("the configuration changed since the plan was made; nothing was changed", hint=again)
+    with site.store.read() as connection:
+        age = site.store.now(connection) - parse_timestamp(plan.header.created_at)
+    if not timedelta(0) <= age + timedelta(minutes=5) <= timedelta(hours=site.settings.plan_max_age_h):
+        raise PlanStale(f"the plan is {age} old; nothing was changed", hint=again)
+
+
+def _load(hold: Hold, plan: Plan) -> str:
+    """Journal every step as an intent, or go on with the run that began to; return its id."""
+    site = hold.site
+    with site.store.write() as connection:
+        hold.renew(connection)
+        run_id = _begin_or_resume(site, connection, plan)
+        loaded = runs.last_loaded(connection, run_id)
+    remaining = islice(plan, loaded, None)
+    while loaded < plan.total:
+        with site.store.write() as connection:
+            hold.renew(connection)
+            runs.load_actions(connection, run_id, islice(remaining, _LOAD_CHUNK))
+            loaded = runs.last_loaded(connection, run_id)
+    with site.store.write() as connection:
+        hold.renew(connection)
+        run = runs.get_run(connection, run_id)
+        if run is not None and run.state == "loading":
+            generations = {
+                root_id: roots.advance_generation(connection, root_id) for root_id in plan.header.roots
+            }
+            runs.begin_applying(connection, run_id, actions=plan.total, generations=generations)
+    return run_id
+
+
+def _begin_or_resume(site: Site, connection: Connection, plan: Plan) -> str:
+    now = site.store.now(connection)
+    run_id = new_run_id(now)
+    for old in runs.unfinished_runs(connection):
+        if old.plan_id == plan.plan_id:
+            return str(old.run_id)
+        if set(old.header["roots"]) & set(plan.header.roots):
+            _abandon(connection, old.run_id, taken_up_by=run_id, at=now)
+    runs.begin_run(
+        connection,
+        run_id=run_id,
+        command=plan.header.command,
+        plan_id=plan.plan_id,
+        undo_of=plan.header.undo_of,
+        header=asdict(plan.header),
+        actor=site.actor,
+        host=site.host,
+        at=now,
+    )
+    return run_id
+
+
+def _abandon(connection: Connection, run_id: str, *, taken_up_by: str, at: datetime) -> None:
+    """Close an interrupted run: its lock is ours now, so it can take no further step."""
+    runs.abandon_pending(connection, run_id, note=f"interrupted; run {taken_up_by} planned anew")
+    counts = runs.count_outcomes(connection, run_id)
+    code = ExitCode.INTERRUPTED
+    runs.finish_run(connection, run_id, state="abandoned", exit_code=code, counts=counts, at=at)
+
+
+def _write_markers(hold: Hold, run_id: str) -> None:
+    """Store first, then the marker: a marker ahead of its store means that the store is an old copy."""
+    with hold.site.store.read() as connection:
+        run = runs.get_run(connection, run_id)
+    generations: dict[str, int] = run.generations if run is not None else {}
+    for root in hold.roots:
+        if generations.get(root.root_id, 0) > root.marker_generation:
+            write_generation(root, generations[root.root_id])
+
+
+def _take_steps(hold: Hold, plan: Plan, run_id: str, progress: ProgressSink) -> None:
+    store, size = hold.site.store, _FIRST_CHUNK
+    while True:
+        with store.read() as connection:
+            low = runs.next_pending(connection, run_id)
+            files = [] if low is None else runs.files_to_check(connection, run_id, low, low + size)
+        if low is None:
+            return
+        changed = changed_files(hold.roots, files)
+        began = clock.monotonic()
+        with store.write() as connection:
+            hold.renew(connection)
+            runs.mark_steps(connection, run_id, changed)
+            runs.apply_chunk(
+                connection, run_id, low, low + size, actor=hold.site.actor, at=store.now(connection)
+            )
+        progress(Progress("apply", min(low + size - 1, plan.total), plan.total))
+        size = _next_size(size, clock.monotonic() - began)
+
+
+def _next_size(size: int, seconds: float) -> int:
+    """Aim at half a second of write lock, so that other writers hardly wait."""
+    wanted = int(size * _CHUNK_TARGET_S / max(seconds, 0.001))
+    return max(100, min(_LARGEST_CHUNK, 2 * size, wanted))
+
+
+def changed_files(opened: Sequence[OpenRoot], files: Sequence[FileToCheck]) -> list[Mark]:
+    """The steps whose file is not the one the plan was made on."""
+    by_id = {root.root_id: root for root in opened}
+    marks: list[Mark] = []
+    with ExitStack() as stack:
+        look = _look(stack)
+        for file in files:
+            note = _what_changed(look, by_id.get(file.root_id), file)
+            if note:
+                marks.append(Mark(file.seq, Outcome.SKIPPED, note))
+    return marks
+
+
+def _look(stack: ExitStack) -> Callable[[OpenRoot, str], int]:
+    """Opens each directory once per chunk, never through a symlink."""
+    last: dict[str, Any] = {"key": None, "fd": -1}
+
+    def directory(root: OpenRoot, path: str) -> int:
+        key = (root.root_id, path)
+        if last["key"] != key:
+            last["fd"] = open_directory(root.fd, path)
+            last["key"] = key
+            stack.callback(os.close, last["fd"])
+        return int(last["fd"])
+
+    return directory
+
+
+def _what_changed(
+    look: Callable[[OpenRoot, str], int], root: OpenRoot | None, file: FileToCheck
+) -> str | None:
+    if root is None:
+        return f"root {file.root_id} is not held"
+    directory, name = os.path.split(file.path)
+    try:
+        found = os.stat(name, dir_fd=look(root, directory), follow_symlinks=False)
+    except OSError as error:
+        return f"the file cannot be looked at: {error.strerror}"
+    planned = file.identity
+    if (found.st_ino, found.st_size, found.st_mtime_ns) != (planned.inode, planned.size, planned.mtime_ns):
+        return "the file was changed or replaced since the plan"
+    return None
+
+
+def _finish(site: Site, hold: Hold, plan: Plan, run_id: str) -> RunReport:
+    with site.store.write() as connection:
+        hold.renew(connection)
+        counts = runs.count_outcomes(connection, run_id)
+        report = _report(plan, run_id, counts)
+        now = site.store.now(connection)
+        runs.finish_run(
+            connection, run_id, state="finished", exit_code=report.exit_code, counts=report.counts, at=now
+        )
+        _resume_negatives(connection, plan)
+    return report
+
+
+def _lift_suspensions(hold: Hold, plan: Plan) -> None:
+    """A complete recover that found nothing to do proves a store put back as well as one that did."""
+    with hold.site.store.read() as connection:
+        suspended = any(row.negatives_suspended_at for row in roots.get_roots(connection))
+    if suspended:
+        with hold.site.store.write() as connection:
+            hold.renew(connection)
+            _resume_negatives(connection, plan)
+
+
+def _resume_negatives(connection: Connection, plan: Plan) -> None:
+    if plan.header.command == "recover" and not plan.is_incomplete:
+        for root_id in plan.header.roots:
+            roots.resume_negatives(connection, root_id)
+
+
+def _report(plan: Plan, run_id: str | None, outcomes: dict[str, int]) -> RunReport:
+    counts = {"planned": plan.total}
+    counts.update({outcome.value: outcomes.get(outcome.value, 0) for outcome in Outcome})
+    del counts[Outcome.PENDING.value]
+    has_faults = plan.is_incomplete or any(counts[fault.value] for fault in _FAULTS)
+    can_undo = run_id is not None and plan.header.undo_of is None and counts[Outcome.DONE.value] > 0
+    return RunReport(
+        run_id=run_id,
+        plan_id=plan.plan_id,
+        command=plan.header.command,
+        counts=counts,
+        exit_code=ExitCode.INCOMPLETE if has_faults else ExitCode.CLEAN,
+        undo_command=f"jobctl undo {run_id}" if can_undo else None,
+    )
+
+
+def _ignore(progress: Progress) -> None:
+    """For callers who show no progress."""

@@ -1,0 +1,231 @@
+"""Plan files: one JSON line a step, under a hash, so that exactly what was shown is applied.
+
+The first line says what the plan was made for, each further line is an action or a
+finding nothing is done about, the last line carries the counts and the SHA-256 of all
+lines before it. The hash guards against accidents, not against malice: what a plan may
+change is checked again, step by step, when it is applied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import IO, Any
+
+from jobctl.errors import PlanStale, UsageError
+from jobctl.model.files import FileIdentity, Tier, Verdict
+from jobctl.model.finding import Finding, FindingKind
+from jobctl.model.names import from_stored, to_stored
+from jobctl.model.plan import Action, PlanHeader, Verb
+
+FORMAT = "jobctl-plan/v1"
+_MADE_AGAIN = "nothing was changed; make a new plan with 'jobctl recover --plan FILE'"
+
+
+@dataclass(slots=True)
+class Plan:
+    """A finished plan on disk. Iterating reads its actions in order, from the file, flat in memory."""
+
+    file: IO[str]
+    header: PlanHeader
+    plan_id: str
+    counts: dict[Verb, int]
+    findings: dict[FindingKind, int]
+    is_incomplete: bool = False
+    """Whether part of the tree could not be read, so that more may be to do."""
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    def __iter__(self) -> Iterator[Action]:
+        for line in self._lines():
+            if line.startswith('{"action":'):
+                yield action_from_json(json.loads(line)["action"])
+
+    def told(self) -> Iterator[Finding]:
+        """The findings nothing is done about, with their reasons."""
+        for line in self._lines():
+            if line.startswith('{"finding":'):
+                yield _finding_from_json(json.loads(line)["finding"])
+
+    def save(self, path: str) -> None:
+        """Keep the plan as ``path``. Raises ``UsageError`` where something is there already."""
+        try:
+            target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            raise UsageError(
+                f"{path} exists already; the plan was not saved", hint="name another file for the plan"
+            ) from None
+        except OSError as error:
+            raise UsageError(
+                f"the plan cannot be saved as {path}: {error.strerror}",
+                hint="name a file in a writable directory",
+            ) from None
+        with os.fdopen(target, "w", encoding="utf-8") as out:
+            out.writelines(self._lines())
+            out.flush()
+            os.fsync(out.fileno())
+
+    def close(self) -> None:
+        """Let go of the plan's file."""
+        self.file.close()
+
+    def _lines(self) -> Iterator[str]:
+        # A second look at an unlinked file: each reader gets a position of its own.
+        with open(f"/proc/self/fd/{self.file.fileno()}", encoding="utf-8") as lines:
+            yield from lines
+
+
+@dataclass(slots=True)
+class PlanWriter:
+    """Writes a plan line by line while it is being made."""
+
+    header: PlanHeader
+    is_incomplete: bool = False
+    counts: Counter[Verb] = field(default_factory=Counter)
+    findings: Counter[FindingKind] = field(default_factory=Counter)
+    _hash: Any = field(default_factory=hashlib.sha256)
+    _file: IO[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._file = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - the plan closes it
+        self._write({"format": FORMAT, "header": asdict(self.header)})
+
+    def add(self, action: Action) -> None:
+        """Append a step; it is given the next number."""
+        self.counts[action.verb] += 1
+        action.seq = self.counts.total()
+        self._write({"action": action_to_json(action)})
+
+    def tell(self, finding: Finding) -> None:
+        """Append a finding nothing is done about."""
+        self.findings[finding.kind] += 1
+        self._write({"finding": finding_to_json(finding)})
+
+    def finish(self) -> Plan:
+        """Seal the plan."""
+        plan_id = self._hash.hexdigest()
+        footer = {
+            "plan_id": plan_id,
+            "counts": self.counts,
+            "findings": self.findings,
+            "incomplete": self.is_incomplete,
+        }
+        self._file.write(json.dumps(footer) + "\n")
+        self._file.flush()
+        return Plan(
+            self._file, self.header, plan_id, dict(self.counts), dict(self.findings), self.is_incomplete
+        )
+
+    def discard(self) -> None:
+        """Throw the unfinished plan away."""
+        self._file.close()
+
+    def _write(self, document: dict[str, Any]) -> None:
+        line = json.dumps(document, separators=(",", ":")) + "\n"
+        self._hash.update(line.encode())
+        self._file.write(line)
+
+
+def load_plan(path: str) -> Plan:
+    """Read a saved plan and check it whole: form, hash and every step.
+
+    Raises ``PlanStale`` where it was altered, torn, or never was a plan.
+    """
+    try:
+        file = open(path, encoding="utf-8")  # noqa: SIM115 - the plan closes it
+    except OSError as error:
+        raise UsageError(
+            f"the plan {path} cannot be read: {error.strerror}", hint="check the file's name"
+        ) from None
+    try:
+        return _checked(path, file)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        file.close()
+        raise PlanStale(f"{path} is not a plan this version of jobctl can apply", hint=_MADE_AGAIN) from None
+
+
+def _checked(path: str, file: IO[str]) -> Plan:
+    from pydantic import TypeAdapter  # noqa: PLC0415 - slow to import
+
+    check_action = TypeAdapter(Action)
+    digest = hashlib.sha256()
+    first = file.readline()
+    digest.update(first.encode())
+    if json.loads(first)["format"] != FORMAT:
+        raise ValueError(first)
+    header = TypeAdapter(PlanHeader).validate_python(json.loads(first)["header"])
+    for line in file:
+        document = json.loads(line)
+        if "plan_id" in document:
+            return _sealed(path, file, header, document, digest.hexdigest())
+        digest.update(line.encode())
+        if "action" in document:
+            check_action.validate_python(action_from_json(document["action"]))
+    raise _altered(path)
+
+
+def _sealed(path: str, file: IO[str], header: PlanHeader, footer: dict[str, Any], digest: str) -> Plan:
+    if footer["plan_id"] != digest:
+        raise _altered(path)
+    counts = {Verb(verb): int(count) for verb, count in footer["counts"].items()}
+    findings = {FindingKind(kind): int(count) for kind, count in footer["findings"].items()}  # type: ignore[call-arg]
+    return Plan(file, header, digest, counts, findings, is_incomplete=bool(footer["incomplete"]))
+
+
+def _altered(path: str) -> PlanStale:
+    return PlanStale(f"the plan {path} was altered or cut off since it was saved", hint=_MADE_AGAIN)
+
+
+def action_to_json(action: Action) -> dict[str, Any]:
+    """One step as a JSON object; empty fields are left out."""
+    document = {name: getattr(action, name) for name in Action.__dataclass_fields__}
+    document["path"] = None if action.path is None else to_stored(action.path)
+    document["expect_file"] = list(action.expect_file) if action.expect_file else None
+    return {name: value for name, value in document.items() if value is not None}
+
+
+def action_from_json(document: dict[str, Any]) -> Action:
+    """The step whose JSON form this is. Raises ``ValueError`` or ``TypeError`` on anything else."""
+    fields = dict(document)
+    fields["verb"] = Verb(fields["verb"])
+    if "path" in fields:
+        fields["path"] = from_stored(fields["path"])
+    if "expect_file" in fields:
+        fields["expect_file"] = FileIdentity(*fields["expect_file"])
+    return Action(**fields)
+
+
+def finding_to_json(finding: Finding) -> dict[str, Any]:
+    """One finding as a JSON object, as ``scan`` prints it."""
+    return {
+        "finding": finding.kind.value,
+        "job_id": finding.job_id,
+        "root_id": finding.root_id,
+        "path": None if finding.path is None else to_stored(finding.path),
+        "verdict": finding.verdict.value if finding.verdict else None,
+        "tier": finding.tier.value if finding.tier else None,
+        "bytes": finding.size,
+        "mtime_ns": finding.mtime_ns,
+        "reason": finding.reason,
+    }
+
+
+def _finding_from_json(document: dict[str, Any]) -> Finding:
+    return Finding(
+        kind=FindingKind(document["finding"]),  # type: ignore[call-arg]
+        job_id=document["job_id"],
+        reason=document["reason"],
+        root_id=document["root_id"],
+        path=None if document["path"] is None else from_stored(document["path"]),
+        verdict=Verdict(document["verdict"]) if document["verdict"] else None,
+        tier=Tier(document["tier"]) if document["tier"] else None,
+        size=document["bytes"],
+        mtime_ns=document["mtime_ns"],
+    )

@@ -1,0 +1,11 @@
+"""Run ids: readable, unique, and in time order when sorted as text."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+
+
+def new_run_id(now: datetime) -> str:
+    """Make an id such as ``20261123-163024-4f1a``."""
+    return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"

@@ -1,0 +1,52 @@
+"""Undo: the plan of inverses of a run, applied like any other plan."""
+
+from __future__ import annotations
+
+from jobctl.core.planning import invert
+from jobctl.errors import UnknownRun, UsageError
+from jobctl.model.plan import Outcome, PlanHeader
+from jobctl.model.timestamps import format_timestamp
+from jobctl.ops.hold import Hold
+from jobctl.ops.plan import Plan, PlanWriter
+from jobctl.ops.site import Site
+from jobctl.store import runs
+
+
+def roots_of_run(site: Site, run_id: str) -> list[str]:
+    """The ids of the roots a run worked on. Raises ``UnknownRun``."""
+    with site.store.read() as connection:
+        run = runs.get_run(connection, run_id)
+    if run is None:
+        raise UnknownRun(f"no run {run_id} is recorded", hint="run 'jobctl runs' to see them")
+    return sorted(run.header["roots"])
+
+
+def plan_undo(hold: Hold, run_id: str) -> Plan:
+    """Plan to take back what a run did and nobody has taken back since.
+
+    Raises ``UnknownRun``, and ``UsageError`` for a run that is itself an undo.
+    """
+    site = hold.site
+    with site.store.read() as connection:
+        run = runs.get_run(connection, run_id)
+        if run is None:
+            raise UnknownRun(f"no run {run_id} is recorded", hint="run 'jobctl runs' to see them")
+        if run.undo_of is not None:
+            raise UsageError(
+                f"run {run_id} is itself an undo, of run {run.undo_of}",
+                hint="to recover again what it took back: jobctl recover --include-declined",
+            )
+        header = PlanHeader(
+            command="undo",
+            store_id=site.store.store_id,
+            roots=dict.fromkeys(run.header["roots"], 0),
+            created_at=format_timestamp(site.store.now(connection)),
+            configuration=site.settings.digest(),
+            undo_of=run_id,
+        )
+        writer = PlanWriter(header)
+        undone = runs.undone_steps(connection, run_id)
+        for row in runs.actions_of(connection, run_id, newest_first=True):
+            if row.outcome == Outcome.DONE and (row.job_id, row.root_id, row.path) not in undone:
+                writer.add(invert(runs.to_action(row), seq=0))
+    return writer.finish()

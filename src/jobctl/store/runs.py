@@ -1,0 +1,499 @@
+"""Runs: a plan loaded into the store, applied chunk by chunk, each step journalled.
+
+A chunk is applied set by set inside one transaction: steps whose conditions no longer
+hold are marked first, the rest is written from the documents the plan carries, and the
+outcome is recorded with it. Killed anywhere, a chunk is either wholly there or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from itertools import islice
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from jobctl.model.files import FileIdentity
+from jobctl.model.names import from_stored, to_stored
+from jobctl.model.plan import Action, Outcome, Verb
+from jobctl.model.timestamps import format_timestamp
+from jobctl.store.document import DocumentReader
+from jobctl.store.schema import artifact, declined, event, job, job_body, run, run_action, tombstone
+
+LOAD_BATCH = 5_000
+
+_JOB_COLUMNS = [column for column in job.c if column.name not in {"version", "updated_at"}]
+_ARTIFACT_COLUMNS = [column for column in artifact.c if column.name not in {"version", "run_id"}]
+
+_makes_job = and_(run_action.c.job_before.is_(None), run_action.c.job_after.is_not(None))
+_changes_job = and_(run_action.c.job_before.is_not(None), run_action.c.job_after.is_not(None))
+_removes_job = and_(run_action.c.job_before.is_not(None), run_action.c.job_after.is_(None))
+_leaves_job = and_(run_action.c.job_before.is_(None), run_action.c.job_after.is_(None))
+_makes_artifact = and_(run_action.c.artifact_before.is_(None), run_action.c.artifact_after.is_not(None))
+_changes_artifact = and_(run_action.c.artifact_before.is_not(None), run_action.c.artifact_after.is_not(None))
+_removes_artifact = and_(run_action.c.artifact_before.is_not(None), run_action.c.artifact_after.is_(None))
+
+_EVENT_KINDS = {
+    Verb.CREATE: "recovered",
+    Verb.COMPLETE: "status",
+    Verb.FAIL: "status",
+    Verb.LINK: "artifact",
+    Verb.NOTE_MISSING: "artifact",
+    Verb.FORGET: "undone",
+    Verb.REVERT: "undone",
+    Verb.UNLINK: "undone",
+    Verb.UNNOTE: "undone",
+}
+
+
+class FileToCheck(NamedTuple):
+    """A pending step's file: what must still be there for the step to be taken."""
+
+    seq: int
+    root_id: str
+    path: str
+    identity: FileIdentity
+
+
+class Mark(NamedTuple):
+    """The outcome of a step that is not taken, and why."""
+
+    seq: int
+    outcome: Outcome
+    note: str
+
+
+def begin_run(
+    connection: Connection,
+    *,
+    run_id: str,
+    command: str,
+    plan_id: str,
+    undo_of: str | None,
+    header: dict[str, Any],
+    actor: str,
+    host: str,
+    at: datetime,
+) -> None:
+    """Record a run that is about to be loaded; nothing is changed by it yet."""
+    values = {
+        "run_id": run_id,
+        "command": command,
+        "state": "loading",
+        "actor": actor,
+        "host": host,
+        "plan_id": plan_id,
+        "undo_of": undo_of,
+        "header": header,
+        "started_at": at,
+    }
+    connection.execute(insert(run), values)
+
+
+def load_actions(connection: Connection, run_id: str, actions: Iterable[Action]) -> None:
+    """Journal the steps of a run as pending intents."""
+    remaining = iter(actions)
+    while batch := [_action_row(run_id, action) for action in islice(remaining, LOAD_BATCH)]:
+        connection.execute(insert(run_action), batch)
+
+
+def last_loaded(connection: Connection, run_id: str) -> int:
+    """The highest step number journalled so far; 0 for none."""
+    highest = select(func.coalesce(func.max(run_action.c.seq), 0)).where(run_action.c.run_id == run_id)
+    return int(connection.execute(highest).scalar_one())
+
+
+def begin_applying(connection: Connection, run_id: str, *, actions: int, generations: dict[str, int]) -> None:
+    """Record that all intents are journalled, and the root generations this run bears."""
+    values = {"state": "applying", "actions": actions, "generations": generations}
+    connection.execute(update(run).where(run.c.run_id == run_id).values(values))
+
+
+def finish_run(
+    connection: Connection, run_id: str, *, state: str, exit_code: int, counts: dict[str, int], at: datetime
+) -> None:
+    """Record how a run ended: ``finished``, or ``abandoned`` where another takes its place."""
+    values = {"state": state, "exit_code": exit_code, "counts": counts, "finished_at": at}
+    connection.execute(update(run).where(run.c.run_id == run_id).values(values))
+
+
+def abandon_pending(connection: Connection, run_id: str, *, note: str) -> None:
+    """Mark what an interrupted run had still to do as skipped."""
+    pending = and_(run_action.c.run_id == run_id, run_action.c.outcome == Outcome.PENDING)
+    values = {"outcome": Outcome.SKIPPED.value, "note": note}
+    connection.execute(update(run_action).where(pending).values(values))
+
+
+def get_run(connection: Connection, run_id: str) -> Row[Any] | None:
+    """The run with this id."""
+    return connection.execute(select(run).where(run.c.run_id == run_id)).one_or_none()
+
+
+def list_runs(connection: Connection, *, limit: int) -> Sequence[Row[Any]]:
+    """Runs, newest first."""
+    newest = select(run).order_by(run.c.started_at.desc(), run.c.run_id.desc()).limit(limit)
+    return connection.execute(newest).all()
+
+
+def unfinished_runs(connection: Connection) -> Sequence[Row[Any]]:
+    """Runs that were interrupted, oldest first."""
+    unfinished = run.c.state.in_(("loading", "applying"))
+    return connection.execute(select(run).where(unfinished).order_by(run.c.started_at)).all()
+
+
+def actions_of(connection: Connection, run_id: str, *, newest_first: bool = False) -> Iterator[Row[Any]]:
+    """The steps of a run with their outcomes, in the order they were taken."""
+    order = run_action.c.seq.desc() if newest_first else run_action.c.seq
+    rows = select(run_action).where(run_action.c.run_id == run_id).order_by(order)
+    return iter(connection.execution_options(yield_per=1000).execute(rows))
+
+
+def to_action(row: Row[Any]) -> Action:
+    """The action a journal row was made from."""
+    fields = {name: row._mapping[name] for name in _ACTION_FIELDS}
+    fields["verb"] = Verb(fields["verb"])
+    fields["path"] = None if fields["path"] is None else from_stored(fields["path"])
+    fields["expect_file"] = FileIdentity(**fields["expect_file"]) if fields["expect_file"] else None
+    return Action(**fields)
+
+
+def count_outcomes(connection: Connection, run_id: str) -> dict[str, int]:
+    """How many steps of a run came to each outcome."""
+    counted = (
+        select(run_action.c.outcome, func.count())
+        .where(run_action.c.run_id == run_id)
+        .group_by(run_action.c.outcome)
+    )
+    return {outcome: count for outcome, count in connection.execute(counted)}  # noqa: C416 - typed rows
+
+
+def next_pending(connection: Connection, run_id: str) -> int | None:
+    """The lowest step that is still to be taken."""
+    lowest = select(func.min(run_action.c.seq)).where(
+        run_action.c.run_id == run_id, run_action.c.outcome == Outcome.PENDING
+    )
+    seq: int | None = connection.execute(lowest).scalar_one()
+    return seq
+
+
+def files_to_check(connection: Connection, run_id: str, low: int, high: int) -> list[FileToCheck]:
+    """The files that the pending steps ``low`` ≤ seq < ``high`` rest on."""
+    columns = select(
+        run_action.c.seq, run_action.c.root_id, run_action.c.path, run_action.c.expect_file
+    ).where(_pending(run_id, low, high), run_action.c.expect_file.is_not(None))
+    return [
+        FileToCheck(seq, root_id, from_stored(path), FileIdentity(**identity))
+        for seq, root_id, path, identity in connection.execute(columns)
+    ]
+
+
+def mark_steps(connection: Connection, run_id: str, marks: Iterable[Mark]) -> None:
+    """Record the outcome of steps that are not taken."""
+    for mark in marks:
+        step = and_(run_action.c.run_id == run_id, run_action.c.seq == mark.seq)
+        values = {"outcome": mark.outcome.value, "note": mark.note}
+        connection.execute(update(run_action).where(step).values(values))
+
+
+def apply_chunk(
+    connection: Connection, run_id: str, low: int, high: int, *, actor: str, at: datetime
+) -> None:
+    """Take the pending steps ``low`` ≤ seq < ``high`` of a run. The caller commits."""
+    chunk = _Chunk(connection, run_id, _pending(run_id, low, high), actor=actor, at=at)
+    chunk.resolve(_makes_job, _conflicts_of_creating())
+    chunk.resolve(_changes_job, _conflicts_of_changing())
+    chunk.insert_jobs()
+    chunk.update_jobs()
+    chunk.write_artifacts(or_(_makes_job, _changes_job))
+    chunk.resolve(_leaves_job, _conflicts_of_linking())
+    chunk.write_artifacts(_leaves_job)
+    chunk.resolve(_removes_job, _conflicts_of_removing())
+    chunk.remove_artifacts(_removes_job)
+    chunk.remove_jobs()
+    chunk.record_events()
+    chunk.decline_files()
+    chunk.finish()
+
+
+def job_documents(connection: Connection, job_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Whole job rows in the form plans carry."""
+    if not job_ids:
+        return {}
+    rows = connection.execute(select(*_JOB_COLUMNS).where(job.c.job_id.in_(job_ids)))
+    return {row.job_id: _document(row) for row in rows}
+
+
+def artifact_documents(
+    connection: Connection, job_ids: Sequence[str]
+) -> dict[str, dict[tuple[str, str], dict[str, Any]]]:
+    """Whole artifact rows in the form plans carry, by job, then by root id and stored path."""
+    found: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+    if not job_ids:
+        return found
+    rows = connection.execute(
+        select(*_ARTIFACT_COLUMNS, artifact.c.version).where(artifact.c.job_id.in_(job_ids))
+    )
+    for row in rows:
+        found.setdefault(row.job_id, {})[row.root_id, row.path] = _document(row)
+    return found
+
+
+def undone_steps(connection: Connection, run_id: str) -> set[tuple[str, str | None, str | None]]:
+    """The steps of a run that earlier undos have taken back already, as job, root and stored path."""
+    done = (
+        select(run_action.c.job_id, run_action.c.root_id, run_action.c.path)
+        .join(run, run.c.run_id == run_action.c.run_id)
+        .where(run.c.undo_of == run_id, run_action.c.outcome == Outcome.DONE)
+    )
+    return {(job_id, root_id, path) for job_id, root_id, path in connection.execute(done)}
+
+
+class _Chunk:
+    """The statements that take one range of steps, all in the caller's transaction."""
+
+    def __init__(
+        self, connection: Connection, run_id: str, pending: ColumnElement[bool], *, actor: str, at: datetime
+    ) -> None:
+        self.connection = connection
+        self.run_id = run_id
+        self.pending = pending
+        self.actor = actor
+        self.at = at
+        self.read = DocumentReader(connection)
+
+    def resolve(
+        self, which: ColumnElement[bool], rules: Sequence[tuple[ColumnElement[bool], Outcome, str]]
+    ) -> None:
+        """Mark the steps whose conditions no longer hold; the first rule that fits names the reason."""
+        for condition, outcome, note in rules:
+            values = {"outcome": outcome.value, "note": note, "applied_at": self.at}
+            self.connection.execute(update(run_action).where(self.pending, which, condition).values(values))
+
+    def insert_jobs(self) -> None:
+        fields = [self.read.field(run_action.c.job_after, column) for column in _JOB_COLUMNS]
+        rows = self._steps(_makes_job, *fields, literal(1), literal(self.at, job.c.updated_at.type))
+        names = [column.name for column in _JOB_COLUMNS]
+        self.connection.execute(insert(job).from_select([*names, "version", "updated_at"], rows))
+
+    def update_jobs(self) -> None:
+        values = {column.name: self.read.field(run_action.c.job_after, column) for column in _JOB_COLUMNS}
+        changed = (
+            update(job)
+            .where(self.pending, _changes_job, job.c.job_id == run_action.c.job_id)
+            .values(**values, version=job.c.version + 1, updated_at=self.at)
+        )
+        self.connection.execute(changed)
+
+    def write_artifacts(self, which: ColumnElement[bool]) -> None:
+        self._insert_artifacts(which)
+        self._update_artifacts(which)
+        self.remove_artifacts(which)
+
+    def _insert_artifacts(self, which: ColumnElement[bool]) -> None:
+        fields = [self.read.field(run_action.c.artifact_after, column) for column in _ARTIFACT_COLUMNS]
+        rows = self._steps(and_(which, _makes_artifact), *fields, literal(self.run_id), literal(1))
+        names = [column.name for column in _ARTIFACT_COLUMNS]
+        self.connection.execute(insert(artifact).from_select([*names, "run_id", "version"], rows))
+
+    def _update_artifacts(self, which: ColumnElement[bool]) -> None:
+        values = {
+            column.name: self.read.field(run_action.c.artifact_after, column) for column in _ARTIFACT_COLUMNS
+        }
+        changed = (
+            update(artifact)
+            .where(self.pending, which, _changes_artifact, _same_artifact())
+            .values(**values, run_id=self.run_id, version=artifact.c.version + 1)
+        )
+        self.connection.execute(changed)
+
+    def remove_artifacts(self, which: ColumnElement[bool]) -> None:
+        gone = self._steps(
+            and_(which, _removes_artifact), run_action.c.job_id, run_action.c.root_id, run_action.c.path
+        )
+        places = tuple_(artifact.c.job_id, artifact.c.root_id, artifact.c.path)
+        self.connection.execute(delete(artifact).where(places.in_(gone)))
+
+    def remove_jobs(self) -> None:
+        gone = self._steps(_removes_job, run_action.c.job_id)
+        self.connection.execute(delete(job_body).where(job_body.c.job_id.in_(gone)))
+        self.connection.execute(delete(job).where(job.c.job_id.in_(gone)))
+
+    def record_events(self) -> None:
+        known = case(
+            (run_action.c.job_after.is_not(None), run_action.c.job_after), else_=run_action.c.job_before
+        )
+        rows = self._steps(
+            literal(value=True),
+            run_action.c.job_id,
+            literal(self.at, event.c.at.type),
+            case(dict(_EVENT_KINDS), value=run_action.c.verb),
+            literal(self.actor),
+            literal(self.run_id),
+            self.read.field(known, event.c.attempt),
+            run_action.c.from_status,
+            run_action.c.to_status,
+            self.read.make(
+                verb=run_action.c.verb,
+                reason=run_action.c.reason,
+                root_id=run_action.c.root_id,
+                path=run_action.c.path,
+            ),
+        ).order_by(run_action.c.seq)
+        names = ["job_id", "at", "kind", "actor", "run_id", "attempt", "from_status", "to_status", "detail"]
+        self.connection.execute(insert(event).from_select(names, rows))
+
+    def decline_files(self) -> None:
+        """Leave a mark for each file whose recovery is being taken back."""
+        taken_back = and_(
+            run_action.c.verb.in_((Verb.FORGET, Verb.REVERT, Verb.UNLINK)),
+            run_action.c.expect_file.is_not(None),
+        )
+        places = tuple_(declined.c.job_id, declined.c.root_id, declined.c.path)
+        marked = self._steps(taken_back, run_action.c.job_id, run_action.c.root_id, run_action.c.path)
+        self.connection.execute(delete(declined).where(places.in_(marked)))
+        identity = [
+            self.read.field(run_action.c.expect_file, column)
+            for column in (declined.c.inode, declined.c.size, declined.c.mtime_ns)
+        ]
+        rows = self._steps(
+            taken_back,
+            run_action.c.job_id,
+            run_action.c.root_id,
+            run_action.c.path,
+            *identity,
+            literal(self.at, declined.c.at.type),
+            literal(self.run_id),
+        )
+        names = ["job_id", "root_id", "path", "inode", "size", "mtime_ns", "at", "run_id"]
+        self.connection.execute(insert(declined).from_select(names, rows))
+
+    def finish(self) -> None:
+        values = {"outcome": Outcome.DONE.value, "applied_at": self.at}
+        self.connection.execute(update(run_action).where(self.pending).values(values))
+
+    def _steps(self, which: ColumnElement[bool], *columns: ColumnElement[Any]) -> Select[Any]:
+        return select(*columns).select_from(run_action).where(self.pending, which)
+
+
+def _pending(run_id: str, low: int, high: int) -> ColumnElement[bool]:
+    return and_(
+        run_action.c.run_id == run_id,
+        run_action.c.seq >= low,
+        run_action.c.seq < high,
+        run_action.c.outcome == Outcome.PENDING.value,
+    )
+
+
+def _job_exists(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists().where(job.c.job_id == run_action.c.job_id, *conditions)
+
+
+def _same_artifact() -> ColumnElement[bool]:
+    return and_(
+        artifact.c.job_id == run_action.c.job_id,
+        artifact.c.root_id == run_action.c.root_id,
+        artifact.c.path == run_action.c.path,
+    )
+
+
+def _artifact_as_expected() -> ColumnElement[bool]:
+    version = run_action.c.artifact_before["version"].as_integer()
+    return exists().where(_same_artifact(), artifact.c.version == version)
+
+
+def _artifact_conflicts(outcome_if_there: Outcome) -> list[tuple[ColumnElement[bool], Outcome, str]]:
+    return [
+        (
+            and_(run_action.c.artifact_before.is_not(None), ~_artifact_as_expected()),
+            Outcome.CONFLICT,
+            "its artifact was changed since",
+        ),
+        (
+            and_(_makes_artifact, exists().where(_same_artifact())),
+            outcome_if_there,
+            "the file is linked to the job already",
+        ),
+    ]
+
+
+def _conflicts_of_creating() -> list[tuple[ColumnElement[bool], Outcome, str]]:
+    buried = exists().where(tombstone.c.job_id == run_action.c.job_id, tombstone.c.closed_at.is_(None))
+    return [
+        (buried, Outcome.CONFLICT, "the job was deleted since"),
+        (_job_exists(job.c.status == run_action.c.to_status), Outcome.ALREADY, "it is recorded already"),
+        (_job_exists(), Outcome.CONFLICT, "another record of this job was made since"),
+        *_artifact_conflicts(Outcome.CONFLICT),
+    ]
+
+
+def _conflicts_of_changing() -> list[tuple[ColumnElement[bool], Outcome, str]]:
+    as_expected = _job_exists(job.c.version == run_action.c.expect_version)
+    return [
+        (~_job_exists(), Outcome.CONFLICT, "the record is gone"),
+        (
+            and_(~as_expected, _job_exists(job.c.status == run_action.c.to_status)),
+            Outcome.ALREADY,
+            "its record says so already",
+        ),
+        (~as_expected, Outcome.CONFLICT, "the record was changed since"),
+        *_artifact_conflicts(Outcome.CONFLICT),
+    ]
+
+
+def _conflicts_of_linking() -> list[tuple[ColumnElement[bool], Outcome, str]]:
+    return [
+        (~_job_exists(), Outcome.CONFLICT, "its job has no record"),
+        *_artifact_conflicts(Outcome.ALREADY),
+    ]
+
+
+def _conflicts_of_removing() -> list[tuple[ColumnElement[bool], Outcome, str]]:
+    as_expected = _job_exists(job.c.version == run_action.c.expect_version)
+    other_files = exists().where(
+        artifact.c.job_id == run_action.c.job_id,
+        or_(artifact.c.root_id != run_action.c.root_id, artifact.c.path != run_action.c.path),
+    )
+    return [
+        (~_job_exists(), Outcome.ALREADY, "the record is gone already"),
+        (~as_expected, Outcome.CONFLICT, "the record was changed since"),
+        (other_files, Outcome.CONFLICT, "other files were linked to the job since"),
+        *_artifact_conflicts(Outcome.CONFLICT),
+    ]
+
+
+_ACTION_FIELDS = tuple(name for name in Action.__dataclass_fields__ if name in run_action.c)
+
+
+def _action_row(run_id: str, action: Action) -> dict[str, Any]:
+    row = asdict(action)
+    row["verb"] = action.verb.value
+    row["path"] = None if action.path is None else to_stored(action.path)
+    row["expect_file"] = action.expect_file._asdict() if action.expect_file else None
+    row["run_id"] = run_id
+    row["outcome"] = Outcome.PENDING.value
+    return row
+
+
+def _document(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
+    return {
+        name: format_timestamp(value) if isinstance(value, datetime) else value
+        for name, value in row._mapping.items()
+    }
