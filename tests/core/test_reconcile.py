@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from core.cases import (
     ALIVE,
     DAY,
@@ -18,9 +21,6 @@ from core.cases import (
     video,
     world,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
 from jobctl.core.reconcile import Case, RootCoverage, reconcile, unlinked_files
 from jobctl.model.files import Role, Verdict
 from jobctl.model.finding import FindingKind as Kind

@@ -1,0 +1,356 @@
+"""Scan: walk the roots, look at what is new, reconcile with the records, tell the findings.
+
+It changes neither tree nor jobs. It notes what it saw (sightings with their verdicts,
+directories, heartbeats), so that the next scan has little to look at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from jobctl import clock
+from jobctl.core.merge import align
+from jobctl.core.reconcile import Candidate, Case, RootCoverage, World, reconcile, unlinked_files
+from jobctl.errors import JobctlError
+from jobctl.model.files import Tier, Verdict
+from jobctl.model.finding import Finding, FindingKind
+from jobctl.model.records import Linked, Record
+from jobctl.model.timestamps import format_timestamp
+from jobctl.ops.duplicates import DuplicateFinder
+from jobctl.ops.hold import open_registered, visible_roots
+from jobctl.ops.inspect import Inspector
+from jobctl.ops.layouts import layout_of
+from jobctl.ops.site import Progress, ProgressSink, Site
+from jobctl.ops.witness import Witness
+from jobctl.outputs.root import OpenRoot
+from jobctl.outputs.spool import Spool
+from jobctl.outputs.walk import WalkResult, walk
+from jobctl.store import jobs, roots, sightings
+from jobctl.store.engine import Connection
+from jobctl.store.roots import RootRow
+
+_NOTE_BATCH = 20_000
+_CASES_AT_ONCE = 10_000
+
+
+@dataclass(slots=True, kw_only=True)
+class ScanOptions:
+    """What to look at, and how deeply. ``jobs`` narrows what is told, not what is looked at."""
+
+    full: bool = False
+    tier: Tier = Tier.TABLES
+    root: str | None = None
+    include_declined: bool = False
+
+
+class UnknownPlace(NamedTuple):
+    """A part of a root that could not be looked at: nothing below it is called missing."""
+
+    root_id: str
+    path: str
+    reason: str
+
+
+class RootSeen(NamedTuple):
+    """How far one root was seen. ``trouble`` says why it was not opened at all."""
+
+    root_id: str
+    path: str
+    is_complete: bool
+    is_full: bool
+    trouble: str | None
+
+
+@dataclass(slots=True)
+class ScanReport:
+    """What one scan came to, once it has been read to its end."""
+
+    counts: Counter[FindingKind] = field(default_factory=Counter)
+    bytes: Counter[FindingKind] = field(default_factory=Counter)
+    oldest_mtime_ns: dict[FindingKind, int] = field(default_factory=dict)
+    files: int = 0
+    total_bytes: int = 0
+    foreign: int = 0
+    records: int = 0
+    probed: int = 0
+    unknown: list[UnknownPlace] = field(default_factory=list)
+    roots: list[RootSeen] = field(default_factory=list)
+    errors: list[JobctlError] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every root this host can see was read without a gap."""
+        return not self.unknown and not self.errors and all(root.is_complete for root in self.roots)
+
+    def count(self, finding: Finding) -> None:
+        """Add one finding to the sums."""
+        kind = finding.kind
+        self.counts[kind] += 1
+        self.bytes[kind] += finding.size or 0
+        if finding.mtime_ns is not None:
+            self.oldest_mtime_ns[kind] = min(
+                finding.mtime_ns, self.oldest_mtime_ns.get(kind, finding.mtime_ns)
+            )
+
+
+class _Walked(NamedTuple):
+    """One root after its walk."""
+
+    row: RootRow
+    root: OpenRoot
+    result: WalkResult
+
+
+@dataclass(slots=True)
+class Scan:
+    """One pass over the roots and the store. Iterate it once; then ``report`` is whole."""
+
+    site: Site
+    options: ScanOptions
+    progress: ProgressSink
+    report: ScanReport = field(default_factory=ScanReport)
+    opened: list[OpenRoot] | None = None
+    """Roots that a changing run holds open already."""
+
+    def __iter__(self) -> Iterator[Finding]:
+        for case in self.cases():
+            yield from case.findings
+
+    def cases(self, *, every: bool = False) -> Iterator[Case]:
+        """Give each job with findings, or with files its record does not name yet; ``every``: all."""
+        began = clock.monotonic()
+        with ExitStack() as stack:
+            walk_started_at = self._now()
+            spool = stack.enter_context(Spool())
+            walked = [self._walk(row, root, spool) for row, root in self._open_roots(stack)]
+            world = self._world(walked, walk_started_at)
+            inspector = stack.enter_context(
+                Inspector(self.site, [each.root for each in walked], self.options.tier)
+            )
+            pass_ = _Pass(self, walked, world, inspector, Witness(self.site))
+            yield from pass_.run(spool, every=every)
+            self.report.probed = inspector.probed
+        self.report.seconds = clock.monotonic() - began
+
+    def _now(self) -> datetime:
+        with self.site.store.read() as connection:
+            return self.site.store.now(connection)
+
+    def _open_roots(self, stack: ExitStack) -> Iterator[tuple[RootRow, OpenRoot]]:
+        held = {root.root_id: root for root in self.opened or []}
+        for row in visible_roots(self.site, self.options.root):
+            if self.opened is not None:
+                if row.root_id in held:
+                    yield row, held[row.root_id]
+                continue
+            try:
+                yield row, stack.enter_context(open_registered(self.site, row))
+            except JobctlError as error:
+                self.report.errors.append(error)
+                self.report.roots.append(RootSeen(row.root_id, row.path, False, False, error.message))  # noqa: FBT003
+
+    def _walk(self, row: RootRow, root: OpenRoot, spool: Spool) -> _Walked:
+        layout = layout_of(self.site.settings, row.layout)
+        remembered = None
+        if not self.options.full:
+            with self.site.store.read() as connection:
+                remembered = sightings.load_directories(connection, row.root_id)
+        walking = walk(root, layout, remembered=remembered, full=self.options.full, on_progress=self._walked)
+        for seen in walking:
+            spool.add(seen)
+        result = walking.result
+        report = self.report
+        report.files += result.files
+        report.total_bytes += result.bytes
+        report.foreign += result.foreign
+        report.unknown.extend(UnknownPlace(row.root_id, place.path, place.reason) for place in result.unknown)
+        report.roots.append(RootSeen(row.root_id, row.path, not result.unknown, result.is_full, None))
+        return _Walked(row, root, result)
+
+    def _walked(self, files: int) -> None:
+        self.progress(Progress("walk", files))
+
+    def _world(self, walked: list[_Walked], walk_started_at: datetime) -> World:
+        with self.site.store.read() as connection:
+            known = roots.get_roots(connection)
+        seen = {each.row.root_id: each.result for each in walked}
+        stale_after = timedelta(seconds=self.site.settings.stale_after_s)
+        return World(
+            coverage={row.root_id: _coverage(row, seen.get(row.root_id)) for row in known},
+            walk_started_at=format_timestamp(walk_started_at),
+            stale_before=format_timestamp(walk_started_at - stale_after),
+        )
+
+
+def scan(site: Site, options: ScanOptions, *, progress: ProgressSink | None = None) -> Scan:
+    """Prepare a scan; iterating it does the work."""
+    return Scan(site, options, progress or _ignore)
+
+
+def _ignore(progress: Progress) -> None:
+    """For callers who show no progress."""
+
+
+def _coverage(row: RootRow, result: WalkResult | None) -> RootCoverage:
+    return RootCoverage(
+        is_visible=result is not None,
+        is_complete=result is not None and not result.unknown,
+        is_suspended=row.negatives_suspended_at is not None,
+        unknown=tuple(place.path for place in result.unknown) if result else (),
+    )
+
+
+@dataclass(slots=True)
+class _Pass:
+    """The second half of a scan: partition by partition, key by key."""
+
+    scan: Scan
+    walked: list[_Walked]
+    world: World
+    inspector: Inspector
+    witness: Witness
+    gone: list[tuple[str, str, str]] = field(default_factory=list)
+    restless: set[tuple[str, str]] = field(default_factory=set)
+    """Directories with a video that is not settled and whole: to be looked at again."""
+
+    def run(self, spool: Spool, *, every: bool) -> Iterator[Case]:
+        duplicates = DuplicateFinder(self.inspector)
+        for low, high, rows in spool.partitions():
+            for case in self._partition(low, high, rows, every=every):
+                for finding in case.findings:
+                    duplicates.notice(finding)
+                    self.scan.report.count(finding)
+                yield case
+            self._note()
+        for case in duplicates.cases():
+            for finding in case.findings:
+                self.scan.report.count(finding)
+            yield case
+        self._note_directories()
+
+    def _partition(self, low: str, high: str | None, rows: list[Any], *, every: bool) -> Iterator[Case]:
+        waiting: list[Case] = []
+        with self.scan.site.store.read() as connection:
+            for key, groups in align(self._streams(connection, low, high, rows)):
+                case = self._case(key, groups)
+                if case.findings or every or _has_unlinked(case):
+                    waiting.append(case)
+                if len(waiting) >= _CASES_AT_ONCE:
+                    yield from waiting
+                    waiting.clear()
+        yield from waiting
+
+    def _streams(
+        self, connection: Connection, low: str, high: str | None, rows: list[Any]
+    ) -> list[Iterator[Any]]:
+        declined = (
+            iter(()) if self.scan.options.include_declined else jobs.stream_declined(connection, low, high)
+        )
+        return [
+            iter(rows),
+            sightings.stream_sightings(connection, low, high),
+            jobs.stream_records(connection, low, high),
+            jobs.stream_artifacts(connection, low, high),
+            jobs.stream_tombstones(connection, low, high),
+            declined,
+            sightings.stream_watches(connection, low, high, host=self.scan.site.host),
+        ]
+
+    def _case(self, key: str, groups: list[list[Any]]) -> Case:
+        walked, remembered, records, linked, tombstones, declined, watches = groups
+        case = Case(key)
+        if records:
+            case.record = records[0]
+            self.scan.report.records += 1
+        if walked or remembered:
+            case.files = self._files(walked, remembered)
+        if not case.files and case.record is None:
+            return case
+        case.linked = linked
+        case.declined = declined
+        case.tombstone = tombstones[0] if tombstones else None
+        if case.record is not None:
+            case.liveness = self.witness.judge(case.record, watches)
+        case.findings = self._confirmed(reconcile(case, self.world), linked)
+        return case
+
+    def _files(self, walked: list[Any], remembered: list[Any]) -> list[Candidate]:
+        before = {(row[1], row[2]): row for row in remembered}
+        files = [self.inspector.judge(row, before.pop((row[1], row[2]), None)) for row in walked]
+        for row in before.values():
+            if self._was_skipped(row[1], row[2]):
+                files.append(self.inspector.judge(row[:9], row))
+            else:
+                self._forget_if_proven(row)
+        for file in files:
+            if file.check is not None and file.check.verdict != Verdict.WHOLE:
+                self.restless.add((file.seen.root_id, os.path.dirname(file.seen.path)))
+        return files
+
+    def _was_skipped(self, root_id: str, path: str) -> bool:
+        result = self._result(root_id)
+        return result is not None and os.path.dirname(path) in result.skipped
+
+    def _forget_if_proven(self, row: tuple[Any, ...]) -> None:
+        result = self._result(row[1])
+        if result is not None and not result.unknown:
+            self.gone.append((row[0], row[1], row[2]))
+
+    def _result(self, root_id: str) -> WalkResult | None:
+        return next((each.result for each in self.walked if each.row.root_id == root_id), None)
+
+    def _confirmed(self, findings: list[Finding], linked: list[Linked]) -> list[Finding]:
+        """Drop the "missing" of a file that came while we walked: look once more, at its very place."""
+        del linked
+        return [finding for finding in findings if not self._is_there(finding)]
+
+    def _is_there(self, finding: Finding) -> bool:
+        if finding.kind is not FindingKind.MISSING_VIDEO or finding.path is None:
+            return False
+        root = next((each.root for each in self.walked if each.row.root_id == finding.root_id), None)
+        if root is None:
+            return True
+        try:
+            os.stat(finding.path, dir_fd=root.fd, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return True
+
+    def _note(self) -> None:
+        """Keep what was seen of this partition for the next scan."""
+        site, noted, gone = self.scan.site, self.inspector.noted, self.gone
+        for start in range(0, max(len(noted), len(gone)), _NOTE_BATCH):
+            with site.store.write() as connection:
+                now = site.store.now(connection)
+                sightings.record_sightings(connection, noted[start : start + _NOTE_BATCH], at=now)
+                sightings.forget_sightings(connection, gone[start : start + _NOTE_BATCH])
+        noted.clear()
+        gone.clear()
+
+    def _note_directories(self) -> None:
+        site = self.scan.site
+        with site.store.write() as connection:
+            for each in self.walked:
+                marks = [
+                    mark._replace(is_quiet=(each.row.root_id, mark.path) not in self.restless)
+                    for mark in each.result.marks
+                ]
+                sightings.record_directories(connection, each.row.root_id, marks)
+                sightings.forget_directories(connection, each.row.root_id, each.result.vanished)
+            sightings.note_heartbeats(connection, self.witness.watched, host=site.host)
+
+
+def _has_unlinked(case: Case) -> bool:
+    record: Record | None = case.record
+    if record is None or record.status not in {"completed", "failed"}:
+        return False
+    return len(case.files) > len(case.linked) or bool(unlinked_files(case))

@@ -1,0 +1,66 @@
+"""Is a job's own executor dead? Only proof counts: see it gone here, or see no beat for long enough.
+
+What one server's restart says nothing about: the jobs of the others. An executor on
+another host is unknown until its heartbeat stood still for a full stale-after by this
+host's monotonic clock, across scans of one boot.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from jobctl import clock
+from jobctl.core.reconcile import UNKNOWN_EXECUTOR, Liveness
+from jobctl.evidence.executor import liveness, this_boot_id
+from jobctl.model.job import Executor
+from jobctl.model.records import Record, Watch
+from jobctl.model.status import Status
+from jobctl.ops.site import Site
+
+
+@dataclass(slots=True)
+class Witness:
+    """Judges executors, and remembers which heartbeats it has watched since when."""
+
+    site: Site
+    boot_id: str = field(default_factory=this_boot_id)
+    watched: list[Watch] = field(default_factory=list)
+
+    def judge(self, record: Record, watches: Sequence[Watch]) -> Liveness:
+        """Say what is known of a processing job's executor."""
+        if record.status != Status.PROCESSING:
+            return UNKNOWN_EXECUTOR
+        here = self._look(record)
+        if here.state != "unknown":
+            return here
+        watch = self._watch(record, watches)
+        silent_s = clock.monotonic() - watch.since
+        if silent_s >= self.site.settings.stale_after_s:
+            minutes = int(silent_s // 60)
+            return Liveness("dead", f"its heartbeat stood still for {minutes} min by this host's own clock")
+        return here
+
+    def _look(self, record: Record) -> Liveness:
+        if not record.executor:
+            return UNKNOWN_EXECUTOR
+        executor = Executor(**json.loads(record.executor))
+        state = liveness(executor, host=self.site.host)
+        who = f"pid {executor.pid} on host {executor.host}"
+        said = {
+            "alive": f"{who} runs",
+            "dead": f"{who} is gone",
+            "unknown": f"{who} cannot be seen from here",
+        }
+        return Liveness(state, said[state])
+
+    def _watch(self, record: Record, watches: Sequence[Watch]) -> Watch:
+        """The watch on this very heartbeat: the one kept from an earlier scan, or a new one."""
+        beat = (self.boot_id, record.attempt, record.last_heartbeat)
+        for watch in watches:
+            if (watch.boot_id, watch.attempt, watch.last_heartbeat) == beat:
+                return watch
+        watch = Watch(record.job_id, *beat, since=clock.monotonic())
+        self.watched.append(watch)
+        return watch
