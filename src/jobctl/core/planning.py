@@ -315,7 +315,7 @@ def _link(material: Material, candidate: Candidate) -> Action:
         seq=0,
         verb=Verb.LINK,
         job_id=material.case.key,
-        reason="found again" if before else f"a {seen.role} named for this job",
+        reason="found again" if before else f"its {seen.role}, by its name",
         root_id=seen.root_id,
         path=seen.path,
         expect_file=seen.identity,

@@ -66,3 +66,19 @@ class Watch(NamedTuple):
     attempt: int
     last_heartbeat: str | None
     since: float
+
+
+class DirectoryMark(NamedTuple):
+    """A directory as a walk saw it. Times in ns; ``walk_started_ns`` by the file system's clock."""
+
+    path: str
+    dev: int
+    inode: int
+    mtime_ns: int
+    ctime_ns: int
+    walk_started_ns: int
+    layout: str
+    is_quiet: bool
+    files: int
+    bytes: int
+    foreign_files: int

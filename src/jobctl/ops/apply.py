@@ -22,7 +22,7 @@ from jobctl.ops.hold import Hold
 from jobctl.ops.plan import Plan
 from jobctl.ops.runid import new_run_id
 from jobctl.ops.site import Progress, ProgressSink, Site
-from jobctl.outputs.probe import open_directory
+from jobctl.outputs.directories import open_directory
 from jobctl.outputs.root import OpenRoot, write_generation
 from jobctl.store import roots, runs
 from jobctl.store.engine import Connection
@@ -141,7 +141,7 @@ def _write_markers(hold: Hold, run_id: str) -> None:
     generations: dict[str, int] = run.generations if run is not None else {}
     for root in hold.roots:
         if generations.get(root.root_id, 0) > root.marker_generation:
-            write_generation(root, generations[root.root_id])
+            write_generation(root, store_id=hold.site.store.store_id, generation=generations[root.root_id])
 
 
 def _take_steps(hold: Hold, plan: Plan, run_id: str, progress: ProgressSink) -> None:

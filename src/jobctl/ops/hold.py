@@ -35,7 +35,7 @@ class Hold:
     def renew(self, connection: Connection) -> None:
         """Prove inside a transaction that the lock is still ours. Raises ``LockLost``."""
         for fence in self.fences:
-            locks.renew(connection, fence)
+            locks.renew(connection, fence, at=self.site.store.now(connection))
         self.renewed_at = clock.monotonic()
 
     def renew_when_due(self) -> None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from jobctl.core.reconcile import Candidate
 from jobctl.model.files import Check, Probe, Role, Seen, Tier, Verdict
 from jobctl.ops.site import Site
 from jobctl.outputs.decode import Decoder
-from jobctl.outputs.probe import open_directory, probe
-from jobctl.outputs.root import OpenRoot
-from jobctl.outputs.settle import root_clock_ns
+from jobctl.outputs.directories import open_directory
+from jobctl.outputs.probe import probe
+from jobctl.outputs.root import OpenRoot, root_clock_ns
 
 CHECKER = 1
 """Version of the checks: raise it when a verdict may come out differently, and caches are void."""
@@ -48,6 +48,8 @@ class Inspector:
     site: Site
     opened: Sequence[OpenRoot]
     depth: Tier
+    odd: Mapping[tuple[str, str], Check] = field(default_factory=dict)
+    """Things that bear names of ours and are no regular files; they are not opened."""
     noted: list[Sighting] = field(default_factory=list)
     probed: int = 0
     _roots: dict[str, OpenRoot] = field(init=False)
@@ -58,7 +60,7 @@ class Inspector:
 
     def __post_init__(self) -> None:
         self._roots = {root.root_id: root for root in self.opened}
-        self._clocks = {root.root_id: root_clock_ns(root.fd) for root in self.opened}
+        self._clocks = {root.root_id: root_clock_ns(root) for root in self.opened}
 
     def __enter__(self) -> Self:
         return self
@@ -69,18 +71,21 @@ class Inspector:
         self._close_directory()
         self._stack.close()
 
-    def judge(self, row: tuple[object, ...], remembered: tuple[object, ...] | None) -> Candidate:
+    def judge(self, row: tuple[Any, ...], remembered: tuple[Any, ...] | None) -> Candidate:
         """The file with its verdict; ``row`` is a ``Seen`` as a plain tuple."""
-        seen = Seen._make(row)  # type: ignore[arg-type]
+        seen = Seen._make(row)
         is_same = remembered is not None and remembered[:9] == row
+        odd = self.odd.get((seen.root_id, seen.path))
+        if odd is not None:
+            return Candidate(seen, odd)
         if seen.role != Role.VIDEO:
             if not is_same:
                 self.noted.append(Sighting(*seen, None, None, None, CHECKER))
             return Candidate(seen, None)
         if is_same and remembered is not None:
-            known = Sighting._make(remembered[:13])  # type: ignore[arg-type]
-            if self._still_holds(known):
-                return Candidate(seen, _check_of(known))
+            check = self._remembered_check(Sighting._make(remembered[:13]))
+            if check is not None:
+                return Candidate(seen, check)
         check = self.look(seen, self.depth).check
         kept = check if check.verdict in _KEPT else None
         self.noted.append(
@@ -109,16 +114,18 @@ class Inspector:
             name,
             depth,
             decoder=self._decoder_for(depth),
-            shared=root.is_shared,
-            root_now_ns=self._clocks[seen.root_id],
+            is_shared=root.is_shared,
+            now_ns=self._clocks[seen.root_id],
             quiet_s=self.site.settings.quiet_s,
         )
 
-    def _still_holds(self, known: Sighting) -> bool:
-        """Whether a remembered verdict answers what is asked now: a fault stays one at any depth."""
+    def _remembered_check(self, known: Sighting) -> Check | None:
+        """A remembered verdict, where it answers what is asked now: a fault stays one at any depth."""
         if known.verdict is None or known.tier is None or known.checker != CHECKER:
-            return False
-        return known.verdict != Verdict.WHOLE or known.tier >= self.depth
+            return None
+        if known.verdict == Verdict.WHOLE and known.tier < self.depth:
+            return None
+        return Check(Verdict(known.verdict), Tier(known.tier), known.reason or "")
 
     def _open_directory(self, root: OpenRoot, path: str) -> int:
         if self._directory is None or self._directory[:2] != (root.root_id, path):
@@ -137,7 +144,3 @@ class Inspector:
         if self._decoder is None:
             self._decoder = self._stack.enter_context(Decoder())
         return self._decoder
-
-
-def _check_of(known: Sighting) -> Check:
-    return Check(Verdict(known.verdict), Tier(known.tier), known.reason or "")

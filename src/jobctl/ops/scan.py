@@ -132,7 +132,16 @@ class Scan:
             walked = [self._walk(row, root, spool) for row, root in self._open_roots(stack)]
             world = self._world(walked, walk_started_at)
             inspector = stack.enter_context(
-                Inspector(self.site, [each.root for each in walked], self.options.tier)
+                Inspector(
+                    self.site,
+                    [each.root for each in walked],
+                    self.options.tier,
+                    odd={
+                        (each.row.root_id, path): check
+                        for each in walked
+                        for path, check in each.result.odd.items()
+                    },
+                )
             )
             pass_ = _Pass(self, walked, world, inspector, Witness(self.site))
             yield from pass_.run(spool, every=every)
@@ -154,7 +163,9 @@ class Scan:
                 yield row, stack.enter_context(open_registered(self.site, row))
             except JobctlError as error:
                 self.report.errors.append(error)
-                self.report.roots.append(RootSeen(row.root_id, row.path, False, False, error.message))  # noqa: FBT003
+                self.report.roots.append(
+                    RootSeen(row.root_id, row.path, is_complete=False, is_full=False, trouble=error.message)
+                )
 
     def _walk(self, row: RootRow, root: OpenRoot, spool: Spool) -> _Walked:
         layout = layout_of(self.site.settings, row.layout)
@@ -162,7 +173,7 @@ class Scan:
         if not self.options.full:
             with self.site.store.read() as connection:
                 remembered = sightings.load_directories(connection, row.root_id)
-        walking = walk(root, layout, remembered=remembered, full=self.options.full, on_progress=self._walked)
+        walking = walk(root, layout, remembered=remembered, on_progress=self._walked)
         for seen in walking:
             spool.add(seen)
         result = walking.result
@@ -171,7 +182,11 @@ class Scan:
         report.total_bytes += result.bytes
         report.foreign += result.foreign
         report.unknown.extend(UnknownPlace(row.root_id, place.path, place.reason) for place in result.unknown)
-        report.roots.append(RootSeen(row.root_id, row.path, not result.unknown, result.is_full, None))
+        report.roots.append(
+            RootSeen(
+                row.root_id, row.path, is_complete=not result.unknown, is_full=result.is_full, trouble=None
+            )
+        )
         return _Walked(row, root, result)
 
     def _walked(self, files: int) -> None:
@@ -250,17 +265,16 @@ class _Pass:
     def _streams(
         self, connection: Connection, low: str, high: str | None, rows: list[Any]
     ) -> list[Iterator[Any]]:
-        declined = (
-            iter(()) if self.scan.options.include_declined else jobs.stream_declined(connection, low, high)
-        )
+        dialect = self.scan.site.store.dialect
+        declined = jobs.stream_declined(connection, dialect, low, high)
         return [
             iter(rows),
-            sightings.stream_sightings(connection, low, high),
-            jobs.stream_records(connection, low, high),
-            jobs.stream_artifacts(connection, low, high),
-            jobs.stream_tombstones(connection, low, high),
-            declined,
-            sightings.stream_watches(connection, low, high, host=self.scan.site.host),
+            sightings.stream_sightings(connection, dialect, low, high),
+            jobs.stream_records(connection, dialect, low, high),
+            jobs.stream_artifacts(connection, dialect, low, high),
+            jobs.stream_tombstones(connection, dialect, low, high),
+            iter(()) if self.scan.options.include_declined else declined,
+            sightings.stream_watches(connection, dialect, low, high, host=self.scan.site.host),
         ]
 
     def _case(self, key: str, groups: list[list[Any]]) -> Case:

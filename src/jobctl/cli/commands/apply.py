@@ -1,0 +1,34 @@
+"""``jobctl apply``: a saved plan."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import typer
+
+from jobctl.cli.approval import Consent, carry_out
+from jobctl.cli.context import call_of
+from jobctl.cli.options import DryRunOption, WaitOption, YesOption
+from jobctl.errors import ExitCode
+
+
+def apply(
+    context: typer.Context,
+    *,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A plan saved with --plan.")],
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+    wait: WaitOption = False,
+) -> ExitCode:
+    """Apply a saved plan, exactly as it was saved."""
+    from jobctl.ops.hold import hold_roots  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.plan import load_plan  # noqa: PLC0415 - help stays quick
+
+    call = call_of(context)
+    plan = load_plan(file)
+    consent = Consent(yes=yes, dry_run=dry_run, again=f"jobctl apply {file} --yes")
+    wait_s = math.inf if wait else 0.0
+    only = next(iter(plan.header.roots)) if len(plan.header.roots) == 1 else None
+    with call.open_site() as site, hold_roots(site, command="apply", only=only, wait_s=wait_s) as hold:
+        return carry_out(call, hold, plan, consent)

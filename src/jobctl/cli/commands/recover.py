@@ -1,0 +1,38 @@
+"""``jobctl recover``: rebuild lost records."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import typer
+
+from jobctl.cli.approval import Consent, carry_out
+from jobctl.cli.context import call_of
+from jobctl.cli.options import DryRunOption, RootOption, SavePlanOption, WaitOption, YesOption
+from jobctl.errors import ExitCode
+
+
+def recover(
+    context: typer.Context,
+    *,
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+    plan: SavePlanOption = None,
+    root: RootOption = None,
+    include_declined: Annotated[
+        bool, typer.Option("--include-declined", help="Also what an undo has taken back.")
+    ] = False,
+    wait: WaitOption = False,
+) -> ExitCode:
+    """Rebuild lost records from the files that are there."""
+    from jobctl.ops.hold import hold_roots  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.recover import plan_recover  # noqa: PLC0415 - help stays quick
+
+    call = call_of(context)
+    consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again="jobctl recover --yes")
+    wait_s = math.inf if wait else 0.0
+    with call.open_site() as site, hold_roots(site, command="recover", only=root, wait_s=wait_s) as hold:
+        with call.progress() as progress:
+            proposed = plan_recover(hold, include_declined=include_declined, progress=progress)
+        return carry_out(call, hold, proposed, consent)

@@ -1,0 +1,54 @@
+"""``jobctl root``: the registered outputs directories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobctl.cli.context import call_of
+from jobctl.errors import ExitCode
+from jobctl.report.envelope import Ending
+from jobctl.report.items import path_fields
+from jobctl.report.listings import root_columns
+
+if TYPE_CHECKING:
+    from jobctl.ops.roots import RootState
+
+
+def list_(context: typer.Context) -> ExitCode:
+    """List the registered outputs directories."""
+    from jobctl.ops.jobs import store_now  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.roots import list_roots  # noqa: PLC0415 - help stays quick
+
+    call = call_of(context)
+    with call.open_site() as site:
+        found, now = list_roots(site), store_now(site)
+    call.output.rows(root_columns(now), _item, found)
+    if not found:
+        call.output.say("No root is registered; register one with jobctl init --root DIR")
+    return call.output.end()
+
+
+def adopt(
+    context: typer.Context,
+    *,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="The outputs directory.")],
+) -> ExitCode:
+    """Accept a directory or a store that was put back."""
+    from jobctl.ops.roots import adopt_root  # noqa: PLC0415 - help stays quick
+
+    call = call_of(context)
+    with call.open_site() as site:
+        adopted = adopt_root(site, path)
+    call.output.say(
+        f"Accepted root {adopted.root_id}: {adopted.path}. "
+        "Nothing of it is called missing until a complete recover was applied: jobctl recover"
+    )
+    item = {"root_id": adopted.root_id, **path_fields(adopted.path), "generation": adopted.generation}
+    return call.output.end(Ending(data=item))
+
+
+def _item(root: RootState) -> Mapping[str, Any]:
+    return {**root._asdict(), **path_fields(root.path)}

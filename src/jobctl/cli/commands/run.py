@@ -1,0 +1,64 @@
+"""``jobctl run``: one applied plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobctl.cli.context import call_of
+from jobctl.cli.output import Output
+from jobctl.errors import ExitCode
+from jobctl.model.plan import Outcome
+from jobctl.report.envelope import Ending
+from jobctl.report.items import action_item
+from jobctl.report.listings import STEP_COLUMNS, Step
+
+if TYPE_CHECKING:
+    from jobctl.ops.runs import RunSummary, StepTaken
+
+
+_ON_A_SCREEN = 200
+
+
+def show(
+    context: typer.Context,
+    *,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, as 'jobctl runs' lists it.")],
+    outcome: Annotated[
+        list[Outcome] | None,
+        typer.Option("--result", help="Only steps that came to this; may be repeated."),
+    ] = None,
+) -> ExitCode:
+    """Show one run and what became of each step."""
+    from jobctl.ops.runs import actions_of, get_run  # noqa: PLC0415 - help stays quick
+
+    call = call_of(context)
+    output = call.output
+    with call.open_site() as site:
+        summary = get_run(site, run)
+        _show_summary(output, summary)
+        taken: Iterator[Step] = (
+            _step(each) for each in actions_of(site, run) if not outcome or each.outcome in outcome
+        )
+        if output.is_terminal:
+            taken = islice(taken, _ON_A_SCREEN)
+        output.rows(STEP_COLUMNS, lambda step: action_item(*step), taken)
+    if summary.actions > _ON_A_SCREEN and output.is_terminal:
+        output.say(f"At most {_ON_A_SCREEN} steps are shown; all of them: jobctl run show {run} | less")
+    about = {name: value for name, value in summary._asdict().items() if name not in {"run_id", "counts"}}
+    return output.end(Ending(run_id=summary.run_id, counts=summary.counts, data={"run": about}))
+
+
+def _step(taken: StepTaken) -> Step:
+    outcome = None if taken.outcome is Outcome.PENDING else taken.outcome
+    return Step(taken.action, outcome, taken.note)
+
+
+def _show_summary(output: Output, summary: RunSummary) -> None:
+    if output.is_terminal:
+        from jobctl.report.plan_screen import run_screen  # noqa: PLC0415 - rich is only for terminals
+
+        output.screen(run_screen(summary._asdict()))

@@ -1,0 +1,115 @@
+"""The options that every command takes, declared once and added to each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from jobctl.cli.context import Call
+from jobctl.cli.output import Format
+
+RootOption = Annotated[
+    str | None, typer.Option("--root", metavar="ROOT", help="Only this root, by id or path.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Apply without asking.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")]
+SavePlanOption = Annotated[
+    str | None,
+    typer.Option("--plan", metavar="FILE", help="Save the plan for 'jobctl apply' and change nothing."),
+]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for another run to end.")]
+OlderOption = Annotated[
+    str | None, typer.Option("--older", metavar="AGE", help="Older than this, such as 36h or 2026-01-31.")
+]
+NewerOption = Annotated[
+    str | None, typer.Option("--newer", metavar="AGE", help="Newer than this, such as 36h or 2026-01-31.")
+]
+
+
+def shared_parameters(*, streams: bool) -> list[Any]:
+    """Parameters that put their values into the ``Call``; ``streams`` adds ``--jsonl``."""
+    app = typer.Typer(add_completion=False)
+    app.command()(_declare)
+    declared: list[Any] = list(typer.main.get_command(app).params)
+    return [parameter for parameter in declared if streams or parameter.name != "jsonl"]
+
+
+def _database(context: typer.Context, value: str | None) -> None:
+    call = context.find_object(Call)
+    if call is not None:
+        call.database = value
+
+
+def _config(context: typer.Context, value: str | None) -> None:
+    call = context.find_object(Call)
+    if call is not None:
+        call.config = value
+
+
+def _format(
+    context: typer.Context,
+    parameter: typer.CallbackParam,
+    value: bool,  # noqa: FBT001 - typer's form
+) -> None:
+    call = context.find_object(Call)
+    if call is not None and value:
+        call.output.format = Format(parameter.name)
+
+
+def _quiet(context: typer.Context, value: bool) -> None:  # noqa: FBT001 - typer's form
+    call = context.find_object(Call)
+    if call is not None:
+        call.output.is_quiet = value
+
+
+def _verbose(context: typer.Context, value: bool) -> None:  # noqa: FBT001 - typer's form
+    call = context.find_object(Call)
+    if call is not None:
+        call.output.is_verbose = value
+
+
+def _declare(
+    *,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--database",
+            metavar="URL",
+            help="The job store: a file, or postgresql://… [JOBCTL_DATABASE_URL]",
+            callback=_database,
+            expose_value=False,
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="The configuration file. [JOBCTL_CONFIG]",
+            callback=_config,
+            expose_value=False,
+        ),
+    ] = None,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Answer with one JSON object.", callback=_format, expose_value=False),
+    ] = False,
+    jsonl: Annotated[
+        bool,
+        typer.Option(
+            "--jsonl", help="Answer with one JSON object a line.", callback=_format, expose_value=False
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Say nothing when all is well.", callback=_quiet, expose_value=False
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Say more on stderr.", callback=_verbose, expose_value=False),
+    ] = False,
+) -> None:
+    """The options of every command."""

@@ -1,0 +1,21 @@
+"""The forms in which the service writes a video's URL, and the job id in them."""
+
+from __future__ import annotations
+
+import re
+
+_UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_FORMS = re.compile(
+    r"(?:^|/)(?:"
+    rf"(?:api/custom/|api/custom-projects-backend/)?presentations/(?P<path>{_UUID})(?:/(?:video|thumbnail))?"
+    rf"|api/custom/download/(?:presentation|thumbnail)_(?P<name>{_UUID})\.(?:mp4|jpg)"
+    r")/?$"
+)
+
+
+def job_id_of(url: str) -> str | None:
+    """The job whose video or thumbnail a URL names, in any of the service's forms; else ``None``."""
+    if len(url) > 2_000:
+        return None
+    match = _FORMS.search(url.split("?", 1)[0].split("#", 1)[0])
+    return (match["path"] or match["name"]) if match else None

@@ -1,0 +1,90 @@
+"""Init: make the store, and register outputs directories. The only use case that makes a store."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from jobctl import __version__
+from jobctl.ops.layouts import layout_of
+from jobctl.outputs import effects
+from jobctl.outputs.root import known_marker, register, resolve
+from jobctl.settings import Settings
+from jobctl.store import roots
+from jobctl.store.dialect import SQLite
+from jobctl.store.engine import Store, create_store
+from jobctl.store.roots import RootRow
+
+DEFAULT_LAYOUT = "presentations"
+
+
+class InitialisedRoot(NamedTuple):
+    """A root after init. ``host``: ``None`` where all hosts share it. ``made``: registered just now."""
+
+    root_id: str
+    path: str
+    layout: str
+    host: str | None
+    made: bool
+
+
+class Initialised(NamedTuple):
+    """What init made and what it found. ``database`` is where the store is, without secrets."""
+
+    store_made: bool
+    database: str
+    roots: list[InitialisedRoot]
+
+
+def initialise(
+    settings: Settings, *, roots: Sequence[str], layout: str, host_local: bool, now: datetime
+) -> Initialised:
+    """Make the store where there is none, and register each root; what is there already is left as it is.
+
+    Killed anywhere, the same call completes. Raises the errors of ``create_store`` and
+    ``register``, and ``ConfigurationError`` for an unknown layout.
+    """
+    layout_of(settings, layout)
+    store, made = create_store(settings.database, now=now, version=__version__)
+    store.commit_hook = effects.commit
+    host = settings.host_id if host_local else None
+    try:
+        registered = [_register(store, path, layout=layout, host=host) for path in roots]
+        return Initialised(made, store.url, registered)
+    finally:
+        store.close()
+
+
+def _register(store: Store, path: str, *, layout: str, host: str | None) -> InitialisedRoot:
+    real = resolve(path)
+    with store.read() as connection:
+        known = roots.get_roots(connection)
+    row = next((row for row in known if row.path == real), None)
+    marked_as = known_marker(real, store_id=store.store_id)
+    if row is not None:
+        if marked_as is None:
+            _distrust(store, row)
+        _mark(store, real, row.root_id, known)
+        return InitialisedRoot(row.root_id, row.path, row.layout, row.host, made=False)
+    # The marker comes first: one without a row is an init cut short, and is completed under
+    # its own id. A row without a marker is then always a directory that was exchanged.
+    root_id = marked_as or f"r{secrets.token_hex(4)}"
+    _mark(store, real, root_id, known)
+    with store.write() as connection:
+        at = store.now(connection)
+        roots.add_root(connection, root_id=root_id, path=real, layout=layout, host=host, at=at)
+    return InitialisedRoot(root_id, real, layout, host, made=True)
+
+
+def _mark(store: Store, real: str, root_id: str, known: Sequence[RootRow]) -> None:
+    store_path = store.dialect.path if isinstance(store.dialect, SQLite) else None
+    others = [row.path for row in known]
+    register(real, store_id=store.store_id, root_id=root_id, others=others, store_path=store_path)
+
+
+def _distrust(store: Store, row: RootRow) -> None:
+    """A registered directory without its marker may be another one: call nothing missing yet."""
+    with store.write() as connection:
+        roots.suspend_negatives(connection, row.root_id, at=store.now(connection))

@@ -1,0 +1,62 @@
+"""Open directories below a root so that no symlink and no mount leads out of it."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+
+_OPENAT2 = 437  # the same on every architecture since Linux 5.6
+_RESOLVE_NO_XDEV = 0x01
+_RESOLVE_NO_SYMLINKS = 0x04
+_RESOLVE_BENEATH = 0x08
+_HOW = struct.pack(
+    "QQQ",
+    os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC,
+    0,
+    _RESOLVE_NO_XDEV | _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH,
+)
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_libc = ctypes.CDLL(None, use_errno=True)
+# Sandboxes answer EPERM or ENOSYS to system calls they do not know.
+_UNAVAILABLE = frozenset({errno.ENOSYS, errno.EPERM})
+
+
+class _Openat2:
+    is_available = True
+
+
+def open_directory(root_fd: int, path: str) -> int:
+    """Open the directory ``path`` (relative, as ``os.fsdecode`` gives it) below a root.
+
+    Raises ``OSError``: ``EXDEV`` where another file system is mounted on the way,
+    ``ELOOP`` or ``ENOTDIR`` where a symlink stands in it.
+    """
+    if not path:
+        return os.open(".", _FLAGS, dir_fd=root_fd)
+    if _Openat2.is_available:
+        fd = _libc.syscall(_OPENAT2, root_fd, os.fsencode(path), _HOW, len(_HOW))
+        if fd >= 0:
+            return int(fd)
+        number = ctypes.get_errno()
+        if number not in _UNAVAILABLE:
+            raise OSError(number, os.strerror(number), path)
+        _Openat2.is_available = False
+    return _open_step_by_step(root_fd, path)
+
+
+def _open_step_by_step(root_fd: int, path: str) -> int:
+    device = os.fstat(root_fd).st_dev
+    fd = os.dup(root_fd)
+    try:
+        for step in path.split("/"):
+            below = os.open(step, _FLAGS, dir_fd=fd)
+            os.close(fd)
+            fd = below
+            if os.fstat(fd).st_dev != device:
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd

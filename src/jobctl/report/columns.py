@@ -1,0 +1,65 @@
+"""Columns: what a listing shows of each row, for machines in full and for people at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from jobctl.model.names import to_shown
+from jobctl.model.timestamps import format_timestamp
+
+RowT = TypeVar("RowT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column(Generic[RowT]):
+    """One column.
+
+    ``title`` heads it on a terminal, and ``shown`` turns its value into a person's words
+    there; without them both readers get the same.
+    Terminals narrower than ``from_width`` leave the column out. ``may_wrap`` lets a long
+    value go on in the next line; ids and numbers never do.
+    """
+
+    name: str
+    value: Callable[[RowT], Any]
+    title: str = ""
+    shown: Callable[[Any], str] | None = None
+    from_width: int = 0
+    is_number: bool = False
+    may_wrap: bool = False
+    style: str = ""
+
+    def cell(self, row: RowT) -> str:
+        """The value for a terminal, with everything invisible made visible."""
+        value = self.value(row)
+        if value is None:
+            return ""
+        return to_shown(self.shown(value) if self.shown else _plain(value))
+
+
+def tsv_heading(columns: Iterable[Column[Any]]) -> str:
+    """The first line of a tab-separated listing."""
+    return "\t".join(column.name for column in columns)
+
+
+def tsv_line(columns: Iterable[Column[RowT]], row: RowT) -> str:
+    r"""One row, never cut. A tab or newline within a value is written as ``\t`` or ``\n``."""
+    return "\t".join(to_shown(_plain(column.value(row))) for column in columns)
+
+
+def columns_for(columns: Sequence[Column[RowT]], width: int) -> list[Column[RowT]]:
+    """The columns a terminal of this width has room for."""
+    return [column for column in columns if width >= column.from_width]
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return format_timestamp(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)

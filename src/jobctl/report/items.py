@@ -1,0 +1,132 @@
+"""Findings, actions, jobs and their like as JSON objects. Field names never change once released."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from typing import Any
+
+from jobctl.core.reconcile import Candidate
+from jobctl.model.finding import Finding
+from jobctl.model.job import Artifact, Event, Job
+from jobctl.model.names import is_utf8, to_stored
+from jobctl.model.plan import Action, Outcome
+
+_JOB_FIELDS = (
+    "job_id",
+    "status",
+    "progress",
+    "shown_progress",
+    "error",
+    "video_url",
+    "thumbnail_url",
+    "slide_image_path",
+    "created_at",
+    "completed_at",
+    "last_heartbeat",
+    "created_files",
+    "origin",
+    "confidence",
+    "owner",
+    "attempt",
+)
+_FURTHER_JOB_FIELDS = (
+    "kind",
+    "queue",
+    "priority",
+    "run_at",
+    "max_attempts",
+    "error_code",
+    "idempotency_key",
+    "provenance",
+    "root_id",
+    "version",
+    "updated_at",
+    "started_at",
+    "recovered_at",
+)
+_ARTIFACT_FIELDS = ("role", "state", "size", "sha256", "verdict", "tier", "media", "noted_at", "run_id")
+
+
+def path_fields(path: str | None) -> dict[str, str | None]:
+    """A path as JSON can carry it; a name that is not UTF-8 also byte for byte, as ``path_b64``."""
+    if path is None or is_utf8(path):
+        return {"path": path}
+    name = path.encode("utf-8", "surrogateescape")
+    return {"path": to_stored(path), "path_b64": base64.b64encode(name).decode()}
+
+
+def finding_item(finding: Finding) -> dict[str, Any]:
+    """One difference, as ``scan`` tells it."""
+    return {
+        "finding": finding.kind.value,
+        "job_id": finding.job_id,
+        "root_id": finding.root_id,
+        **path_fields(finding.path),
+        "verdict": finding.verdict.value if finding.verdict else None,
+        "tier": finding.tier.value if finding.tier else None,
+        "bytes": finding.size,
+        "reason": finding.reason,
+    }
+
+
+def file_item(candidate: Candidate) -> dict[str, Any]:
+    """A file nothing is wrong with, in the form of a finding."""
+    seen, check = candidate
+    return {
+        "finding": None,
+        "job_id": seen.key or None,
+        "root_id": seen.root_id,
+        **path_fields(seen.path),
+        "role": str(seen.role),
+        "verdict": check.verdict.value if check else None,
+        "tier": check.tier.value if check else None,
+        "bytes": seen.size,
+        "reason": check.reason if check else "",
+    }
+
+
+def action_item(action: Action, outcome: Outcome | None = None, note: str | None = None) -> dict[str, Any]:
+    """One step of a plan; ``result`` is null until it was applied."""
+    return {
+        "seq": action.seq,
+        "verb": action.verb.value,
+        "job_id": action.job_id,
+        "root_id": action.root_id,
+        **path_fields(action.path),
+        "from": action.from_status,
+        "to": action.to_status,
+        "reason": action.reason,
+        "confidence": action.confidence,
+        "result": outcome.value if outcome else None,
+        "note": note,
+    }
+
+
+def job_item(job: Job) -> dict[str, Any]:
+    """The service's own fields of a job, and whose and how sure it is."""
+    return _fields(job, _JOB_FIELDS)
+
+
+def job_detail(job: Job, artifacts: Iterable[Artifact], events: Iterable[Event]) -> dict[str, Any]:
+    """All that is recorded of one job."""
+    return {
+        **job_item(job),
+        **_fields(job, _FURTHER_JOB_FIELDS),
+        "executor": job.executor._asdict() if job.executor else None,
+        "artifacts": [artifact_item(artifact) for artifact in artifacts],
+        "events": [event._asdict() for event in events],
+    }
+
+
+def artifact_item(artifact: Artifact) -> dict[str, Any]:
+    """One file of a job."""
+    return {
+        "root_id": artifact.root_id,
+        **path_fields(artifact.path),
+        **_fields(artifact, _ARTIFACT_FIELDS),
+    }
+
+
+def _fields(row: Job | Artifact, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}

@@ -1,0 +1,151 @@
+"""The columns of every listing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from jobctl.model.job import Artifact, Event, Job
+from jobctl.model.plan import Action, Outcome
+from jobctl.report.columns import Column
+from jobctl.report.units import age_of, local_time, size_shown
+
+_WIDE = 110
+_WIDER = 150
+
+
+class Step(NamedTuple):
+    """An action of a plan and, once it was applied, what became of it."""
+
+    action: Action
+    outcome: Outcome | None = None
+    note: str | None = None
+
+
+FINDING_COLUMNS: Sequence[Column[Mapping[str, Any]]] = tuple(
+    Column(name=name, value=itemgetter(name))
+    for name in ("finding", "job_id", "root_id", "path", "verdict", "tier", "bytes", "reason")
+)
+"""Columns over the items that ``scan`` prints as JSON."""
+
+STEP_COLUMNS: Sequence[Column[Step]] = (
+    Column(name="verb", value=lambda step: step.action.verb),
+    Column(name="job_id", value=lambda step: step.action.job_id),
+    Column(name="root_id", value=lambda step: step.action.root_id, from_width=_WIDER),
+    Column(name="path", value=lambda step: step.action.path, from_width=_WIDE, may_wrap=True),
+    Column(name="from", value=lambda step: step.action.from_status, from_width=_WIDER),
+    Column(name="to", value=lambda step: step.action.to_status, from_width=_WIDER),
+    Column(name="reason", value=lambda step: step.action.reason, from_width=_WIDER, may_wrap=True),
+    Column(name="confidence", value=lambda step: step.action.confidence, from_width=_WIDER),
+    Column(name="result", value=lambda step: step.outcome),
+    Column(name="note", value=lambda step: step.note, may_wrap=True),
+)
+
+ARTIFACT_COLUMNS: Sequence[Column[Artifact]] = (
+    Column(name="role", value=lambda file: file.role),
+    Column(name="path", value=lambda file: file.path, may_wrap=True),
+    Column(name="state", value=lambda file: file.state),
+    Column(name="size", value=lambda file: file.size, shown=size_shown, is_number=True),
+    Column(name="verdict", value=lambda file: file.verdict),
+    Column(name="tier", value=lambda file: file.tier, from_width=_WIDE),
+    Column(name="root_id", value=lambda file: file.root_id, from_width=_WIDE),
+    Column(name="sha256", value=lambda file: file.sha256, from_width=_WIDER, may_wrap=True),
+)
+
+EVENT_COLUMNS: Sequence[Column[Event]] = (
+    Column(name="at", value=lambda event: event.at, shown=local_time),
+    Column(name="kind", value=lambda event: event.kind),
+    Column(name="from", value=lambda event: event.from_status),
+    Column(name="to", value=lambda event: event.to_status),
+    Column(name="actor", value=lambda event: event.actor),
+    Column(name="run_id", value=lambda event: event.run_id, from_width=_WIDE),
+    Column(name="reason", value=lambda event: (event.detail or {}).get("reason"), may_wrap=True),
+)
+
+FIELD_COLUMNS: Sequence[Column[Any]] = (
+    Column(name="field", value=lambda row: row["field"]),
+    Column(name="value", value=lambda row: row["value"], may_wrap=True),
+    Column(name="source", value=lambda row: row["source"], may_wrap=True),
+    Column(name="locator", value=lambda row: row["locator"], may_wrap=True),
+    Column(name="trust", value=lambda row: row["trust"]),
+    Column(name="note", value=lambda row: row["note"], from_width=_WIDE, may_wrap=True),
+)
+
+
+def job_columns(now: datetime) -> Sequence[Column[Job]]:
+    """The columns of ``list``; ``now`` is the store's clock."""
+    age = _age_at(now)
+    return (
+        Column(name="job_id", value=lambda job: job.job_id),
+        Column(name="status", value=lambda job: job.status),
+        Column(
+            name="progress", value=lambda job: job.shown_progress, shown="{:.0f} %".format, is_number=True
+        ),
+        Column(name="created_at", title="age", value=lambda job: job.created_at, shown=age, is_number=True),
+        Column(
+            name="completed_at",
+            title="done for",
+            value=lambda job: job.completed_at,
+            shown=age,
+            is_number=True,
+            from_width=_WIDE,
+        ),
+        Column(name="origin", value=lambda job: job.origin, from_width=_WIDE),
+        Column(name="confidence", value=lambda job: job.confidence, from_width=_WIDE),
+        Column(name="owner", value=lambda job: job.owner, from_width=_WIDER),
+        Column(name="attempt", value=lambda job: job.attempt, is_number=True, from_width=_WIDER),
+        Column(
+            name="video_url", title="video", value=lambda job: job.video_url, from_width=_WIDER, may_wrap=True
+        ),
+        Column(name="error", value=lambda job: job.error, from_width=_WIDE, may_wrap=True),
+    )
+
+
+def run_columns(now: datetime) -> Sequence[Column[Any]]:
+    """The columns of ``runs``."""
+    return (
+        Column(name="run_id", value=lambda run: run.run_id),
+        Column(name="command", value=lambda run: run.command),
+        Column(name="state", value=lambda run: run.state),
+        Column(
+            name="started_at",
+            title="age",
+            value=lambda run: run.started_at,
+            shown=_age_at(now),
+            is_number=True,
+        ),
+        Column(name="actor", value=lambda run: run.actor, from_width=_WIDE),
+        Column(name="host", value=lambda run: run.host, from_width=_WIDER),
+        Column(name="undo_of", value=lambda run: run.undo_of, from_width=_WIDE),
+        Column(
+            name="actions", title="steps", value=lambda run: run.actions, shown="{:,}".format, is_number=True
+        ),
+        Column(name="done", value=lambda run: run.counts.get("done"), shown="{:,}".format, is_number=True),
+        Column(name="exit_code", title="exit", value=lambda run: run.exit_code, is_number=True),
+    )
+
+
+def root_columns(now: datetime) -> Sequence[Column[Any]]:
+    """The columns of ``root list``."""
+    return (
+        Column(name="root_id", value=lambda root: root.root_id),
+        Column(name="path", value=lambda root: root.path, may_wrap=True),
+        Column(name="layout", value=lambda root: root.layout),
+        Column(name="host", value=lambda root: root.host, from_width=_WIDE),
+        Column(name="generation", value=lambda root: root.generation, is_number=True, from_width=_WIDE),
+        Column(
+            name="registered_at",
+            title="age",
+            value=lambda root: root.registered_at,
+            shown=_age_at(now),
+            is_number=True,
+            from_width=_WIDE,
+        ),
+        Column(name="state", value=lambda root: root.state, may_wrap=True),
+    )
+
+
+def _age_at(now: datetime) -> Callable[[Any], str]:
+    return lambda moment: age_of(moment, now)

@@ -1,0 +1,163 @@
+"""How plans and runs look on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Group, RenderableType
+
+from jobctl.model.finding import Finding, FindingKind
+from jobctl.model.plan import Action, Outcome, Verb
+from jobctl.report.digest import CALM_KINDS
+from jobctl.report.listings import Step
+from jobctl.report.screen import Example, line, pairs, section, spaced
+from jobctl.report.units import counted, local_time
+
+_EXAMPLES = 5
+
+_MEANING = {
+    Verb.CREATE: "make the record of a video that has none",
+    Verb.COMPLETE: "complete a record whose video is whole",
+    Verb.FAIL: "fail a job whose executor is proven dead",
+    Verb.LINK: "add a file to the record of its job",
+    Verb.NOTE_MISSING: "note that a file is gone; the status stays",
+    Verb.FORGET: "remove a record that the run made",
+    Verb.REVERT: "put a record back as it was",
+    Verb.UNLINK: "take a file off its record; the file stays",
+    Verb.UNNOTE: "take back that a file is gone",
+}
+
+
+@dataclass(slots=True)
+class PlanDigest:
+    """A plan's steps by verb and its findings by kind, with the first few of each."""
+
+    counts: Mapping[Verb, int]
+    findings: Mapping[FindingKind, int]
+    steps: dict[Verb, list[Action]] = field(default_factory=dict)
+    told: dict[FindingKind, list[Finding]] = field(default_factory=dict)
+
+
+def digest_plan(
+    actions: Iterable[Action],
+    told: Iterable[Finding],
+    *,
+    counts: Mapping[Verb, int],
+    findings: Mapping[FindingKind, int],
+) -> PlanDigest:
+    """Read a plan for the screen, no further than its examples need."""
+    digest = PlanDigest(counts, findings)
+    wanted_steps = sum(min(count, _EXAMPLES) for count in counts.values())
+    for action in actions:
+        wanted_steps -= _keep(digest.steps, action.verb, action)
+        if wanted_steps == 0:
+            break
+    wanted_findings = sum(min(count, _EXAMPLES) for kind, count in findings.items() if kind not in CALM_KINDS)
+    for finding in told if wanted_findings else ():
+        if finding.kind not in CALM_KINDS:
+            wanted_findings -= _keep(digest.told, finding.kind, finding)
+        if wanted_findings == 0:
+            break
+    return digest
+
+
+def plan_screen(digest: PlanDigest) -> Iterator[RenderableType]:
+    """What a plan would do, verb by verb, and what it leaves alone."""
+    return spaced(_plan_blocks(digest))
+
+
+def report_screen(
+    *, run_id: str, counts: Mapping[str, int], faults: Sequence[Step], undo_command: str | None
+) -> Iterator[RenderableType]:
+    """What became of a plan: counts, the first steps that were not done, and how to take it back."""
+    yield line(("Run ", ""), (run_id, "bold"), f": {counts_shown(counts)}.")
+    for outcome in (Outcome.FAILED, Outcome.CONFLICT, Outcome.SKIPPED):
+        examples = [
+            Example(_about(step.action), step.note or step.action.reason)
+            for step in faults
+            if step.outcome is outcome
+        ]
+        if examples:
+            rest = counts.get(outcome.value, 0) - len(examples)
+            more = f"… {rest:,} more: jobctl run show {run_id}" if rest > 0 else ""
+            yield section(outcome.value, "", examples, more)
+    if undo_command:
+        yield line("To take it back: ", (undo_command, "bold"))
+
+
+def run_screen(run: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Who applied what, when, and with what result."""
+    yield pairs(
+        [
+            ("run", run["run_id"]),
+            ("command", run["command"]),
+            ("state", run["state"]),
+            ("by", f"{run['actor']} on {run['host']}"),
+            ("started", local_time(run["started_at"])),
+            ("finished", local_time(run["finished_at"])),
+            ("undo of", run["undo_of"] or ""),
+            ("steps", f"{run['actions']:,}: {counts_shown(run['counts'])}"),
+            ("exit code", "" if run["exit_code"] is None else str(run["exit_code"])),
+        ]
+    )
+
+
+def counts_shown(counts: Mapping[str, int]) -> str:
+    """Write ``1,180 done, 2 skipped``: what there was, the steps done first."""
+    outcomes = [outcome.value for outcome in Outcome if counts.get(outcome.value)]
+    return ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in outcomes) or "nothing to do"
+
+
+def _plan_blocks(digest: PlanDigest) -> Iterator[RenderableType]:
+    yield line((f"Plan: {counted(sum(digest.counts.values()), 'step')}", "bold"))
+    for verb in Verb:
+        if digest.counts.get(verb):
+            yield _verb_section(digest, verb)
+    if digest.findings:
+        yield _left_alone(digest)
+
+
+def _verb_section(digest: PlanDigest, verb: Verb) -> RenderableType:
+    shown = digest.steps.get(verb, [])
+    examples = [Example(_about(action), action.reason, (_change(action),)) for action in shown]
+    count = digest.counts[verb]
+    rest = count - len(shown)
+    more = f"… {rest:,} more" if rest else ""
+    return section(f"{verb.value} {count:,}", _MEANING[verb], examples, more)
+
+
+def _left_alone(digest: PlanDigest) -> RenderableType:
+    total = sum(digest.findings.values())
+    listed = ", ".join(
+        f"{digest.findings[kind]:,} {kind.value}" for kind in FindingKind if kind in digest.findings
+    )
+    blocks: list[RenderableType] = [
+        line((f"Left alone: {counted(total, 'finding')}", "bold"), f"  {listed}"),
+    ]
+    for kind, findings in digest.told.items():
+        examples = [Example(finding.path or finding.job_id or "", finding.reason) for finding in findings]
+        rest = digest.findings[kind] - len(findings)
+        more = f"… {rest:,} more: jobctl scan --finding {kind.value}" if rest else ""
+        blocks.append(section(f"  {kind.value}", kind.meaning, examples, more))
+    return Group(*blocks)
+
+
+def _about(action: Action) -> str:
+    return action.path or action.job_id
+
+
+def _change(action: Action) -> str:
+    if action.to_status is None:
+        return ""
+    return f"{action.from_status} → {action.to_status}" if action.from_status else action.to_status
+
+
+def _keep(kept: dict[Any, list[Any]], key: Any, row: Any) -> int:
+    """Keep a row if it is among the first; say how many were kept."""
+    rows = kept.setdefault(key, [])
+    if len(rows) >= _EXAMPLES:
+        return 0
+    rows.append(row)
+    return 1

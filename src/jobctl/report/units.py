@@ -1,0 +1,57 @@
+"""Numbers and moments in the words of people; machines get bytes, seconds and RFC 3339."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+_BYTE_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+_AGE_UNITS = (("y", 365 * 86_400), ("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+# An age keeps its smaller unit up to here: 47 h says more than 1 d.
+_AGE_STEP = 2
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Write ``1 file`` or ``1,204 files``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def size_shown(size: int | None) -> str:
+    """A size in bytes as ``13.2 MiB``; empty where it is not known."""
+    if size is None:
+        return ""
+    if size < 1024:
+        return f"{size} B"
+    amount = float(size)
+    for unit in _BYTE_UNITS:
+        amount /= 1024
+        if amount < 1024 or unit == _BYTE_UNITS[-1]:
+            break
+    return f"{amount:.0f} {unit}" if amount >= 100 else f"{amount:.1f} {unit}"
+
+
+def age_shown(seconds: float | None) -> str:
+    """An age in seconds as ``3 d``, ``47 h`` or ``12 min``; one from the future as ``0 s``."""
+    if seconds is None:
+        return ""
+    for unit, length in _AGE_UNITS:
+        if seconds >= _AGE_STEP * length or length == 1:
+            return f"{max(0, int(seconds // length))} {unit}"
+    raise AssertionError("the last unit always fits")
+
+
+def seconds_shown(seconds: float) -> str:
+    """How long something took: ``0.4 s``, ``12 s``, ``3 min 20 s``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def age_of(moment: datetime | None, now: datetime) -> str:
+    """How long ago ``moment`` was, as a person would say it."""
+    return "" if moment is None else age_shown((now - moment).total_seconds())
+
+
+def local_time(moment: datetime | None) -> str:
+    """``moment`` on this machine's wall clock, to the second."""
+    return "" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,150 @@
+"""Settings: flags over JOBCTL_* environment over jobctl.toml over defaults."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from jobctl.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set. Times in seconds unless the name says otherwise."""
+
+    database: str
+    host_id: str
+    video_url_form: str = "/presentations/{job_id}/video"
+    thumbnail_url_form: str = "/presentations/{job_id}/thumbnail"
+    quiet_s: float = 120.0
+    """How long a file must have been left alone where nothing better tells that it is closed."""
+    stale_after_s: float = 900.0
+    """How long without a heartbeat until a job is stale; blocking steps of 600 s are normal."""
+    lock_stale_after_s: float = 120.0
+    plan_max_age_h: float = 24.0
+    layouts: Mapping[str, Any] = field(default_factory=dict)
+    source: str | None = None
+    """The configuration file that was read."""
+
+    def digest(self) -> str:
+        """A short name of everything that shapes a plan: a plan made under other settings is stale."""
+        shaping = [self.video_url_form, self.thumbnail_url_form, self.quiet_s, self.stale_after_s]
+        text = json.dumps([*shaping, dict(self.layouts)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+_NUMBERS = {"quiet_s", "stale_after_s", "lock_stale_after_s", "plan_max_age_h"}
+_TEXTS = {"database", "host_id", "video_url_form", "thumbnail_url_form"}
+_KNOWN = sorted({*_NUMBERS, *_TEXTS, "layouts"})
+_ENVIRONMENT = {
+    "database": "JOBCTL_DATABASE_URL",
+    **{name: f"JOBCTL_{name.upper()}" for name in sorted((_NUMBERS | _TEXTS) - {"database"})},
+}
+
+
+def load_settings(
+    *, config: str | None = None, database: str | None = None, environ: Mapping[str, str]
+) -> Settings:
+    """Gather the settings. Raises ``ConfigurationError`` naming the key and where it stands."""
+    path = _config_path(config, environ)
+    values = _read(path) if path else {}
+    for name, variable in _ENVIRONMENT.items():
+        if environ.get(variable):
+            values[name] = _typed(name, environ[variable], f"the environment variable {variable}")
+    if database:
+        values["database"] = database
+    values.setdefault("database", _default_database(environ))
+    values.setdefault("host_id", _host_id())
+    return Settings(**values, source=path)
+
+
+def _config_path(config: str | None, environ: Mapping[str, str]) -> str | None:
+    named = config or environ.get("JOBCTL_CONFIG")
+    if named:
+        return named
+    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "/"), ".config")
+    places = ("jobctl.toml", os.path.join(home, "jobctl", "jobctl.toml"), "/etc/jobctl/jobctl.toml")
+    return next((place for place in places if os.path.exists(place)), None)
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            document = tomllib.load(file)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the configuration file {path} cannot be read: {error.strerror}",
+            hint="check --config and JOBCTL_CONFIG",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"the configuration file {path} is not TOML: {error}",
+            hint="mend it, or name another with --config",
+        ) from None
+    return {name: _checked(name, value, path) for name, value in document.items()}
+
+
+def _checked(name: str, value: Any, path: str) -> Any:
+    if name not in _KNOWN:
+        near = difflib.get_close_matches(name, _KNOWN, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(_KNOWN)}"
+        raise ConfigurationError(f"{path}: unknown key {name!r}", hint=hint)
+    if name == "layouts":
+        if not isinstance(value, dict):
+            raise ConfigurationError(f"{path}: layouts must be tables", hint="write [layouts.NAME]")
+        return value
+    return _typed(name, value, path)
+
+
+def _typed(name: str, value: Any, where: str) -> Any:
+    if name in _TEXTS:
+        if isinstance(value, str) and value:
+            return _url_form(name, value, where)
+        raise ConfigurationError(f"{where}: {name} must be text", hint=f'write {name} = "…"')
+    number = _number(value)
+    if number is None or not 0 < number < float("inf"):
+        raise ConfigurationError(
+            f"{where}: {name} must be a number above 0, not {value!r}", hint=f"write {name} = 60"
+        )
+    return number
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _url_form(name: str, value: str, where: str) -> str:
+    if name.endswith("_url_form") and ("{job_id}" not in value or value.replace("{job_id}", "").count("{")):
+        raise ConfigurationError(
+            f"{where}: {name} must hold {{job_id}} and no other {{…}}",
+            hint=f'write {name} = "/videos/{{job_id}}.mp4"',
+        )
+    return value
+
+
+def _default_database(environ: Mapping[str, str]) -> str:
+    if os.geteuid() == 0:
+        return "/var/lib/jobctl/jobctl.db"
+    home = environ.get("XDG_DATA_HOME") or os.path.join(environ.get("HOME", "/"), ".local", "share")
+    return os.path.join(home, "jobctl", "jobctl.db")
+
+
+def _host_id() -> str:
+    try:
+        with open("/etc/machine-id", encoding="ascii") as file:
+            named = file.read(64).strip()
+    except (OSError, UnicodeDecodeError):
+        named = ""
+    return named or os.uname().nodename
+
+
+assert {each.name for each in fields(Settings)} == {*_KNOWN, "source"}  # noqa: S101 - keeps the lists complete

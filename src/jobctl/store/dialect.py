@@ -1,0 +1,199 @@
+"""What differs between SQLite and PostgreSQL, in one place."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Protocol
+from urllib.parse import quote, unquote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import NullPool
+
+from jobctl.errors import UsageError
+from jobctl.store.schema import SCHEMA
+
+BUSY_TIMEOUT_S = 30
+CONNECT_TIMEOUT_S = 10
+_FETCH = 5_000
+_POSTGRESQL = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://")
+
+
+class Dialect(Protocol):
+    """One of the two databases, by the things in which they differ."""
+
+    @property
+    def name(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+
+    @property
+    def place(self) -> str:
+        """The store as an operator would name it, without secrets."""
+
+    def engine(self, *, create: bool = False) -> Engine:
+        """Make an engine; with ``create`` it may make an empty database file."""
+
+    def begin_read(self, connection: Connection) -> None:
+        """Begin a transaction that sees one moment and can change nothing."""
+
+    def begin_write(self, connection: Connection) -> None:
+        """Begin a transaction that may write."""
+
+    def table(self, name: str) -> str:
+        """A table's name in plain SQL."""
+
+    def moment(self, column: str) -> str:
+        """SQL for a moment as 27 characters of text."""
+
+    def text(self, column: str) -> str:
+        """SQL for a JSON column as text."""
+
+
+@dataclass(frozen=True, slots=True)
+class SQLite:
+    """The embedded default: one file."""
+
+    path: str
+
+    @property
+    def name(self) -> str:
+        return "sqlite"
+
+    @property
+    def place(self) -> str:
+        return self.path
+
+    def engine(self, *, create: bool = False) -> Engine:
+        # A URI with a mode: opening a store must never make an empty one in a wrong place.
+        uri = f"file:{quote(self.path)}?mode={'rwc' if create else 'rw'}&uri=true"
+        engine = create_engine(
+            f"sqlite:///{uri}",
+            poolclass=NullPool,
+            connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False},
+        )
+        event.listen(engine, "connect", _set_pragmas)
+        return engine
+
+    def begin_read(self, connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+        connection.exec_driver_sql("PRAGMA query_only = 1")
+
+    def begin_write(self, connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    def table(self, name: str) -> str:
+        return name
+
+    def moment(self, column: str) -> str:
+        return column
+
+    def text(self, column: str) -> str:
+        return column
+
+
+def _set_pragmas(driver_connection: Any, _record: Any) -> None:
+    cursor = driver_connection.cursor()
+    # Readers and one writer at once; what a caller was told survives power loss.
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA cache_size = {-16 * 1024}")
+    cursor.close()
+
+
+@dataclass(frozen=True, slots=True)
+class PostgreSQL:
+    """The choice for several servers."""
+
+    url: str
+    place: str
+
+    @property
+    def name(self) -> str:
+        return "postgresql"
+
+    def engine(self, *, create: bool = False) -> Engine:
+        del create
+        engine = create_engine(
+            self.url,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args={
+                "connect_timeout": CONNECT_TIMEOUT_S,
+                "application_name": "jobctl",
+                # Prepared statements belong to a session, which a transaction-pooling proxy shares out.
+                "prepare_threshold": None,
+            },
+        )
+        return engine.execution_options(schema_translate_map={None: SCHEMA})
+
+    def begin_read(self, connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def begin_write(self, connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    def table(self, name: str) -> str:
+        return f"{SCHEMA}.{name}"
+
+    def moment(self, column: str) -> str:
+        form = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
+        return f"to_char({column} AT TIME ZONE 'UTC', '{form}')"
+
+    def text(self, column: str) -> str:
+        return f"{column}::text"
+
+
+def dialect_of(url: str) -> Dialect:
+    """The database a URL or a plain path names. Raises ``UsageError`` for any other."""
+    if _POSTGRESQL.match(url):
+        bare = _POSTGRESQL.sub("", url)
+        authority, _, rest = bare.partition("/")
+        place = f"postgresql://{authority.rpartition('@')[2]}/{rest.partition('?')[0]}"
+        return PostgreSQL(f"postgresql+psycopg://{bare}", place)
+    if url.startswith("sqlite:///"):
+        return SQLite(os.path.abspath(unquote(url.removeprefix("sqlite:///"))))
+    scheme = re.match(r"^([a-zA-Z][\w+.-]*)://", url)
+    if scheme or not url:
+        named = f"{scheme.group(1)}:// names no database jobctl knows" if scheme else "no database is named"
+        raise UsageError(
+            f"{named}; nothing was opened",
+            hint="use a file path, sqlite:///PATH or postgresql://USER@HOST/NAME",
+        )
+    return SQLite(os.path.abspath(os.path.expanduser(url)))
+
+
+def stream_range(
+    connection: Connection, sql: str, key: str, low: str, high: str | None, *parameters: Any
+) -> Iterator[Any]:
+    """Rows with ``low`` ≤ ``key`` < ``high`` in order of the key, as the driver gives them.
+
+    A block at a time, flat in memory, for where a million rows pass: SQLAlchemy's result
+    processing would cost as much as reading them. ``sql`` marks its parameters with ``?``.
+    """
+    bounds = (low,) if high is None else (low, high)
+    upper = "" if high is None else f" AND {key} < ?"
+    joint = "AND" if " WHERE " in sql else "WHERE"
+    return _stream(connection, f"{sql} {joint} {key} >= ?{upper} ORDER BY {key}", (*parameters, *bounds))
+
+
+def _stream(connection: Connection, sql: str, parameters: tuple[Any, ...]) -> Iterator[Any]:
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name == "sqlite":
+        cursor = driver.cursor()
+        cursor.execute(sql, parameters)
+    else:
+        # A server-side cursor lives in the transaction that the caller has begun.
+        cursor = driver.cursor(name=f"jobctl_{next(_cursors)}")
+        cursor.execute(sql.replace("?", "%s"), parameters)
+    try:
+        while rows := cursor.fetchmany(_FETCH):
+            yield from rows
+    finally:
+        cursor.close()
+
+
+_cursors = count(1)

@@ -1,0 +1,339 @@
+"""Job records. The only module that writes a job's status, each change with its event.
+
+The exception is ``store.runs``, which writes many at once from a plan whose steps went
+through the same transition table, each with its event as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from jobctl.errors import IllegalTransition, JobExists, StaleJob, UnknownJob
+from jobctl.model.job import Artifact, Confidence, Event, Executor, Job, Origin
+from jobctl.model.names import from_stored
+from jobctl.model.records import Declined, Linked, Record, Tombstone
+from jobctl.model.status import Cause, Status, check_transition
+from jobctl.store.dialect import Dialect, stream_range
+from jobctl.store.engine import Connection
+from jobctl.store.schema import artifact, event, job, job_body, tombstone
+
+_GUARDED = frozenset({"job_id", "status", "version", "updated_at", "attempt"})
+
+
+class Page(NamedTuple):
+    """Some jobs, newest first; ``next`` continues after them, ``None`` at the end."""
+
+    jobs: list[Job]
+    next: str | None
+
+
+def create_job(
+    connection: Connection,
+    new: Job,
+    *,
+    actor: str,
+    at: datetime,
+    payload: Mapping[str, Any] | None = None,
+) -> Job:
+    """Record a new job, queued; an open tombstone of the id is closed with it.
+
+    Raises ``JobExists``, and ``IllegalTransition`` for a job that is not queued.
+    """
+    if new.status is not Status.QUEUED:
+        raise IllegalTransition(
+            f"job {new.job_id} cannot be created as {new.status}; nothing was written",
+            hint="create it queued and change its status, or import it with 'jobctl recover'",
+        )
+    row = asdict(new)
+    row.update(executor=None, created_at=new.created_at or at, updated_at=at, version=1)
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(job), row)
+    except IntegrityError as error:
+        raise JobExists(
+            f"a job {new.job_id} is recorded already; it was left as it is",
+            hint=f"run 'jobctl show {new.job_id}'",
+        ) from error
+    if payload is not None:
+        connection.execute(insert(job_body), {"job_id": new.job_id, "payload": payload})
+    _close_tombstone(connection, new.job_id, at)
+    _record_event(connection, new.job_id, at, "created", actor, to_status=Status.QUEUED.value)
+    return get_job(connection, new.job_id)
+
+
+def change_status(
+    connection: Connection,
+    job_id: str,
+    to: Status,
+    *,
+    expect: Status,
+    cause: Cause,
+    actor: str,
+    at: datetime,
+    attempt: int | None = None,
+    changes: Mapping[str, Any] | None = None,
+    detail: Mapping[str, Any] | None = None,
+) -> Job:
+    """Take a job from ``expect`` to ``to``: the one function through which statuses change.
+
+    ``attempt`` is the fencing token of who asks: where it is given and no longer the
+    job's, nothing is written. ``changes`` are other fields to write with it.
+
+    Raises ``UnknownJob``, ``StaleJob`` or ``IllegalTransition``.
+    """
+    now = get_job(connection, job_id)
+    if now.status is not expect or (attempt is not None and now.attempt != attempt):
+        raise StaleJob(
+            f"job {job_id} is {now.status} in attempt {now.attempt}, not {expect} in attempt "
+            f"{now.attempt if attempt is None else attempt}; nothing was written",
+            hint=f"run 'jobctl show {job_id}'",
+        )
+    check_transition(job_id, expect, to, cause, now.error_code)
+    values = {**_implied(now, to, at), **_allowed(changes or {})}
+    guard = and_(job.c.job_id == job_id, job.c.version == now.version, job.c.status == expect.value)
+    written = connection.execute(
+        update(job).where(guard).values(**values, status=to.value, version=now.version + 1, updated_at=at)
+    )
+    if written.rowcount != 1:
+        raise StaleJob(
+            f"job {job_id} was changed by another writer at the same time; nothing was written",
+            hint=f"run 'jobctl show {job_id}' and try again",
+        )
+    _record_event(
+        connection,
+        job_id,
+        at,
+        "status",
+        actor,
+        attempt=values.get("attempt", now.attempt),
+        from_status=expect.value,
+        to_status=to.value,
+        detail={"cause": cause.value, **(detail or {})},
+    )
+    return get_job(connection, job_id)
+
+
+def report_progress(
+    connection: Connection, job_id: str, *, attempt: int, progress: float, at: datetime
+) -> None:
+    """Keep what the current attempt reports, with a sign of life. Raises ``StaleJob`` for an old attempt."""
+    clamped = min(100.0, max(0.0, progress))
+    highest = func.coalesce(job.c.max_progress, 0.0)
+    values = {
+        "progress": progress,
+        "max_progress": func.greatest(highest, clamped)
+        if connection.dialect.name == "postgresql"
+        else func.max(highest, clamped),
+        "last_heartbeat": at,
+    }
+    _of_attempt(connection, job_id, attempt, values)
+
+
+def heartbeat(connection: Connection, job_id: str, *, attempt: int, at: datetime) -> None:
+    """Show a sign of life of the current attempt. Raises ``StaleJob`` for an old one."""
+    _of_attempt(connection, job_id, attempt, {"last_heartbeat": at})
+
+
+def delete_job(connection: Connection, job_id: str, *, actor: str, at: datetime) -> None:
+    """Remove a record for good, leaving a tombstone that recover honours. Raises ``UnknownJob``."""
+    now = get_job(connection, job_id)
+    for table in (artifact, job_body, job):
+        connection.execute(delete(table).where(table.c.job_id == job_id))
+    connection.execute(delete(tombstone).where(tombstone.c.job_id == job_id))
+    buried = {"job_id": job_id, "at": at, "cause": "deleted", "actor": actor}
+    connection.execute(insert(tombstone), buried)
+    _record_event(connection, job_id, at, "deleted", actor, from_status=now.status.value)
+
+
+def get_job(connection: Connection, job_id: str) -> Job:
+    """One record. Raises ``UnknownJob``."""
+    row = connection.execute(select(job).where(job.c.job_id == job_id)).one_or_none()
+    if row is None:
+        raise UnknownJob(
+            f"no job {job_id} is recorded", hint="run 'jobctl list', or 'jobctl scan' for its files"
+        )
+    return _to_job(row)
+
+
+def resolve_prefix(connection: Connection, prefix: str, *, limit: int = 5) -> list[str]:
+    """Ids that begin with ``prefix``."""
+    found = select(job.c.job_id).where(job.c.job_id >= prefix, job.c.job_id < prefix + "\U0010ffff")
+    return list(connection.execute(found.order_by(job.c.job_id).limit(limit)).scalars())
+
+
+def find_jobs(
+    connection: Connection,
+    *,
+    statuses: Sequence[Status] = (),
+    text: str | None = None,
+    root_id: str | None = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+    after: str | None = None,
+    limit: int = 50,
+) -> Page:
+    """Jobs, newest first, those without a creation time last; ``after`` continues a page."""
+    conditions: list[ColumnElement[bool]] = []
+    if statuses:
+        conditions.append(job.c.status.in_([status.value for status in statuses]))
+    if text:
+        pattern = f"%{_escape_like(text)}%"
+        columns = (job.c.job_id, job.c.error, job.c.owner, job.c.video_url)
+        conditions.append(or_(*(column.ilike(pattern, escape="\\") for column in columns)))
+    if root_id:
+        conditions.append(job.c.root_id == root_id)
+    if created_after:
+        conditions.append(job.c.created_at >= created_after)
+    if created_before:
+        conditions.append(job.c.created_at < created_before)
+    if after:
+        conditions.append(_beyond(connection, after))
+    found = (
+        select(job)
+        .where(*conditions)
+        .order_by(job.c.created_at.desc().nulls_last(), job.c.job_id)
+        .limit(limit + 1)
+    )
+    rows = connection.execute(found).all()
+    jobs = [_to_job(row) for row in rows[:limit]]
+    return Page(jobs, jobs[-1].job_id if len(rows) > limit else None)
+
+
+def count_by_status(connection: Connection) -> dict[Status, int]:
+    """How many jobs stand where."""
+    counted = connection.execute(select(job.c.status, func.count()).group_by(job.c.status))
+    return {Status(status): count for status, count in counted}
+
+
+def history(connection: Connection, job_id: str) -> list[Event]:
+    """Every change of a job, oldest first."""
+    columns = [event.c[name] for name in Event._fields]
+    rows = connection.execute(select(*columns).where(event.c.job_id == job_id).order_by(event.c.event_id))
+    return [Event._make(row) for row in rows]
+
+
+def artifacts_of(connection: Connection, job_id: str) -> list[Artifact]:
+    """The files of a job, its video first."""
+    rows = connection.execute(select(artifact).where(artifact.c.job_id == job_id).order_by(artifact.c.path))
+    found = [Artifact(**{**row._mapping, "path": from_stored(row.path)}) for row in rows]
+    return sorted(found, key=lambda file: file.role != "video")
+
+
+def job_with_sha256(connection: Connection, sha256: str) -> str | None:
+    """The job whose artifact has these bytes."""
+    found = select(artifact.c.job_id).where(artifact.c.sha256 == sha256).limit(1)
+    return connection.execute(found).scalar_one_or_none()
+
+
+def stream_records(connection: Connection, dialect: Dialect, low: str, high: str | None) -> Iterator[Record]:
+    """What reconciling needs of the jobs with ``low`` ≤ id < ``high``, by id, a million at a time."""
+    moments = {"created_at", "started_at", "completed_at", "last_heartbeat", "updated_at"}
+    columns = ", ".join(
+        dialect.moment(name) if name in moments else dialect.text(name) if name == "executor" else name
+        for name in Record._fields
+    )
+    sql = f"SELECT {columns} FROM {dialect.table('job')}"  # noqa: S608 - names of our own
+    return map(Record._make, stream_range(connection, sql, "job_id", low, high))
+
+
+def stream_artifacts(
+    connection: Connection, dialect: Dialect, low: str, high: str | None
+) -> Iterator[Linked]:
+    """The artifacts of the jobs with ``low`` ≤ id < ``high``, by id."""
+    sql = f"SELECT {', '.join(Linked._fields)} FROM {dialect.table('artifact')}"  # noqa: S608 - names of our own
+    for row in stream_range(connection, sql, "job_id", low, high):
+        linked = Linked._make(row)
+        yield linked if "\\" not in linked.path else linked._replace(path=from_stored(linked.path))
+
+
+def stream_tombstones(
+    connection: Connection, dialect: Dialect, low: str, high: str | None
+) -> Iterator[Tombstone]:
+    """The open tombstones with ``low`` ≤ id < ``high``, by id."""
+    columns = f"job_id, {dialect.moment('at')}, cause"
+    sql = f"SELECT {columns} FROM {dialect.table('tombstone')} WHERE closed_at IS NULL"  # noqa: S608
+    return map(Tombstone._make, stream_range(connection, sql, "job_id", low, high))
+
+
+def stream_declined(
+    connection: Connection, dialect: Dialect, low: str, high: str | None
+) -> Iterator[Declined]:
+    """The marks of undone recoveries with ``low`` ≤ id < ``high``, by id."""
+    columns = ", ".join(dialect.moment(name) if name == "at" else name for name in Declined._fields)
+    sql = f"SELECT {columns} FROM {dialect.table('declined')}"  # noqa: S608 - names of our own
+    for row in stream_range(connection, sql, "job_id", low, high):
+        mark = Declined._make(row)
+        yield mark._replace(path=from_stored(mark.path))
+
+
+def _implied(now: Job, to: Status, at: datetime) -> dict[str, Any]:
+    """What a change of status says of the other fields."""
+    if to is Status.PROCESSING:
+        fresh = {"progress": None, "max_progress": None, "error": None, "error_code": None}
+        return {**fresh, "attempt": now.attempt + 1, "started_at": at, "last_heartbeat": at}
+    if to is Status.COMPLETED:
+        return {"completed_at": at, "progress": 100.0, "error": None, "error_code": None}
+    if to is Status.QUEUED:
+        return {"executor": None}
+    return {}
+
+
+def _allowed(changes: Mapping[str, Any]) -> dict[str, Any]:
+    forbidden = _GUARDED & changes.keys()
+    if forbidden:
+        raise ValueError(f"these fields follow from the change itself: {', '.join(sorted(forbidden))}")
+    values = dict(changes)
+    if isinstance(values.get("executor"), Executor):
+        values["executor"] = values["executor"]._asdict()
+    return values
+
+
+def _of_attempt(connection: Connection, job_id: str, attempt: int, values: Mapping[str, Any]) -> None:
+    current = and_(job.c.job_id == job_id, job.c.attempt == attempt, job.c.status == Status.PROCESSING.value)
+    if connection.execute(update(job).where(current).values(**values)).rowcount != 1:
+        get_job(connection, job_id)
+        raise StaleJob(
+            f"attempt {attempt} of job {job_id} is no longer the current one; nothing was written",
+            hint=f"run 'jobctl show {job_id}'",
+        )
+
+
+def _record_event(
+    connection: Connection, job_id: str, at: datetime, kind: str, actor: str, **fields: Any
+) -> None:
+    connection.execute(insert(event), {"job_id": job_id, "at": at, "kind": kind, "actor": actor, **fields})
+
+
+def _close_tombstone(connection: Connection, job_id: str, at: datetime) -> None:
+    buried = and_(tombstone.c.job_id == job_id, tombstone.c.closed_at.is_(None))
+    connection.execute(update(tombstone).where(buried).values(closed_at=at))
+
+
+def _escape_like(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _beyond(connection: Connection, after: str) -> ColumnElement[bool]:
+    """The jobs that come after this one in the order of the list."""
+    last = get_job(connection, after)
+    later_id = job.c.job_id > after
+    if last.created_at is None:
+        return and_(job.c.created_at.is_(None), later_id)
+    same_moment = and_(job.c.created_at == last.created_at, later_id)
+    return or_(job.c.created_at < last.created_at, job.c.created_at.is_(None), same_moment)
+
+
+def _to_job(row: Row[Any]) -> Job:
+    values = dict(row._mapping)
+    values["status"] = Status(values["status"])
+    values["origin"] = Origin(values["origin"])
+    values["confidence"] = Confidence(values["confidence"]) if values["confidence"] else None
+    values["executor"] = Executor(**values["executor"]) if values["executor"] else None
+    values["created_files"] = values["created_files"] or []
+    return Job(**values)

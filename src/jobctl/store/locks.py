@@ -1,0 +1,111 @@
+"""Locks: one row each, with a fence that rises with every holder.
+
+No session or advisory locks: those break behind a proxy that pools transactions. A
+holder proves its fence inside every transaction, so that one that was stopped and wakes
+after another took over changes nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Row, select, update
+
+from jobctl.errors import Locked, LockLost
+from jobctl.model.job import Executor
+from jobctl.store.engine import Connection, Store
+from jobctl.store.schema import lock
+
+
+class Fence(NamedTuple):
+    """The right to hold a lock, until a higher fence is given out."""
+
+    name: str
+    number: int
+    holder: str
+
+
+def acquire(
+    store: Store,
+    name: str,
+    *,
+    holder: Executor,
+    holder_id: str,
+    command: str,
+    stale_after_s: float,
+    holder_is_dead: Callable[[Executor], bool],
+) -> Fence:
+    """Take a lock that is free, or whose holder is dead or gave no sign of life for ``stale_after_s``.
+
+    Raises ``Locked``, naming the holder.
+    """
+    with store.write() as connection:
+        now = store.now(connection)
+        _make_row(connection, name)
+        held = connection.execute(select(lock).where(lock.c.name == name).with_for_update()).one()
+        if held.holder is not None and not holder_is_dead(_executor(held)):
+            silent_s = (now - held.heartbeat).total_seconds()
+            # A beat from the future comes from a clock that was set back: no sign of death.
+            if silent_s < stale_after_s:
+                raise _locked(held, stale_after_s - max(silent_s, 0.0))
+        fence = Fence(name, held.fence + 1, holder_id)
+        connection.execute(update(lock).where(lock.c.name == name).values(_row(fence, holder, command, now)))
+    return fence
+
+
+def renew(connection: Connection, fence: Fence, *, at: datetime) -> None:
+    """Prove in a transaction that the lock is still held, and show a sign of life. Raises ``LockLost``."""
+    renewed = connection.execute(update(lock).where(_is(fence)).values(heartbeat=at))
+    if renewed.rowcount != 1:
+        raise LockLost(
+            "another run took this run's lock over while it gave no sign of life; nothing more was changed",
+            hint="run the same command again",
+        )
+
+
+def release(connection: Connection, fence: Fence) -> None:
+    """Give a lock back; without effect where another has taken it over."""
+    free = dict.fromkeys(
+        ("holder", "command", "host", "boot_id", "pid", "pid_start", "acquired_at", "heartbeat")
+    )
+    connection.execute(update(lock).where(_is(fence)).values(free))
+
+
+def _is(fence: Fence) -> Any:
+    return (lock.c.name == fence.name) & (lock.c.fence == fence.number) & (lock.c.holder == fence.holder)
+
+
+def _make_row(connection: Connection, name: str) -> None:
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert as upsert  # noqa: PLC0415 - one of the two
+    else:
+        from sqlalchemy.dialects.postgresql import insert as upsert  # type: ignore[assignment]  # noqa: PLC0415
+    connection.execute(upsert(lock).values(name=name, fence=0).on_conflict_do_nothing())
+
+
+def _row(fence: Fence, holder: Executor, command: str, now: datetime) -> dict[str, Any]:
+    return {
+        "fence": fence.number,
+        "holder": fence.holder,
+        "command": command,
+        "host": holder.host,
+        "boot_id": holder.boot_id,
+        "pid": holder.pid,
+        "pid_start": holder.pid_start,
+        "acquired_at": now,
+        "heartbeat": now,
+    }
+
+
+def _executor(held: Row[Any]) -> Executor:
+    return Executor(held.host, held.boot_id, held.pid, held.pid_start)
+
+
+def _locked(held: Row[Any], remaining_s: float) -> Locked:
+    return Locked(
+        f"'jobctl {held.command}' (pid {held.pid} on host {held.host}) has held the lock {held.name} "
+        f"since {held.acquired_at:%Y-%m-%d %H:%M:%S} UTC; nothing was changed",
+        hint=f"wait for it with --wait; if it gives no sign of life it is taken over in {remaining_s:.0f} s",
+    )

@@ -1,0 +1,79 @@
+"""Runs the real program, with one chosen effect replaced by a fault.
+
+A zygote: it imports jobctl once and forks a child for each order it reads (one JSON
+object a line), so that hundreds of crashes cost seconds. The child is the program as
+users run it, but for the one hook in the effects module.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+from jobctl import cli
+from jobctl.outputs import effects
+
+
+def _fault(how: str) -> None:
+    if how == "SIGKILL":
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise OSError(getattr(errno, how), os.strerror(getattr(errno, how)))
+
+
+def _install(order: dict[str, Any]) -> None:
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if order.get("log") else None
+    fault = order.get("fault") or {"number": -1, "when": "never"}
+
+    def before(name: str, number: int) -> None:
+        if log is not None:
+            os.write(log, f"{number} {name}\n".encode())
+        if fault["when"] == "before" and number == fault["number"]:
+            _fault(fault["how"])
+
+    def after(name: str, number: int) -> None:
+        del name
+        if fault["when"] == "after" and number == fault["number"]:
+            _fault(fault["how"])
+
+    effects.observe(before=before, after=after)
+
+
+def _become_program(order: dict[str, Any]) -> None:
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        target = os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(target, descriptor)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.update(order.get("env", {}))
+    _install(order)
+    sys.argv = ["jobctl", *order["argv"]]
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as exit_:
+        code = exit_.code if isinstance(exit_.code, int) else int(bool(exit_.code))
+    except BaseException:  # noqa: BLE001 - a traceback is what the test looks for
+        traceback.print_exc()
+        code = 99
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def main() -> None:
+    """Carry out orders until standard input ends."""
+    for line in sys.stdin:
+        order = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _become_program(order)
+        _, status = os.waitpid(child, 0)
+        print(json.dumps({"returncode": os.waitstatus_to_exitcode(status)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
