@@ -51,7 +51,12 @@ class Program:
         assert self.process.stdout is not None
         places = {name: self.work / name for name in ("stdout", "stderr", "log")}
         places["log"].unlink(missing_ok=True)
-        order = {"argv": argv, "fault": fault, "env": env, **{name: str(path) for name, path in places.items()}}
+        order = {
+            "argv": argv,
+            "fault": fault,
+            "env": env,
+            **{name: str(path) for name, path in places.items()},
+        }
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
         ended = json.loads(self.process.stdout.readline())

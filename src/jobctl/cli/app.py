@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import tempfile
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -209,6 +207,9 @@ def _usage_error(error: typer.TyperException, output: Output) -> UsageError:
 
 def _fault(error: BaseException, output: Output) -> JobctlError:
     """A fault in jobctl itself: one sentence, and the traceback where it can be found."""
+    import tempfile  # noqa: PLC0415 - needed once in a blue moon
+    import traceback  # noqa: PLC0415 - needed once in a blue moon
+
     trace = redact_url("".join(traceback.format_exception(error)))
     if output.is_verbose:
         output.detail(trace)

@@ -48,7 +48,7 @@ def carry_out(call: Call, hold: Hold, plan: Plan, consent: Consent) -> ExitCode:
             return _end_with_plan(call, plan, consent)
         if not call.can_ask:
             return _end_without_approval(call, plan, consent)
-        if not typer.confirm(f"Apply {counted(plan.total, 'step')}?", default=False):
+        if not typer.confirm(f"\nApply {counted(plan.total, 'step')}?", default=False):
             call.output.say("Nothing was changed.")
             return ExitCode.APPROVAL
     if not plan.total and (consent.dry_run or consent.save_as is not None):
@@ -89,7 +89,8 @@ def _end_with_plan(call: Call, plan: Plan, consent: Consent) -> ExitCode:
 
 def _end_without_approval(call: Call, plan: Plan, consent: Consent) -> ExitCode:
     error = ApprovalNeeded(
-        f"{counted(plan.total, 'step')} need a yes, and there is no terminal to ask on; nothing was changed",
+        f"applying {counted(plan.total, 'step')} needs a yes, and there is no terminal to ask on; "
+        "nothing was changed",
         hint=f"apply them with '{consent.again}', or save them for later with --plan FILE",
     )
     ending = Ending(error.exit_code, counts=_planned(plan), errors=[error], data=_plan_data(plan))

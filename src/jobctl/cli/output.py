@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from jobctl.cli.table import COMMANDS, GROUPS
+from jobctl.cli.table import command_in
 from jobctl.errors import ExitCode, JobctlError
 from jobctl.model.names import to_shown
 from jobctl.report.columns import Column, RowT, tsv_heading, tsv_line
@@ -162,7 +162,7 @@ def output_for(arguments: Sequence[str]) -> Output:
     own = list(arguments)
     if "--" in own:
         own = own[: own.index("--")]
-    output = Output(_command_of(own))
+    output = Output(command_in(own))
     if "--jsonl" in own:
         output.format = Format.JSON_LINES
     if "--json" in own:
@@ -231,15 +231,6 @@ class _Nothing(Generic[RowT]):
 
     def end(self, ending: Ending, warnings: Sequence[str]) -> None:
         """A terminal shows a screen instead."""
-
-
-def _command_of(arguments: Sequence[str]) -> str:
-    """The command as far as it is named: ``root list``, or empty."""
-    words = [word for word in arguments if not word.startswith("-")][:2]
-    for name in (" ".join(words), *words[:1]):
-        if name in COMMANDS or name in GROUPS:
-            return name
-    return ""
 
 
 def _redacted(ending: Ending) -> Ending:

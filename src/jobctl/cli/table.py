@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """One command: the module below ``cli.commands`` and the function that is it, and its help.
+    """One command: the module below ``cli.commands``, the function in it, help, and its own options.
 
     ``streams``: it also takes ``--jsonl``.
     """
@@ -14,6 +14,7 @@ class Entry(NamedTuple):
     module: str
     function: str
     help: str
+    options: str = ""
     streams: bool = False
 
 
@@ -22,15 +23,41 @@ GROUPS = {
     "run": "One applied plan.",
 }
 
+SHARED_OPTIONS = "--database --config --json --quiet --verbose --help"
+
+_CONSENT = "--yes --dry-run --wait"
+
 COMMANDS = {
-    "init": Entry("init", "init", "Create the store and register outputs directories."),
-    "scan": Entry("scan", "scan", "Compare the outputs directories with the records.", streams=True),
-    "recover": Entry("recover", "recover", "Rebuild lost records from the files that are there."),
-    "apply": Entry("apply", "apply", "Apply a saved plan, exactly as it was saved."),
-    "undo": Entry("undo", "undo", "Take back what a run did."),
-    "runs": Entry("runs", "runs", "List the applied plans, newest first.", streams=True),
-    "run show": Entry("run", "show", "Show one run and what became of each step.", streams=True),
-    "list": Entry("list", "list_", "List jobs, newest first.", streams=True),
+    "init": Entry(
+        "init",
+        "init",
+        "Create the store and register outputs directories.",
+        "--root --layout --host-local",
+    ),
+    "scan": Entry(
+        "scan",
+        "scan",
+        "Compare the outputs directories with the records.",
+        "--finding --job --since --root --tier --full --all --exit-code",
+        streams=True,
+    ),
+    "recover": Entry(
+        "recover",
+        "recover",
+        "Rebuild lost records from the files that are there.",
+        f"{_CONSENT} --plan --root --include-declined",
+    ),
+    "apply": Entry("apply", "apply", "Apply a saved plan, exactly as it was saved.", _CONSENT),
+    "undo": Entry("undo", "undo", "Take back what a run did.", f"{_CONSENT} --plan"),
+    "runs": Entry("runs", "runs", "List the applied plans, newest first.", "--limit", streams=True),
+    "run show": Entry("run", "show", "Show one run and what became of each step.", "--result", streams=True),
+    "list": Entry(
+        "list",
+        "list_",
+        "List jobs, newest first.",
+        "--status --older --newer --text --root --limit --after",
+        streams=True,
+    ),
     "show": Entry("show", "show", "Show one job with its files and its history."),
     "explain": Entry("explain", "explain", "Tell where each field of a job comes from."),
     "root list": Entry("root", "list_", "List the registered outputs directories."),
@@ -47,3 +74,19 @@ def names_below(prefix: str = "") -> dict[str, str]:
             first, _, rest = name.removeprefix(start).partition(" ")
             found.setdefault(first, GROUPS[start + first] if rest else entry.help)
     return found
+
+
+def options_of(name: str) -> list[str]:
+    """Every long option of a command."""
+    entry = COMMANDS[name]
+    streams = " --jsonl" if entry.streams else ""
+    return f"{entry.options} {SHARED_OPTIONS}{streams}".split()
+
+
+def command_in(words: list[str]) -> str:
+    """The command or group that a command line names, as far as it does: ``root list``, or empty."""
+    named = [word for word in words if not word.startswith("-")][:2]
+    for name in (" ".join(named), *named[:1]):
+        if name in COMMANDS or name in GROUPS:
+            return name
+    return ""

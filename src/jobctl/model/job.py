@@ -74,7 +74,9 @@ class Job:
 
     @property
     def shown_progress(self) -> float | None:
-        """The highest progress of the current attempt in percent, clamped to 0…100."""
+        """The highest progress of the current attempt in percent, clamped to 0…100; 100 when completed."""
+        if self.status is Status.COMPLETED:
+            return 100.0
         reported = self.max_progress if self.max_progress is not None else self.progress
         return None if reported is None else min(100.0, max(0.0, reported))
 

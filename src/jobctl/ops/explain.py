@@ -20,7 +20,10 @@ _BOOKKEEPING = frozenset({"provenance", "version", "updated_at", "max_progress",
 
 @dataclass(slots=True)
 class Explanation:
-    """``fields``: name to value, source, locator, trust, note and others. ``job`` is ``None`` for no record."""
+    """``fields`` maps each name to value, source, locator, trust, note and others.
+
+    ``job`` is ``None`` where there is no record.
+    """
 
     job: Job | None
     fields: dict[str, dict[str, Any]]
@@ -56,7 +59,7 @@ def _fields(job: Job) -> dict[str, dict[str, Any]]:
 
 
 def _entry(known: dict[str, Any] | None) -> dict[str, Any]:
-    """One field's provenance in full form. What no evidence filled in was written by jobctl or the service."""
+    """One field's provenance in full form; what no evidence filled in stands in the record itself."""
     own = {"source": "record", "locator": "history", "trust": Trust.AUDIT_EVENT.label}
     return {"value": None, "note": "", "others": [], **(known or own)}
 

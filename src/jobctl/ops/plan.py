@@ -15,7 +15,8 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import IO, Any
+from types import TracebackType
+from typing import IO, Any, Self
 
 from jobctl.errors import PlanStale, UsageError
 from jobctl.model.files import FileIdentity, Tier, Verdict
@@ -75,6 +76,14 @@ class Plan:
     def close(self) -> None:
         """Let go of the plan's file."""
         self.file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def _lines(self) -> Iterator[str]:
         # A second look at an unlinked file: each reader gets a position of its own.
@@ -146,6 +155,9 @@ def load_plan(path: str) -> Plan:
         ) from None
     try:
         return _checked(path, file)
+    except PlanStale:
+        file.close()
+        raise
     except (ValueError, LookupError, TypeError, AttributeError):
         file.close()
         raise PlanStale(f"{path} is not a plan this version of jobctl can apply", hint=_MADE_AGAIN) from None

@@ -30,7 +30,6 @@ class Column(Generic[RowT]):
     from_width: int = 0
     is_number: bool = False
     may_wrap: bool = False
-    style: str = ""
 
     def cell(self, row: RowT) -> str:
         """The value for a terminal, with everything invisible made visible."""

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterable
 from typing import Any
 
-from jobctl.core.reconcile import Candidate
+from jobctl.model.files import Check, Seen
 from jobctl.model.finding import Finding
 from jobctl.model.job import Artifact, Event, Job
 from jobctl.model.names import is_utf8, to_stored
@@ -70,9 +70,8 @@ def finding_item(finding: Finding) -> dict[str, Any]:
     }
 
 
-def file_item(candidate: Candidate) -> dict[str, Any]:
+def file_item(seen: Seen, check: Check | None) -> dict[str, Any]:
     """A file nothing is wrong with, in the form of a finding."""
-    seen, check = candidate
     return {
         "finding": None,
         "job_id": seen.key or None,

@@ -94,10 +94,16 @@ def job_columns(now: datetime) -> Sequence[Column[Job]]:
         ),
         Column(name="origin", value=lambda job: job.origin, from_width=_WIDE),
         Column(name="confidence", value=lambda job: job.confidence, from_width=_WIDE),
-        Column(name="owner", value=lambda job: job.owner, from_width=_WIDER),
-        Column(name="attempt", value=lambda job: job.attempt, is_number=True, from_width=_WIDER),
+        Column(name="owner", value=lambda job: job.owner, from_width=_WIDE),
         Column(
-            name="video_url", title="video", value=lambda job: job.video_url, from_width=_WIDER, may_wrap=True
+            name="attempt",
+            value=lambda job: job.attempt,
+            shown=lambda attempt: str(attempt or ""),
+            is_number=True,
+            from_width=_WIDER,
+        ),
+        Column(
+            name="video_url", title="video", value=lambda job: job.video_url, from_width=180, may_wrap=True
         ),
         Column(name="error", value=lambda job: job.error, from_width=_WIDE, may_wrap=True),
     )

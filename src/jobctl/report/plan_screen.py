@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.plan import Action, Outcome, Verb
@@ -102,6 +102,7 @@ def run_screen(run: Mapping[str, Any]) -> Iterator[RenderableType]:
             ("exit code", "" if run["exit_code"] is None else str(run["exit_code"])),
         ]
     )
+    yield line()
 
 
 def counts_shown(counts: Mapping[str, int]) -> str:
@@ -115,8 +116,11 @@ def _plan_blocks(digest: PlanDigest) -> Iterator[RenderableType]:
     for verb in Verb:
         if digest.counts.get(verb):
             yield _verb_section(digest, verb)
-    if digest.findings:
-        yield _left_alone(digest)
+    for kind, findings in digest.told.items():
+        yield _told_section(kind, findings, digest.findings[kind])
+    calm = [f"{count:,} {kind.value}" for kind, count in digest.findings.items() if kind in CALM_KINDS]
+    if calm:
+        yield line(f"Left alone as well: {', '.join(calm)}.")
 
 
 def _verb_section(digest: PlanDigest, verb: Verb) -> RenderableType:
@@ -128,20 +132,11 @@ def _verb_section(digest: PlanDigest, verb: Verb) -> RenderableType:
     return section(f"{verb.value} {count:,}", _MEANING[verb], examples, more)
 
 
-def _left_alone(digest: PlanDigest) -> RenderableType:
-    total = sum(digest.findings.values())
-    listed = ", ".join(
-        f"{digest.findings[kind]:,} {kind.value}" for kind in FindingKind if kind in digest.findings
-    )
-    blocks: list[RenderableType] = [
-        line((f"Left alone: {counted(total, 'finding')}", "bold"), f"  {listed}"),
-    ]
-    for kind, findings in digest.told.items():
-        examples = [Example(finding.path or finding.job_id or "", finding.reason) for finding in findings]
-        rest = digest.findings[kind] - len(findings)
-        more = f"… {rest:,} more: jobctl scan --finding {kind.value}" if rest else ""
-        blocks.append(section(f"  {kind.value}", kind.meaning, examples, more))
-    return Group(*blocks)
+def _told_section(kind: FindingKind, findings: Sequence[Finding], count: int) -> RenderableType:
+    examples = [Example(finding.path or finding.job_id or "", finding.reason) for finding in findings]
+    rest = count - len(findings)
+    more = f"… {rest:,} more: jobctl scan --finding {kind.value}" if rest else ""
+    return section(f"{kind.value} {count:,}", f"{kind.meaning}: left alone", examples, more)
 
 
 def _about(action: Action) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -36,19 +35,21 @@ def line(*parts: str | tuple[str, str], indent: int = 0) -> RenderableType:
 
 
 def table(columns: Sequence[Column[RowT]], rows: Iterable[RowT], width: int) -> Table:
-    """A listing as aligned columns, without a frame."""
+    """A listing as aligned columns, without a frame; a column that says nothing is left out."""
     fitting = columns_for(columns, width)
+    cells = [[column.cell(row) for column in fitting] for row in rows]
+    telling = [number for number in range(len(fitting)) if any(row[number] for row in cells)]
     listing = Table(box=None, padding=_GAP, pad_edge=False, header_style="bold")
-    for column in fitting:
+    for number in telling:
+        column = fitting[number]
         listing.add_column(
             column.title or column.name.replace("_", " "),
             justify="right" if column.is_number else "left",
             no_wrap=not column.may_wrap,
             overflow="fold",
-            style=column.style,
         )
-    for row in rows:
-        listing.add_row(*(Text(column.cell(row)) for column in fitting))
+    for row in cells:
+        listing.add_row(*(Text(row[number]) for number in telling))
     return listing
 
 
@@ -66,11 +67,13 @@ def pairs(rows: Iterable[tuple[str, str]]) -> Table:
 def section(title: str, gloss: str, examples: Sequence[Example], more: str = "") -> RenderableType:
     """A heading and examples below it, grouped by their reason."""
     blocks: list[RenderableType] = [line((title, "bold"), f"  {gloss}")]
-    ordered = sorted(examples, key=lambda example: example.reason)
-    widths = _fact_widths(ordered)
-    for reason, group in groupby(ordered, key=lambda example: example.reason):
+    widths = _fact_widths(examples)
+    by_reason: dict[str, list[Example]] = {}
+    for example in examples:
+        by_reason.setdefault(example.reason, []).append(example)
+    for reason, group in by_reason.items():
         blocks.append(line((reason, "dim"), indent=2))
-        blocks.append(_example_rows(list(group), widths))
+        blocks.append(_example_rows(group, widths))
     if more:
         blocks.append(line((more, "dim"), indent=4))
     return Group(*blocks)
@@ -92,8 +95,10 @@ def _fact_widths(examples: Sequence[Example]) -> list[int]:
 def _example_rows(examples: Sequence[Example], widths: Sequence[int]) -> RenderableType:
     grid = Table.grid(padding=_GAP)
     grid.add_column(overflow="fold")
-    for width in widths:
-        grid.add_column(justify="right", no_wrap=True, width=width)
+    told = [number for number, width in enumerate(widths) if width]
+    for number in told:
+        grid.add_column(justify="right", no_wrap=True, width=widths[number])
     for example in examples:
-        grid.add_row(Text(to_shown(example.subject)), *(Text(to_shown(fact)) for fact in example.facts))
+        facts = [Text(to_shown(example.facts[number])) for number in told]
+        grid.add_row(Text(to_shown(example.subject)), *facts)
     return Padding.indent(grid, 4)

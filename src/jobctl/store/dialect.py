@@ -72,6 +72,7 @@ class SQLite:
         engine = create_engine(
             f"sqlite:///{uri}",
             poolclass=NullPool,
+            hide_parameters=True,
             connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False},
         )
         event.listen(engine, "connect", _set_pragmas)
@@ -121,6 +122,7 @@ class PostgreSQL:
             self.url,
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "application_name": "jobctl",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, cast, func
+from sqlalchemy import Column, ColumnElement, Connection, cast, func, literal_column
 
 from jobctl.store.schema import Document
 
@@ -20,8 +20,9 @@ class DocumentReader:
         if not self._is_postgresql:
             return func.json_extract(document, f'$."{column.name}"')
         if isinstance(column.type, type(Document)):
-            return func.nullif(document.op("->")(column.name), cast("null", Document)).op("::")(Document)
-        return cast(document.op("->>")(column.name), column.type)
+            found = func.jsonb_extract_path(document, column.name, type_=Document)
+            return func.nullif(found, literal_column("'null'::jsonb"), type_=Document)
+        return cast(func.jsonb_extract_path_text(document, column.name), column.type)
 
     def make(self, **fields: ColumnElement[Any]) -> ColumnElement[Any]:
         """A document of these fields."""

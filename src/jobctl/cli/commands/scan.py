@@ -13,7 +13,6 @@ from jobctl.cli.context import call_of
 from jobctl.cli.moments import parse_moment
 from jobctl.cli.options import RootOption
 from jobctl.cli.output import Output
-from jobctl.core.reconcile import Case
 from jobctl.errors import ExitCode, most_severe
 from jobctl.model.files import Tier
 from jobctl.model.finding import Finding, FindingKind
@@ -24,6 +23,7 @@ from jobctl.report.items import file_item, finding_item
 from jobctl.report.listings import FINDING_COLUMNS
 
 if TYPE_CHECKING:
+    from jobctl.core.reconcile import Case
     from jobctl.ops.scan import Scan, ScanReport
 
 _EXAMPLES = 5
@@ -106,7 +106,7 @@ def _sound_files(case: Case, wanted: _Filter) -> Iterator[dict[str, Any]]:
     told = {(finding.root_id, finding.path) for finding in case.findings}
     for candidate in case.files:
         if (candidate.seen.root_id, candidate.seen.path) not in told:
-            yield file_item(candidate)
+            yield file_item(*candidate)
 
 
 def _end(output: Output, digest: Digest, report: ScanReport, *, with_findings: bool) -> ExitCode:

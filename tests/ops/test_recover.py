@@ -1,0 +1,368 @@
+"""Recover: lost records come back, nothing else changes, and it can be taken back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+import demo_tree
+from jobctl.errors import ExitCode, PlanStale
+from jobctl.evidence.executor import current_executor, this_boot_id
+from jobctl.model.finding import FindingKind as Kind
+from jobctl.model.job import Executor, Origin
+from jobctl.model.plan import Verb
+from jobctl.model.status import Status
+from jobctl.ops.explain import explain
+from jobctl.ops.plan import load_plan
+from jobctl.outputs.stamp import make_stamp
+from jobctl.store import jobs
+from jobctl.store.schema import job
+from ops.world import World, a_job_id, set_age
+
+
+@pytest.fixture
+def world(store_url: str, tmp_path: Path) -> Iterator[World]:
+    made = World(store_url, tmp_path / "outputs")
+    made.init()
+    yield made
+    made.close()
+
+
+def dead_executor() -> Executor:
+    """A process of this host that has ended."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return current_executor("host-a")._replace(pid=ended.pid)
+
+
+def test_a_lost_job_comes_back_completed_with_a_working_url(world: World) -> None:
+    world.video()
+    world.file(f"thumbnail_{a_job_id()}.jpg")
+    before = world.tree()
+    report = world.recover()
+    assert (report.exit_code, report.counts["done"]) == (ExitCode.CLEAN, 2)
+    job = world.job()
+    assert (job.status, job.origin, job.shown_progress) == (Status.COMPLETED, Origin.RECOVERED, 100.0)
+    assert job.video_url == f"/presentations/{a_job_id()}/video"
+    assert job.thumbnail_url == f"/presentations/{a_job_id()}/thumbnail"
+    assert job.owner is None
+    assert world.tree() == before
+
+
+def test_every_filled_field_has_its_provenance(world: World) -> None:
+    world.video()
+    world.recover()
+    with world.site() as site:
+        fields = explain(site, a_job_id()).fields
+    for name in (
+        "status",
+        "video_url",
+        "created_at",
+        "completed_at",
+        "size",
+        "duration_s",
+        "resolution",
+        "video_codec",
+    ):
+        assert fields[name]["source"] in {"video", "file"}
+        assert fields[name]["locator"].endswith(f"presentation_{a_job_id()}.mp4")
+        assert fields[name]["trust"] == "E1"
+
+
+def test_the_history_tells_of_it(world: World) -> None:
+    world.video()
+    report = world.recover()
+    with world.site() as site, site.store.read() as connection:
+        (event,) = jobs.history(connection, a_job_id())
+    assert (event.kind, event.to_status, event.run_id, event.actor) == (
+        "recovered",
+        "completed",
+        report.run_id,
+        "tester",
+    )
+
+
+def test_a_second_recover_changes_nothing(world: World) -> None:
+    world.video()
+    world.recover()
+    before = world.tables("job", "artifact", "event", "run")
+    report = world.recover()
+    assert (report.run_id, report.counts["planned"]) == (None, 0)
+    assert world.tables("job", "artifact", "event", "run") == before
+
+
+def test_planning_changes_neither_records_nor_tree(world: World) -> None:
+    world.video()
+    before = (world.tables(), world.tree())
+    world.plan()
+    assert (world.tables(), world.tree()) == before
+
+
+def test_undo_brings_records_and_tree_back(world: World) -> None:
+    world.video(0)
+    world.file(f"slide_1_{a_job_id(0)}.mp4")
+    world.video(1)
+    world.start_job(1, executor=dead_executor(), progress=99.0, ago_s=9_000)
+    world.start_job(2, executor=dead_executor())
+    before = (world.tables(), world.tree())
+    report = world.recover()
+    assert report.counts["done"] == report.counts["planned"] == 4
+    assert world.tables() != before[0]
+    undone = world.undo(report.run_id)
+    assert undone.exit_code is ExitCode.CLEAN
+    assert (world.tables(), world.tree()) == before
+
+
+def test_a_second_undo_finds_nothing_left(world: World) -> None:
+    world.video()
+    report = world.recover()
+    world.undo(report.run_id)
+    assert world.undo(report.run_id).counts["planned"] == 0
+
+
+def test_undo_tells_what_someone_changed_since_and_leaves_it(world: World) -> None:
+    world.video(0)
+    world.video(1)
+    report = world.recover()
+    with world.site() as site, site.store.write() as connection:
+        jobs.delete_job(connection, a_job_id(0), actor="ada", at=site.store.now(connection))
+    with world.site() as site, site.store.write() as connection:
+        connection.execute(update(job).where(job.c.job_id == a_job_id(1)).values(owner="bob", version=2))
+    undone = world.undo(report.run_id)
+    assert undone.exit_code is ExitCode.INCOMPLETE
+    assert (undone.counts["conflict"], undone.counts["already"]) == (1, 1)
+    assert world.job(1).owner == "bob"
+
+
+def test_the_next_recover_honours_the_decline_until_told_otherwise(world: World) -> None:
+    world.video()
+    world.undo(world.recover().run_id)
+    plan = world.plan()
+    assert plan.total == 0
+    (told,) = plan.told()
+    assert (told.kind, "took its recovery back" in told.reason) == (Kind.ORPHAN_VIDEO, True)
+    assert world.recover(include_declined=True).counts["done"] == 1
+
+
+def test_a_declined_file_that_was_made_anew_is_recovered(world: World) -> None:
+    world.video()
+    world.undo(world.recover().run_id)
+    world.video(seed=99, age_s=3_600)
+    assert world.recover().counts["done"] == 1
+
+
+def test_an_open_record_with_a_whole_video_is_completed_and_keeps_its_owner(world: World) -> None:
+    world.video(age_s=600)
+    world.start_job(progress=99.0, ago_s=3_600)
+    world.recover()
+    job = world.job()
+    assert (job.status, job.owner, job.shown_progress, job.origin) == (
+        Status.COMPLETED,
+        "ada",
+        100.0,
+        Origin.CREATED,
+    )
+
+
+def test_an_interrupted_job_fails_with_what_is_known(world: World) -> None:
+    world.start_job(executor=dead_executor(), progress=75.0)
+    world.recover()
+    job = world.job()
+    assert (job.status, job.error_code) == (Status.FAILED, "interrupted")
+    assert job.error is not None
+    assert job.error.startswith("interrupted at 75 %, last heartbeat ")
+
+
+def test_a_job_of_an_earlier_boot_is_interrupted(world: World) -> None:
+    executor = current_executor("host-a")._replace(boot_id="an-earlier-boot")
+    world.start_job(executor=executor)
+    world.recover()
+    assert world.job().status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    "executor",
+    [None, Executor("host-b", this_boot_id(), 1, 1), current_executor("host-a")],
+    ids=["unknown executor", "another host", "alive here"],
+)
+def test_without_proof_of_death_a_job_is_left_alone(world: World, executor: Executor | None) -> None:
+    world.start_job(executor=executor)
+    before = world.tables()
+    report = world.recover()
+    assert report.counts["planned"] == 0
+    assert world.tables() == before
+    assert [finding.kind for finding in world.scan()] == [Kind.ZOMBIE]
+
+
+def test_a_heartbeat_that_stood_still_for_a_full_stale_after_is_proof(world: World) -> None:
+    world.changes["stale_after_s"] = 0.001
+    world.start_job(executor=Executor("host-b", "boot", 1, 1))
+    assert [finding.kind for finding in world.scan()] == [Kind.ZOMBIE]
+    assert [finding.kind for finding in world.scan()] == [Kind.INTERRUPTED]
+    with world.site() as site, site.store.write() as connection:
+        jobs.heartbeat(
+            connection, a_job_id(), attempt=1, at=site.store.now(connection) - timedelta(seconds=1)
+        )
+    assert [finding.kind for finding in world.scan()] == [Kind.ZOMBIE]
+
+
+def test_a_deleted_job_is_not_brought_back(world: World) -> None:
+    world.video()
+    world.recover()
+    with world.site() as site, site.store.write() as connection:
+        jobs.delete_job(connection, a_job_id(), actor="ada", at=site.store.now(connection))
+    assert world.recover().counts["planned"] == 0
+    assert world.job_ids() == set()
+    assert [finding.kind for finding in world.scan()] == [Kind.LEFTOVER]
+
+
+def test_a_missing_video_is_noted_and_the_status_stays(world: World) -> None:
+    path = world.video()
+    world.recover()
+    path.unlink()
+    set_age(world.root, 3_600)
+    report = world.recover()
+    assert report.counts["done"] == 1
+    assert world.job().status is Status.COMPLETED
+    with world.site() as site, site.store.read() as connection:
+        (artifact,) = jobs.artifacts_of(connection, a_job_id())
+    assert artifact.state == "missing"
+    world.undo(report.run_id)
+    with world.site() as site, site.store.read() as connection:
+        (artifact,) = jobs.artifacts_of(connection, a_job_id())
+    assert artifact.state == "present"
+
+
+def test_a_file_replaced_after_the_plan_is_skipped_and_the_rest_goes_on(world: World) -> None:
+    world.video(0)
+    world.video(1)
+    plan = world.plan()
+    world.video(0, seed=50)
+    report = world.apply(plan)
+    assert (report.counts["done"], report.counts["skipped"]) == (1, 1)
+    assert report.exit_code is ExitCode.INCOMPLETE
+    assert world.job_ids() == {a_job_id(1)}
+
+
+def test_a_record_made_after_the_plan_is_not_overwritten(world: World) -> None:
+    world.video(0)
+    plan = world.plan()
+    world.start_job(0)
+    report = world.apply(plan)
+    assert (report.counts["done"], report.counts["conflict"]) == (0, 1)
+    assert world.job().status is Status.PROCESSING
+
+
+def test_a_saved_plan_is_applied_just_as_it_is(world: World, tmp_path: Path) -> None:
+    world.video(0)
+    world.plan().save(str(tmp_path / "plan.jsonl"))
+    world.video(1)
+    with load_plan(str(tmp_path / "plan.jsonl")) as plan:
+        report = world.apply(plan)
+    assert report.counts["done"] == 1
+    assert world.job_ids() == {a_job_id(0)}
+
+
+def test_an_altered_plan_is_refused(world: World, tmp_path: Path) -> None:
+    world.video(0)
+    saved = tmp_path / "plan.jsonl"
+    world.plan().save(str(saved))
+    saved.write_text(saved.read_text().replace("medium", "certain"))
+    with pytest.raises(PlanStale, match="altered"):
+        load_plan(str(saved))
+
+
+@pytest.mark.parametrize("content", ["", "{}", "garbage\n", '{"format":"jobctl-plan/v1"}\n', "\0\0\0"])
+def test_what_is_no_plan_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "plan").write_text(content)
+    with pytest.raises(PlanStale):
+        load_plan(str(tmp_path / "plan"))
+
+
+def test_a_plan_made_under_other_settings_is_stale(world: World) -> None:
+    world.video(0)
+    plan = world.plan()
+    world.changes["video_url_form"] = "/v/{job_id}"
+    with pytest.raises(PlanStale, match="configuration"):
+        world.apply(plan)
+    assert world.job_ids() == set()
+
+
+def test_an_old_plan_is_stale(world: World) -> None:
+    world.video(0)
+    plan = world.plan()
+    world.changes["plan_max_age_h"] = 1e-9
+    with pytest.raises(PlanStale, match="old"):
+        world.apply(plan)
+
+
+def test_two_hundred_lost_jobs_come_back_and_go_again(world: World) -> None:
+    for number in range(200):
+        world.video(number)
+    report = world.recover()
+    assert report.counts["done"] == 200
+    assert len(world.job_ids()) == 200
+    world.undo(report.run_id)
+    assert world.tables() == {"job": [], "artifact": []}
+
+
+def test_the_demo_tree_gets_what_a_careful_operator_would_say(world: World) -> None:
+    tree = demo_tree.build(world.root)
+    try:
+        findings = {finding.job_id: finding.kind.value for finding in world.scan() if finding.job_id}
+        duplicates = {demo_tree.job_id("second-try"), demo_tree.job_id("first-try")}
+        for job_id, expected in tree.expected.items():
+            assert findings[job_id] == expected or (job_id in duplicates and findings[job_id] == "duplicate")
+        before = world.tree()
+        report = world.recover()
+        assert report.exit_code is ExitCode.CLEAN
+        assert world.job_ids() == {demo_tree.job_id(name) for name in tree.whole}
+        assert world.tree() == before
+    finally:
+        tree.stop_writers()
+
+
+def test_the_uploads_of_users_are_never_touched_or_recorded(world: World) -> None:
+    tree = demo_tree.build(world.root)
+    tree.stop_writers()
+    world.recover()
+    assert demo_tree.job_id("an-upload") not in world.job_ids()
+    assert all("static_design_images" not in (finding.path or "") for finding in world.scan())
+
+
+def test_a_stamped_video_is_certain(world: World) -> None:
+    path = world.video()
+    fd = os.open(path, os.O_RDWR)
+    _, box = make_stamp(fd, a_job_id())
+    os.pwrite(fd, box, os.fstat(fd).st_size)
+    os.close(fd)
+    set_age(path, 3_600)
+    world.recover()
+    assert world.job().confidence == "certain"
+
+
+def test_one_whole_and_one_broken_claim_leave_the_whole_one(world: World) -> None:
+    path = world.video()
+    world.file(f"old/{path.name}", path.read_bytes()[:-100])
+    world.recover()
+    assert world.job_ids() == {a_job_id()}
+
+
+def test_two_whole_claims_are_told_and_left(world: World) -> None:
+    path = world.video()
+    world.file(f"old/{path.name}", path.read_bytes())
+    assert world.recover().counts["planned"] == 0
+    assert {finding.kind for finding in world.scan()} == {Kind.AMBIGUOUS}
+
+
+def test_verbs_name_what_is_done(world: World) -> None:
+    world.video(0)
+    world.file(f"thumbnail_{a_job_id(0)}.jpg")
+    assert [action.verb for action in world.plan()] == [Verb.CREATE, Verb.LINK]

@@ -1,0 +1,195 @@
+"""A small world for tests: a real root, a real store, and the operations on them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+import demo_tree
+from jobctl import clock
+from jobctl.model.finding import Finding
+from jobctl.model.job import Executor, Job
+from jobctl.model.plan import Verb
+from jobctl.model.status import Cause, Status
+from jobctl.ops.apply import RunReport, apply_plan
+from jobctl.ops.hold import hold_roots
+from jobctl.ops.init import initialise
+from jobctl.ops.plan import Plan
+from jobctl.ops.recover import plan_recover
+from jobctl.ops.scan import ScanOptions, scan
+from jobctl.ops.site import Site, open_site
+from jobctl.ops.undo import plan_undo
+from jobctl.settings import Settings
+from jobctl.store import jobs, schema
+
+OLD_S = 7_200.0
+
+
+def a_job_id(number: int = 0) -> str:
+    """A job id, the same for the same number."""
+    return str(uuid.UUID(int=(number + 1) * 0x1234567890ABCDEF1234567 % 2**128, version=4))
+
+
+@dataclass
+class World:
+    """One site with one root, and short words for what tests do to it."""
+
+    url: str
+    root: Path
+    host: str = "host-a"
+    changes: dict[str, Any] = field(default_factory=dict)
+    plans: list[Plan] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def settings(self) -> Settings:
+        return replace(Settings(database=self.url, host_id=self.host), **self.changes)
+
+    def init(self, *, host_local: bool = False) -> None:
+        """Register the root."""
+        initialise(
+            self.settings,
+            roots=[str(self.root)],
+            layout="presentations",
+            host_local=host_local,
+            now=clock.now(),
+        )
+
+    def site(self) -> Site:
+        return open_site(self.settings, actor="tester")
+
+    def video(self, number: int = 0, *, seed: int | None = None, age_s: float = OLD_S) -> Path:
+        """Make a whole video of a job."""
+        path = self.root / f"presentation_{a_job_id(number)}.mp4"
+        demo_tree.encode(path, seed=number if seed is None else seed, frames=4, size=(64, 48))
+        set_age(path, age_s)
+        return path
+
+    def file(self, name: str, content: bytes = b"x", *, age_s: float = OLD_S) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        set_age(path, age_s)
+        return path
+
+    def scan(self, **options: Any) -> list[Finding]:
+        with self.site() as site:
+            return list(scan(site, ScanOptions(**options)))
+
+    def plan(self, **options: Any) -> Plan:
+        with self.site() as site, hold_roots(site, command="recover") as hold:
+            plan = plan_recover(hold, **options)
+        self.plans.append(plan)
+        return plan
+
+    def recover(self, **options: Any) -> RunReport:
+        with (
+            self.site() as site,
+            hold_roots(site, command="recover") as hold,
+            plan_recover(hold, **options) as plan,
+        ):
+            return apply_plan(hold, plan)
+
+    def apply(self, plan: Plan) -> RunReport:
+        with self.site() as site, hold_roots(site, command="apply") as hold:
+            return apply_plan(hold, plan)
+
+    def undo(self, run_id: str | None) -> RunReport:
+        assert run_id is not None
+        with (
+            self.site() as site,
+            hold_roots(site, command="undo") as hold,
+            plan_undo(hold, run_id) as plan,
+        ):
+            return apply_plan(hold, plan)
+
+    def close(self) -> None:
+        """Let go of the plans that were made."""
+        for plan in self.plans:
+            plan.close()
+
+    def job(self, number: int = 0) -> Job:
+        with self.site() as site, site.store.read() as connection:
+            return jobs.get_job(connection, a_job_id(number))
+
+    def job_ids(self) -> set[str]:
+        with self.site() as site, site.store.read() as connection:
+            return set(connection.execute(select(schema.job.c.job_id)).scalars())
+
+    def start_job(
+        self,
+        number: int = 0,
+        *,
+        executor: Executor | None = None,
+        progress: float = 75.0,
+        ago_s: float = OLD_S,
+    ) -> None:
+        """Record a job that is being processed since ``ago_s``."""
+        job_id = a_job_id(number)
+        with self.site() as site, site.store.write() as connection:
+            at = site.store.now(connection) - timedelta(seconds=ago_s)
+            jobs.create_job(connection, Job(job_id=job_id, owner="ada"), actor="service", at=at)
+            jobs.change_status(
+                connection,
+                job_id,
+                Status.PROCESSING,
+                expect=Status.QUEUED,
+                cause=Cause.CLAIM,
+                actor="service",
+                at=at,
+                changes={"executor": executor} if executor else None,
+            )
+            jobs.report_progress(connection, job_id, attempt=1, progress=progress, at=at)
+
+    def finish_job(self, number: int = 0) -> None:
+        with self.site() as site, site.store.write() as connection:
+            jobs.change_status(
+                connection,
+                a_job_id(number),
+                Status.COMPLETED,
+                expect=Status.PROCESSING,
+                cause=Cause.EXECUTOR,
+                actor="service",
+                at=site.store.now(connection),
+            )
+
+    def tables(self, *names: str) -> dict[str, list[tuple[Any, ...]]]:
+        """The rows of the record tables, but for version and the time of the last change."""
+        ignored = {"version", "updated_at"}
+        content = {}
+        with self.site() as site, site.store.read() as connection:
+            for name in names or ("job", "artifact"):
+                table = schema.metadata.tables[name]
+                columns = [column for column in table.c if column.name not in ignored]
+                rows = connection.execute(select(*columns)).all()
+                content[name] = sorted((tuple(row) for row in rows), key=repr)
+        return content
+
+    def tree(self) -> dict[str, tuple[int, int, int]]:
+        """Every file outside ``.jobctl``: mode, size and mtime."""
+        found = {}
+        for directory, below, names in os.walk(self.root):
+            below[:] = [name for name in below if name != ".jobctl"]
+            for name in names:
+                path = os.path.join(directory, name)
+                stat = os.lstat(path)
+                found[os.path.relpath(path, self.root)] = (stat.st_mode, stat.st_size, stat.st_mtime_ns)
+        return found
+
+
+def set_age(path: Path, age_s: float) -> None:
+    """Date a file back."""
+    moment = clock.now().timestamp() - age_s
+    os.utime(path, (moment, moment))
+
+
+def verbs(plan: Plan) -> list[Verb]:
+    return [action.verb for action in plan]
