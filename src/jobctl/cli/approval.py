@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,7 +11,7 @@ import typer
 
 from jobctl.cli.context import Call
 from jobctl.cli.output import Format
-from jobctl.errors import ApprovalNeeded, ExitCode
+from jobctl.errors import ApprovalNeeded, ExitCode, UsageError
 from jobctl.model.plan import Outcome
 from jobctl.report.digest import CALM_KINDS
 from jobctl.report.envelope import Ending
@@ -30,10 +31,23 @@ _FAULTS_SHOWN = 15
 class Consent(NamedTuple):
     """What the caller agreed to beforehand. ``again`` is the command that applies the plan."""
 
+    again: str
     yes: bool = False
     dry_run: bool = False
     save_as: str | None = None
-    again: str = "jobctl recover --yes"
+
+    @property
+    def only_shows(self) -> bool:
+        """Whether nothing is to be changed."""
+        return self.dry_run or self.save_as is not None
+
+    def check(self) -> None:
+        """Raise ``UsageError`` for a yes to a plan that is not to be applied."""
+        if self.yes and self.only_shows:
+            raise UsageError(
+                "--yes applies the plan, --dry-run and --plan do not; nothing was changed",
+                hint="leave one of them out",
+            )
 
 
 def carry_out(call: Call, hold: Hold, plan: Plan, consent: Consent) -> ExitCode:
@@ -42,24 +56,23 @@ def carry_out(call: Call, hold: Hold, plan: Plan, consent: Consent) -> ExitCode:
 
     if consent.save_as is not None:
         plan.save(consent.save_as)
-    if plan.total and (consent.dry_run or consent.save_as is not None or not consent.yes):
+    if consent.only_shows:
         _show_plan(call, plan)
-        if consent.dry_run or consent.save_as is not None:
-            return _end_with_plan(call, plan, consent)
+        return _end_with_plan(call, plan, consent)
+    if plan.total and not consent.yes:
+        _show_plan(call, plan)
         if not call.can_ask:
             return _end_without_approval(call, plan, consent)
         if not typer.confirm(f"\nApply {counted(plan.total, 'step')}?", default=False):
             call.output.say("Nothing was changed.")
             return ExitCode.APPROVAL
-    if not plan.total and (consent.dry_run or consent.save_as is not None):
-        return _end_with_plan(call, plan, consent)
     with call.progress() as progress:
         report = apply_plan(hold, plan, progress=progress)
     return _end_with_report(call, hold, plan, report)
 
 
 def _show_plan(call: Call, plan: Plan) -> None:
-    if call.output.is_terminal:
+    if call.output.is_terminal and plan.total:
         # Rich is only for terminals.
         from jobctl.report.plan_screen import digest_plan, plan_screen  # noqa: PLC0415
 
@@ -78,10 +91,9 @@ def _list(call: Call, steps: Iterable[Step]) -> None:
 def _end_with_plan(call: Call, plan: Plan, consent: Consent) -> ExitCode:
     code = ExitCode.INCOMPLETE if plan.is_incomplete else ExitCode.CLEAN
     if not plan.total:
-        _list(call, [])
         _say_nothing_to_do(call, plan)
     if consent.save_as is not None:
-        call.output.say(f"Saved as {consent.save_as}; to apply it: jobctl apply {consent.save_as}")
+        call.output.say(f"Saved; to apply it: jobctl apply {shlex.quote(consent.save_as)}")
     elif plan.total:
         call.output.say(f"Nothing was changed; to apply this: {consent.again}")
     return call.output.end(Ending(code, counts=_planned(plan), data=_plan_data(plan)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,7 +37,7 @@ class Column(Generic[RowT]):
         value = self.value(row)
         if value is None:
             return ""
-        return to_shown(self.shown(value) if self.shown else _plain(value))
+        return to_shown(self.shown(value) if self.shown else plain(value))
 
 
 def tsv_heading(columns: Iterable[Column[Any]]) -> str:
@@ -46,7 +47,7 @@ def tsv_heading(columns: Iterable[Column[Any]]) -> str:
 
 def tsv_line(columns: Iterable[Column[RowT]], row: RowT) -> str:
     r"""One row, never cut. A tab or newline within a value is written as ``\t`` or ``\n``."""
-    return "\t".join(to_shown(_plain(column.value(row))) for column in columns)
+    return "\t".join(to_shown(plain(column.value(row))) for column in columns)
 
 
 def columns_for(columns: Sequence[Column[RowT]], width: int) -> list[Column[RowT]]:
@@ -54,11 +55,14 @@ def columns_for(columns: Sequence[Column[RowT]], width: int) -> list[Column[RowT
     return [column for column in columns if width >= column.from_width]
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """A value as text that a machine can read back."""
     if value is None:
         return ""
     if isinstance(value, datetime):
         return format_timestamp(value)
     if isinstance(value, float):
-        return f"{value:g}"
+        return f"{value:.10g}"
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
     return str(value)

@@ -13,9 +13,13 @@ CALM_KINDS = frozenset({FindingKind.FOREIGN, FindingKind.UNSETTLED, FindingKind.
 
 @dataclass(slots=True)
 class Digest:
-    """What was found. At most ``limit`` findings of each kind are kept as examples."""
+    """What was found. At most ``limit`` findings of each kind are kept as examples.
+
+    ``is_narrow``: something particular was asked for, so that even calm kinds are shown.
+    """
 
     limit: int
+    is_narrow: bool = False
     counts: Counter[FindingKind] = field(default_factory=Counter)
     sizes: Counter[FindingKind] = field(default_factory=Counter)
     oldest_mtime_ns: dict[FindingKind, int] = field(default_factory=dict)

@@ -8,11 +8,15 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 
 from jobctl.model.job import Artifact, Event, Job
+from jobctl.report.columns import plain as shown
 from jobctl.report.listings import ARTIFACT_COLUMNS, EVENT_COLUMNS, FIELD_COLUMNS
 from jobctl.report.screen import line, pairs, spaced, table
 from jobctl.report.units import age_of, local_time
+
+_ROOMY = 140
 
 
 def job_screen(
@@ -36,21 +40,40 @@ def explanation_screen(
     if disputed:
         blocks.append(Group(line(("Evidence disagrees", "bold yellow")), *_disputes(disputed)))
     if rows:
-        blocks.append(Group(line(("Job ", "bold"), (job_id, "bold")), table(FIELD_COLUMNS, rows, width)))
-    blocks.extend(line(note) for note in notes)
+        listed = [table(FIELD_COLUMNS, rows, width)] if width >= _ROOMY else list(_by_place(rows))
+        blocks.append(Group(line((f"Job {job_id}", "bold")), *listed))
+    if notes:
+        blocks.append(Group(*(line(note) for note in notes)))
     return spaced(blocks)
 
 
 def _disputes(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
     for row in rows:
-        yield line(
-            f"{row['field']}: {row['value']}  ",
-            (f"{row['source']} {row['locator']} ({row['trust']})", "dim"),
-            indent=2,
-        )
+        yield line(f"{row['field']}: {shown(row['value'])}  ", (_place(row), "dim"), indent=2)
         for other in row["others"]:
-            place = f"{other.get('source', '')} {other.get('locator', '')} ({other.get('trust', '')})"
-            yield line(f"but {other.get('value')}  ", (place, "dim"), indent=4)
+            yield line(f"but {shown(other.get('value'))}  ", (_place(other), "dim"), indent=4)
+
+
+def _by_place(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    """The fields under the place they come from, where a table would be too narrow to read."""
+    places: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        places.setdefault(_place(row), []).append(row)
+    longest = max(len(row["field"]) for row in rows)
+    for place, found in places.items():
+        yield line((place, "dim"), indent=2)
+        fields = ((row["field"].ljust(longest), _with_note(row)) for row in found)
+        yield Padding.indent(pairs(fields), 4)
+
+
+def _with_note(row: Mapping[str, Any]) -> str:
+    note = f" ({row['note']})" if row["note"] else ""
+    return f"{shown(row['value'])}{note}"
+
+
+def _place(claim: Mapping[str, Any]) -> str:
+    told = [claim.get("source"), claim.get("locator"), f"({claim.get('trust') or 'no trust'})"]
+    return " ".join(part for part in told if part)
 
 
 def _record(job: Job, now: datetime) -> Iterator[tuple[str, str]]:

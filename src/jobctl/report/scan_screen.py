@@ -45,7 +45,7 @@ def _blocks(
         return
     yield table(_sums(digest, now), digest.kinds, width)
     for kind in digest.kinds:
-        if kind not in CALM_KINDS:
+        if kind not in CALM_KINDS or digest.is_narrow:
             examples = list(_examples(digest, kind, extent.roots, now))
             yield section(kind.value, kind.meaning, examples, _more(digest, kind))
     if next_step:

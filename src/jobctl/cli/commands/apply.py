@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from typing import Annotated
 
 import typer
@@ -26,9 +27,10 @@ def apply(
     from jobctl.ops.plan import load_plan  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
-    plan = load_plan(file)
-    consent = Consent(yes=yes, dry_run=dry_run, again=f"jobctl apply {file} --yes")
+    consent = Consent(yes=yes, dry_run=dry_run, again=f"jobctl apply {shlex.quote(file)} --yes")
+    consent.check()
     wait_s = math.inf if wait else 0.0
-    only = next(iter(plan.header.roots)) if len(plan.header.roots) == 1 else None
-    with call.open_site() as site, hold_roots(site, command="apply", only=only, wait_s=wait_s) as hold:
-        return carry_out(call, hold, plan, consent)
+    with load_plan(file) as plan:
+        only = next(iter(plan.header.roots)) if len(plan.header.roots) == 1 else None
+        with call.open_site() as site, hold_roots(site, command="apply", only=only, wait_s=wait_s) as hold:
+            return carry_out(call, hold, plan, consent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from typing import Annotated
 
 import typer
@@ -30,9 +31,14 @@ def recover(
     from jobctl.ops.recover import plan_recover  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
-    consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again="jobctl recover --yes")
+    again = ["jobctl", "recover", "--yes"]
+    again += ["--root", root] if root else []
+    again += ["--include-declined"] if include_declined else []
+    consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=shlex.join(again))
+    consent.check()
     wait_s = math.inf if wait else 0.0
     with call.open_site() as site, hold_roots(site, command="recover", only=root, wait_s=wait_s) as hold:
         with call.progress() as progress:
             proposed = plan_recover(hold, include_declined=include_declined, progress=progress)
-        return carry_out(call, hold, proposed, consent)
+        with proposed:
+            return carry_out(call, hold, proposed, consent)

@@ -12,12 +12,12 @@ from jobctl import clock
 from jobctl.cli.context import call_of
 from jobctl.cli.moments import parse_moment
 from jobctl.cli.options import RootOption
-from jobctl.cli.output import Output
+from jobctl.cli.output import Format, Output
 from jobctl.errors import ExitCode, most_severe
 from jobctl.model.files import Tier
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.timestamps import from_epoch_ns
-from jobctl.report.digest import Digest
+from jobctl.report.digest import CALM_KINDS, Digest
 from jobctl.report.envelope import Ending
 from jobctl.report.items import file_item, finding_item
 from jobctl.report.listings import FINDING_COLUMNS
@@ -32,16 +32,24 @@ _PLACES_TOLD = 10
 
 
 class _Filter(NamedTuple):
-    """Which findings are told. ``since``: files changed after it."""
+    """Which findings are told. ``since``: files changed after it. ``hides_calm``: only what needs a look."""
 
     kinds: frozenset[FindingKind]
     jobs: frozenset[str]
     since: datetime | None
+    hides_calm: bool
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether something particular was asked for."""
+        return bool(self.kinds or self.jobs or self.since)
 
     def wants(self, finding: Finding) -> bool:
         if self.kinds and finding.kind not in self.kinds:
             return False
         if self.jobs and finding.job_id not in self.jobs:
+            return False
+        if self.hides_calm and not self.kinds and finding.kind in CALM_KINDS:
             return False
         return self.since is None or _changed_at(finding) >= self.since
 
@@ -78,9 +86,9 @@ def scan(
     call = call_of(context)
     output = call.output
     moment = parse_moment("--since", since, clock.now()) if since else None
-    wanted = _Filter(frozenset(finding or ()), frozenset(job or ()), moment)
-    is_narrowed = wanted != _Filter(frozenset(), frozenset(), None)
-    digest = Digest(limit=_EXAMPLES_WHEN_ASKED if is_narrowed else _EXAMPLES)
+    hides_calm = output.is_quiet and output.format is Format.TEXT
+    wanted = _Filter(frozenset(finding or ()), frozenset(job or ()), moment, hides_calm)
+    digest = Digest(_EXAMPLES_WHEN_ASKED if wanted.is_narrow else _EXAMPLES, is_narrow=wanted.is_narrow)
     listing = output.listing(FINDING_COLUMNS, _identity)
     with call.open_site() as site, call.progress() as progress:
         scanning = start_scan(site, ScanOptions(full=full, tier=tier, root=root), progress=progress)

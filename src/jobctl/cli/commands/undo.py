@@ -28,9 +28,13 @@ def undo(
 
     call = call_of(context)
     consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=f"jobctl undo {run} --yes")
+    consent.check()
     wait_s = math.inf if wait else 0.0
     with call.open_site() as site:
         roots = roots_of_run(site, run)
         only = roots[0] if len(roots) == 1 else None
-        with hold_roots(site, command="undo", only=only, wait_s=wait_s) as hold:
-            return carry_out(call, hold, plan_undo(hold, run), consent)
+        with (
+            hold_roots(site, command="undo", only=only, wait_s=wait_s) as hold,
+            plan_undo(hold, run) as proposed,
+        ):
+            return carry_out(call, hold, proposed, consent)
