@@ -1,0 +1,284 @@
+"""Every screen at 80 and at 160 columns, held against the files in ``tests/golden``.
+
+To write those anew after a deliberate change: ``UPDATE_GOLDEN=1 pytest tests/test_report_screens.py``,
+then read the difference.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from rich.console import Console, RenderableType
+
+from jobctl.model.files import Tier, Verdict
+from jobctl.model.finding import Finding, FindingKind
+from jobctl.model.job import Artifact, Confidence, Event, Executor, Job, Origin
+from jobctl.model.plan import Action, Outcome, Verb
+from jobctl.model.status import Status
+from jobctl.report.digest import Digest
+from jobctl.report.job_screen import explanation_screen, job_screen
+from jobctl.report.listings import Step, job_columns, root_columns, run_columns
+from jobctl.report.plan_screen import digest_plan, plan_screen, report_screen, run_screen
+from jobctl.report.scan_screen import Extent, scan_screen
+from jobctl.report.screen import line, table
+
+GOLDEN = Path(__file__).with_name("golden")
+WIDTHS = (80, 160)
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+JOB = "4ec967c0-30a9-5b7d-90a3-eb2a5eeb13eb"
+VIDEO = f"presentation_{JOB}.mp4"
+HOSTILE = "a\x1b[31m red\x1b[0m/[bold]b\nc\u202e\udcff.mp4"
+
+
+class Screen(NamedTuple):
+    """A name, and what makes its blocks for a width."""
+
+    name: str
+    blocks: Callable[[int], Iterable[RenderableType]]
+
+
+def _ago(**span: float) -> datetime:
+    return NOW - timedelta(**span)
+
+
+def _finding(kind: FindingKind, reason: str, path: str | None = VIDEO, **fields: Any) -> Finding:
+    mtime_ns = int(_ago(days=3).timestamp()) * 10**9
+    details = {"root_id": "r0a1b2c3d", "path": path, "size": 13_841_203, "mtime_ns": mtime_ns, **fields}
+    return Finding(kind, JOB, reason, **details)
+
+
+def _scan(width: int) -> Iterable[RenderableType]:
+    digest = Digest(limit=3)
+    for _ in range(1_204):
+        digest.add(_finding(FindingKind.ORPHAN_VIDEO, "whole, and no record names it", verdict=Verdict.WHOLE))
+    cut = "mdat claims 13,841,203 bytes, the file ends 899 bytes earlier"
+    digest.add(_finding(FindingKind.BROKEN_VIDEO, cut, verdict=Verdict.PARTIAL, tier=Tier.BOXES))
+    digest.add(_finding(FindingKind.BROKEN_VIDEO, cut, HOSTILE, size=None, mtime_ns=2**63))
+    zombie = "no heartbeat for 20 min; its executor cannot be seen from here"
+    digest.add(_finding(FindingKind.ZOMBIE, zombie, None, size=None, mtime_ns=None))
+    digest.add(_finding(FindingKind.LEFTOVER, "an intermediate that names no job", "temp/x.mp4"))
+    extent = Extent(31_007, 1_720_000_000_000, 29_801, {"r0a1b2c3d": "/srv/out"}, 12.3)
+    return scan_screen(digest, extent, now=NOW, width=width, next_step="jobctl recover")
+
+
+def _calm_scan(width: int) -> Iterable[RenderableType]:
+    extent = Extent(1, 1, 1, {"r0a1b2c3d": "/srv/out"}, 0.04)
+    return scan_screen(Digest(limit=3), extent, now=NOW, width=width, next_step="")
+
+
+def _actions() -> list[Action]:
+    created = [
+        Action(
+            seq=number,
+            verb=Verb.CREATE,
+            job_id=JOB,
+            reason="whole, and no record names it",
+            path=VIDEO if number else HOSTILE,
+            to_status="completed",
+        )
+        for number in range(7)
+    ]
+    failed = Action(
+        seq=8,
+        verb=Verb.FAIL,
+        job_id=JOB,
+        reason="pid 4711 on host a is gone",
+        from_status="processing",
+        to_status="failed",
+    )
+    linked = Action(
+        seq=9, verb=Verb.LINK, job_id=JOB, reason="its thumbnail, by its name", path=f"thumbnail_{JOB}.jpg"
+    )
+    return [*created, failed, linked]
+
+
+def _plan(_: int) -> Iterable[RenderableType]:
+    told = [_finding(FindingKind.AMBIGUOUS, "two whole videos claim this job, and no record says which")]
+    digest = digest_plan(
+        _actions(),
+        told,
+        counts={Verb.CREATE: 7, Verb.FAIL: 1, Verb.LINK: 1},
+        findings={FindingKind.AMBIGUOUS: 1, FindingKind.LEFTOVER: 2_310},
+    )
+    return plan_screen(digest)
+
+
+def _report(_: int) -> Iterable[RenderableType]:
+    action = _actions()[1]
+    faults = [
+        Step(action, Outcome.CONFLICT, "another record of this job was made since"),
+        Step(action, Outcome.SKIPPED, "the file was changed or replaced since the plan"),
+    ]
+    counts = {"planned": 1_206, "done": 1_200, "already": 0, "skipped": 1, "conflict": 5, "failed": 0}
+    run_id = "20261123-120000-4f1a"
+    return report_screen(run_id=run_id, counts=counts, faults=faults, undo_command=f"jobctl undo {run_id}")
+
+
+def _job() -> Job:
+    return Job(
+        job_id=JOB,
+        status=Status.FAILED,
+        progress=87.0,
+        error="pid 4711 on host a is gone",
+        error_code="interrupted",
+        video_url=f"/presentations/{JOB}/video",
+        created_at=_ago(hours=30),
+        started_at=_ago(hours=29),
+        last_heartbeat=_ago(hours=28),
+        created_files=[VIDEO],
+        attempt=2,
+        max_attempts=3,
+        executor=Executor("a", "boot", 4711, 12),
+        owner="ada [bold]\x1b[31m",
+        origin=Origin.RECOVERED,
+        confidence=Confidence.MEDIUM,
+        root_id="r0a1b2c3d",
+    )
+
+
+def _show(width: int) -> Iterable[RenderableType]:
+    video = Artifact(
+        job_id=JOB, root_id="r0a1b2c3d", path=VIDEO, role="video", size=13_841_203, verdict="whole", tier="2"
+    )
+    hostile = Artifact(job_id=JOB, root_id="r0a1b2c3d", path=HOSTILE, role="thumbnail", state="missing")
+    events = [
+        Event(1, JOB, _ago(hours=30), "created", "service", None, None, None, "queued", None),
+        Event(2, JOB, _ago(hours=29), "status", "service", None, 1, "queued", "processing", {"cause": "claim"}),
+        Event(
+            3,
+            JOB,
+            _ago(hours=1),
+            "status",
+            "ada",
+            "20261123-110000-4f1a",
+            2,
+            "processing",
+            "failed",
+            {"reason": "pid 4711 on host a is gone"},
+        ),
+    ]
+    return job_screen(_job(), [video, hostile], events, NOW, width=width)
+
+
+def _explain(width: int) -> Iterable[RenderableType]:
+    place = {"source": "video", "locator": f"r0a1b2c3d:{VIDEO}", "trust": "E1"}
+    stamp = {"source": "stamp", "locator": VIDEO, "trust": "E4"}
+    other = {"value": "2026-11-21T09:00:00.000000Z", **place}
+    rows = [
+        {"field": "status", "value": "completed", "note": "the file is whole", "others": [], **place},
+        {"field": "completed_at", "value": "2026-11-22T09:00:00.000000Z", "note": "", "others": [other], **stamp},
+        {"field": "created_files", "value": [VIDEO], "note": "", "others": [], **place},
+        {"field": "resolution", "value": "1920x1080", "note": "", "others": [], **place},
+    ]
+    return explanation_screen(JOB, rows, [f"seen: thumbnail thumbnail_{JOB}.jpg in root r0a1b2c3d"], width=width)
+
+
+class _Run(NamedTuple):
+    run_id: str
+    command: str
+    state: str
+    actor: str
+    host: str
+    undo_of: str | None
+    counts: dict[str, int]
+    exit_code: int | None
+    actions: int
+    started_at: datetime
+    finished_at: datetime | None
+
+
+RUNS = [
+    _Run("20261123-115500-77aa", "undo", "applying", "ada", "web-1", "20261123-110000-4f1a", {}, None, 1_200, _ago(minutes=5), None),
+    _Run("20261123-110000-4f1a", "recover", "finished", "ada", "web-1", None, {"done": 1_200, "skipped": 4}, 3, 1_204, _ago(hours=1), _ago(minutes=59)),
+]  # fmt: skip
+
+
+class _Root(NamedTuple):
+    root_id: str
+    path: str
+    layout: str
+    host: str | None
+    generation: int
+    registered_at: datetime
+    state: str
+
+
+ROOTS = [
+    _Root("r0a1b2c3d", "/srv/video/output/presentations", "presentations", None, 12, _ago(days=90), "ready"),
+    _Root("r99887766", "/scratch/renders", "presentations", "web-2", 0, _ago(days=2), "only host web-2 can see it"),
+]
+
+SCREENS = [
+    Screen("scan", _scan),
+    Screen("scan-calm", _calm_scan),
+    Screen("plan", _plan),
+    Screen("report", _report),
+    Screen("show", _show),
+    Screen("explain", _explain),
+    Screen("list", lambda width: [table(job_columns(NOW), [_job(), Job(job_id="b" * 36)], width)]),
+    Screen("runs", lambda width: [table(run_columns(NOW), RUNS, width)]),
+    Screen("run", lambda _: run_screen(RUNS[1]._asdict())),
+    Screen("roots", lambda width: [table(root_columns(NOW), ROOTS, width)]),
+]
+
+
+@pytest.fixture(autouse=True)
+def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def render(blocks: Iterable[RenderableType], width: int) -> str:
+    """What a terminal of this width shows, without colours."""
+    shown = io.StringIO()
+    console = Console(file=shown, width=width, highlight=False, markup=False, emoji=False, color_system=None)
+    for block in blocks:
+        console.print(block)
+    return "".join(f"{row.rstrip()}\n" for row in shown.getvalue().splitlines())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.name)
+def test_screen(screen: Screen, width: int) -> None:
+    golden = GOLDEN / f"{screen.name}-{width}.txt"
+    shown = render(screen.blocks(width), width)
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(shown)
+    assert shown == golden.read_text()
+
+
+@pytest.mark.parametrize("width", [40, 60, *WIDTHS, 200])
+@pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.name)
+def test_no_screen_is_wider_than_its_terminal_or_lets_control_characters_through(
+    screen: Screen, width: int
+) -> None:
+    shown = render(screen.blocks(width), width)
+    assert all(len(row) <= width for row in shown.splitlines())
+    assert not {char for char in shown if not char.isprintable()} - {"\n"}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_ids_are_never_cut(width: int) -> None:
+    assert JOB in render([table(job_columns(NOW), [_job()], width)], width)
+
+
+def test_markup_in_a_name_is_only_text() -> None:
+    assert render([line("[bold red]loud[/bold red] :smile:")], 80) == "[bold red]loud[/bold red] :smile:\n"
+
+
+def test_a_plan_is_read_no_further_than_its_examples() -> None:
+    """A million steps are not read to show five."""
+    actions = iter(_actions())
+    digest = digest_plan(actions, iter(()), counts={Verb.CREATE: 5}, findings={})
+    assert len(digest.steps[Verb.CREATE]) == 5
+    assert next(actions).seq == 5
