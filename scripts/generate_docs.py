@@ -84,7 +84,9 @@ def render(text: str) -> str:
 def main() -> int:
     """Generate, or with ``--check`` only compare; 1 where something is out of date."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if something is out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; fail if something is out of date"
+    )
     check = parser.parse_args().check
     stale = False
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
@@ -94,7 +96,9 @@ def main() -> int:
             continue
         stale = True
         if check:
-            diff = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), "generated", lineterm="")
+            diff = difflib.unified_diff(
+                before.splitlines(), after.splitlines(), str(path), "generated", lineterm=""
+            )
             print("\n".join(diff))
         else:
             path.write_text(after)

@@ -84,5 +84,3 @@ def test_an_action_has_no_result_until_it_was_applied() -> None:
     assert action_item(action)["result"] is None
     taken = action_item(action, Outcome.CONFLICT, "the record was changed since")
     assert (taken["result"], taken["note"]) == ("conflict", "the record was changed since")
-
-

@@ -150,7 +150,9 @@ def _show(width: int) -> Iterable[RenderableType]:
     hostile = Artifact(job_id=JOB, root_id="r0a1b2c3d", path=HOSTILE, role="thumbnail", state="missing")
     events = [
         Event(1, JOB, _ago(hours=30), "created", "service", None, None, None, "queued", None),
-        Event(2, JOB, _ago(hours=29), "status", "service", None, 1, "queued", "processing", {"cause": "claim"}),
+        Event(
+            2, JOB, _ago(hours=29), "status", "service", None, 1, "queued", "processing", {"cause": "claim"}
+        ),
         Event(
             3,
             JOB,
@@ -173,11 +175,19 @@ def _explain(width: int) -> Iterable[RenderableType]:
     other = {"value": "2026-11-21T09:00:00.000000Z", **place}
     rows = [
         {"field": "status", "value": "completed", "note": "the file is whole", "others": [], **place},
-        {"field": "completed_at", "value": "2026-11-22T09:00:00.000000Z", "note": "", "others": [other], **stamp},
+        {
+            "field": "completed_at",
+            "value": "2026-11-22T09:00:00.000000Z",
+            "note": "",
+            "others": [other],
+            **stamp,
+        },
         {"field": "created_files", "value": [VIDEO], "note": "", "others": [], **place},
         {"field": "resolution", "value": "1920x1080", "note": "", "others": [], **place},
     ]
-    return explanation_screen(JOB, rows, [f"seen: thumbnail thumbnail_{JOB}.jpg in root r0a1b2c3d"], width=width)
+    return explanation_screen(
+        JOB, rows, [f"seen: thumbnail thumbnail_{JOB}.jpg in root r0a1b2c3d"], width=width
+    )
 
 
 class _Run(NamedTuple):
@@ -212,7 +222,15 @@ class _Root(NamedTuple):
 
 ROOTS = [
     _Root("r0a1b2c3d", "/srv/video/output/presentations", "presentations", None, 12, _ago(days=90), "ready"),
-    _Root("r99887766", "/scratch/renders", "presentations", "web-2", 0, _ago(days=2), "only host web-2 can see it"),
+    _Root(
+        "r99887766",
+        "/scratch/renders",
+        "presentations",
+        "web-2",
+        0,
+        _ago(days=2),
+        "only host web-2 can see it",
+    ),
 ]
 
 SCREENS = [

@@ -199,6 +199,13 @@ class JobExists(JobctlError):
     code = "job-exists"
 
 
+class DiskFailed(JobctlError):
+    """The disk is full or failed; what was done until then is kept."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "disk-failed"
+
+
 class PublishRefused(JobctlError):
     """A file could not be published without replacing or breaking another one."""
 

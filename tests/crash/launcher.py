@@ -13,10 +13,22 @@ import os
 import signal
 import sys
 import traceback
-from typing import Any
+from typing import Any, NamedTuple
+
+import psycopg
+import sqlalchemy.dialects.postgresql.psycopg
+import sqlalchemy.dialects.sqlite.pysqlite
 
 from jobctl import cli
+from jobctl.cli.commands import recover, undo
+from jobctl.ops import apply, explain, init
+from jobctl.ops import recover as recover_op
+from jobctl.ops import undo as undo_op
 from jobctl.outputs import effects
+from jobctl.store import runs
+
+# Imported before the first fork, so that no child pays for it.
+PRELOADED = (apply, explain, init, psycopg, recover, recover_op, sqlalchemy, undo, undo_op)
 
 
 def _fault(how: str) -> None:
@@ -43,12 +55,34 @@ def _install(order: dict[str, Any]) -> None:
     effects.observe(before=before, after=after)
 
 
+def _tear_the_chunk() -> None:
+    """A deliberately wrong variant: records are committed before their history and outcome."""
+    record_events = runs._Chunk.record_events
+
+    def commit_first(chunk: runs._Chunk) -> None:
+        effects.commit(_Statement(chunk.connection, "COMMIT"))
+        chunk.connection.exec_driver_sql("BEGIN")
+        record_events(chunk)
+
+    runs._Chunk.record_events = commit_first  # type: ignore[method-assign]
+
+
+class _Statement(NamedTuple):
+    connection: Any
+    text: str
+
+    def commit(self) -> None:
+        self.connection.exec_driver_sql(self.text)
+
+
 def _become_program(order: dict[str, Any]) -> None:
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         target = os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(target, descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.update(order.get("env", {}))
+    if order.get("torn"):
+        _tear_the_chunk()
     _install(order)
     sys.argv = ["jobctl", *order["argv"]]
     code = 0

@@ -45,8 +45,11 @@ class Program:
         self.process.wait()
         self.process.stdout.close()
 
-    def run(self, *argv: str, fault: dict[str, Any] | None = None, **env: str) -> Ended:
-        """Run ``jobctl argv…`` to its end, with at most one effect replaced by a fault."""
+    def run(self, *argv: str, fault: dict[str, Any] | None = None, torn: bool = False, **env: str) -> Ended:
+        """Run ``jobctl argv…`` to its end, with at most one effect replaced by a fault.
+
+        ``torn`` runs the deliberately wrong variant.
+        """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         places = {name: self.work / name for name in ("stdout", "stderr", "log")}

@@ -19,7 +19,7 @@ from jobctl.cli.context import Call
 from jobctl.cli.options import shared_parameters
 from jobctl.cli.output import AnswerLost, Output, flush_answer, keep_streams_alive, output_for, tell_error
 from jobctl.cli.table import COMMANDS, GROUPS, Entry, names_below
-from jobctl.errors import ExitCode, JobctlError, UsageError
+from jobctl.errors import DiskFailed, ExitCode, JobctlError, UsageError
 from jobctl.store.redact import redact_url
 
 __all__ = ["COMMANDS", "make_app"]
@@ -194,14 +194,21 @@ def _told(error: BaseException, output: Output) -> JobctlError:
         return Interrupted("interrupted; what was done until then is kept", hint=_GO_ON)
     if isinstance(error, _TerminationRequest):
         return Terminated("terminated; what was done until then is kept", hint=_GO_ON)
+    if isinstance(error, OSError) and error.errno is not None:
+        return DiskFailed(
+            f"the system refused: {error.strerror}; what was done until then is kept",
+            hint="check the disk and its free space, then run the same command again",
+        )
     return _fault(error, output)
 
 
 def _usage_error(error: typer.TyperException, output: Output) -> UsageError:
     message = " ".join(error.format_message().split()).rstrip(".")
     option = getattr(error, "option_name", "")
-    if not output.command and option in _SHARED:
-        return UsageError(message, hint=f"options follow the command: jobctl COMMAND {option}")
+    context = getattr(error, "ctx", None)
+    command = output.command or "COMMAND"
+    if option in _SHARED and context is not None and context.parent is None:
+        return UsageError(message, hint=f"options follow the command: jobctl {command} {option}")
     return UsageError(message, hint=f"run '{f'jobctl {output.command}'.strip()} --help'")
 
 

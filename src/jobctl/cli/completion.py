@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
-from jobctl.cli.table import COMMANDS, GROUPS, command_in, names_below, options_of
+from jobctl.cli.table import COMMANDS, command_in, names_below, options_of
 
 _SHELLS = frozenset({"bash", "zsh", "fish"})
 
@@ -29,8 +29,10 @@ def _candidates(before: list[str], typed: str) -> dict[str, str] | None:
     name = command_in(before)
     if name in COMMANDS:
         return dict.fromkeys(options_of(name), "") if typed.startswith("-") else None
-    is_group = " ".join(before) == name and (not name or name in GROUPS)
-    return names_below(name) if is_group and not typed.startswith("-") else None
+    if before and not name:
+        return {}
+    is_group = " ".join(before) == name and not typed.startswith("-")
+    return names_below(name) if is_group else None
 
 
 def _words(shell: str, environ: Mapping[str, str]) -> list[str]:

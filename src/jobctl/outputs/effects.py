@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
@@ -115,18 +114,19 @@ def rename_noreplace(source_fd: int, source: str, target_fd: int, target: str) -
 
 
 def write_file_atomically(directory_fd: int, name: str, content: bytes, mode: int = 0o600) -> None:
-    """Write a file of our own so that after a crash it is the old one or the new one, whole."""
-    temporary = f".{name}.{secrets.token_hex(6)}"
+    """Write a file of our own so that after a crash it is the old one or the new one, whole.
+
+    The caller is the only writer. What an earlier crash left of the temporary file is cleared away.
+    """
+    temporary = f".{name}.new"
+    with suppress(FileNotFoundError):
+        os.stat(temporary, dir_fd=directory_fd, follow_symlinks=False)
+        unlink(directory_fd, temporary)
     fd = create_file(directory_fd, temporary, mode)
     try:
         write_all(fd, content)
         fsync_file(fd)
         replace(directory_fd, temporary, name)
-    except OSError:
-        # The file we could not finish must not pile up; that it cannot be removed changes nothing.
-        with suppress(OSError):
-            os.unlink(temporary, dir_fd=directory_fd)
-        raise
     finally:
         os.close(fd)
     fsync_directory(directory_fd)

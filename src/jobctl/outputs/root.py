@@ -282,10 +282,12 @@ def _unreadable(path: str, why: str | None) -> RootUnavailable:
 
 
 def _write_marker(fd: int, *, root_id: str, store_id: str, generation: int) -> None:
-    with suppress(FileExistsError):
+    try:
+        control = open_directory(fd, CONTROL_DIRECTORY)
+    except FileNotFoundError:
         effects.make_directory(fd, CONTROL_DIRECTORY, 0o700)
         effects.fsync_directory(fd)
-    control = open_directory(fd, CONTROL_DIRECTORY)
+        control = open_directory(fd, CONTROL_DIRECTORY)
     try:
         marker = {"format": _FORMAT, "root_id": root_id, "store_id": store_id, "generation": generation}
         effects.write_file_atomically(control, MARKER, json.dumps(marker).encode() + b"\n")

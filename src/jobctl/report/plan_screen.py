@@ -72,19 +72,7 @@ def report_screen(
     *, run_id: str, counts: Mapping[str, int], faults: Sequence[Step], undo_command: str | None
 ) -> Iterator[RenderableType]:
     """What became of a plan: counts, the first steps that were not done, and how to take it back."""
-    yield line(("Run ", ""), (run_id, "bold"), f": {counts_shown(counts)}.")
-    for outcome in (Outcome.FAILED, Outcome.CONFLICT, Outcome.SKIPPED):
-        examples = [
-            Example(_about(step.action), step.note or step.action.reason)
-            for step in faults
-            if step.outcome is outcome
-        ]
-        if examples:
-            rest = counts.get(outcome.value, 0) - len(examples)
-            more = f"… {rest:,} more: jobctl run show {run_id}" if rest > 0 else ""
-            yield section(outcome.value, "", examples, more)
-    if undo_command:
-        yield line("To take it back: ", (undo_command, "bold"))
+    return spaced(_report_blocks(run_id, counts, faults, undo_command))
 
 
 def run_screen(run: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -109,6 +97,21 @@ def counts_shown(counts: Mapping[str, int]) -> str:
     """Write ``1,180 done, 2 skipped``: what there was, the steps done first."""
     outcomes = [outcome.value for outcome in Outcome if counts.get(outcome.value)]
     return ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in outcomes) or "nothing to do"
+
+
+def _report_blocks(
+    run_id: str, counts: Mapping[str, int], faults: Sequence[Step], undo_command: str | None
+) -> Iterator[RenderableType]:
+    yield line("Run ", (run_id, "bold"), f": {counts_shown(counts)}.")
+    for outcome in (Outcome.FAILED, Outcome.CONFLICT, Outcome.SKIPPED):
+        found = [step for step in faults if step.outcome is outcome]
+        if found:
+            examples = [Example(_about(step.action), step.note or step.action.reason) for step in found]
+            rest = counts.get(outcome.value, 0) - len(found)
+            more = f"… {rest:,} more: jobctl run show {run_id} --result {outcome.value}" if rest > 0 else ""
+            yield section(outcome.value, "", examples, more)
+    if undo_command:
+        yield line("To take it back: ", (undo_command, "bold"))
 
 
 def _plan_blocks(digest: PlanDigest) -> Iterator[RenderableType]:

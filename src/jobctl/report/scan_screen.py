@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from rich.console import RenderableType
@@ -14,6 +14,8 @@ from jobctl.report.columns import Column
 from jobctl.report.digest import CALM_KINDS, Digest
 from jobctl.report.screen import Example, line, section, spaced, table
 from jobctl.report.units import age_of, counted, seconds_shown, size_shown
+
+_CLOCK_SLACK = timedelta(hours=1)
 
 
 class Extent(NamedTuple):
@@ -84,10 +86,11 @@ def _more(digest: Digest, kind: FindingKind) -> str:
 
 
 def _age(mtime_ns: int | None, now: datetime) -> str:
-    """A file's age; empty where its time stamp is none a clock could have shown."""
+    """A file's age; empty where its time stamp is none that a clock could have shown."""
     if mtime_ns is None:
         return ""
     try:
-        return age_of(from_epoch_ns(mtime_ns), now)
+        written_at = from_epoch_ns(mtime_ns)
     except OverflowError:
         return ""
+    return age_of(written_at, now) if written_at < now + _CLOCK_SLACK else ""

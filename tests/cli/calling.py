@@ -1,0 +1,94 @@
+"""Ways to call the program: in this process, as installed, and on a terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner, Result
+
+from jobctl.cli.app import make_app
+
+PROGRAM = str(Path(sys.executable).with_name("jobctl"))
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def call(*arguments: str, database: str | None = None, **options: Any) -> Result:
+    """Call the program in this process; stdout is no terminal there."""
+    at = ["--database", database] if database else []
+    return CliRunner().invoke(make_app(), [*arguments, *at], **options)
+
+
+def answer(*arguments: str, database: str | None = None) -> dict[str, Any]:
+    """What the program answers with ``--json``: exactly one object."""
+    result = call(*arguments, "--json", database=database)
+    document = json.loads(result.stdout)
+    assert document["exit_code"] == result.exit_code
+    assert result.stdout.endswith("}\n")
+    return dict(document)
+
+
+@dataclass
+class Shown:
+    """What a terminal showed, as it came (``raw``) and without its control sequences (``text``)."""
+
+    returncode: int
+    raw: str
+
+    @property
+    def text(self) -> str:
+        return _CONTROL.sub("", self.raw).replace("\r", "")
+
+
+def installed(*arguments: str, env: Mapping[str, str] | None = None, **options: Any) -> Any:
+    """Run the installed program without a terminal."""
+    return subprocess.run(
+        [PROGRAM, *arguments],
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def on_terminal(
+    *arguments: str, width: int = 80, typed: bytes = b"", env: Mapping[str, str] | None = None
+) -> Shown:
+    """Run the installed program on a real terminal, where ``typed`` is typed ahead."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+    os.write(ours, typed)
+    surroundings = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "NO_COLOR"}}
+    process = subprocess.Popen(
+        [PROGRAM, *arguments],
+        env={**surroundings, "TERM": "xterm-256color", "TZ": "UTC", **(env or {})},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    seen = b""
+    while chunk := _read(ours):
+        seen += chunk
+    os.close(ours)
+    return Shown(process.wait(), seen.decode())
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, 65_536)
+    except OSError:  # how Linux says that the other side of a terminal is closed
+        return b""

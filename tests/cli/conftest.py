@@ -1,0 +1,19 @@
+"""A small site for the command line: one root, on SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """An initialised site without any file."""
+    made = World(str(tmp_path / "store" / "jobs.db"), tmp_path / "outputs", host="")
+    made.init()
+    yield made
+    made.close()
