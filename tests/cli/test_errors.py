@@ -61,9 +61,15 @@ BAD = [
     Bad("bad status", lambda w: ["list", "--status", "zombie", *_at(w)], 2, "usage", "zombie", "list --help"),
     Bad("bad number", lambda w: ["list", "--limit", "0", *_at(w)], 2, "usage", "0", "list --help"),
     Bad("bad age", lambda w: ["list", "--older", "soon", *_at(w)], 2, "usage", "'soon'", "--older 36h"),
-    Bad("bad moment", lambda w: ["scan", "--since", "2026-99", *_at(w)], 2, "usage", "2026-99", "--since 36h"),
-    Bad("bad cursor", lambda w: ["list", "--after", "x", *_at(w)], 2, "unknown-job", "no job x", "jobctl list"),
-    Bad("bad scheme", lambda _: ["list", "--database", "mysql://h/d"], 2, "usage", "mysql://", "postgresql://"),
+    Bad(
+        "bad moment", lambda w: ["scan", "--since", "2026-99", *_at(w)], 2, "usage", "2026-99", "--since 36h"
+    ),
+    Bad(
+        "bad cursor", lambda w: ["list", "--after", "x", *_at(w)], 2, "unknown-job", "no job x", "jobctl list"
+    ),
+    Bad(
+        "bad scheme", lambda _: ["list", "--database", "mysql://h/d"], 2, "usage", "mysql://", "postgresql://"
+    ),
     Bad("yes and no", lambda w: ["recover", "--yes", "--dry-run", *_at(w)], 2, "usage", "--yes", "leave one"),
     Bad(
         "unreadable configuration",
@@ -94,7 +100,14 @@ BAD = [
     Bad("unknown run", lambda w: ["undo", "x", *_at(w)], 2, "unknown-run", "no run x", "jobctl runs"),
     Bad("unknown run shown", lambda w: ["run", "show", "x", *_at(w)], 2, "unknown-run", "no run x", "runs"),
     Bad("no plan", lambda w: ["apply", "/nowhere", *_at(w)], 2, "usage", "/nowhere", "name"),
-    Bad("not a plan", lambda w: ["apply", _file(w, "p", "{}"), *_at(w)], 12, "plan-stale", "not a plan", "--plan"),
+    Bad(
+        "not a plan",
+        lambda w: ["apply", _file(w, "p", "{}"), *_at(w)],
+        12,
+        "plan-stale",
+        "not a plan",
+        "--plan",
+    ),
     Bad(
         "altered plan",
         lambda w: ["apply", _plan(w, lambda text: text.replace('"create"', '"fail"', 1)), *_at(w)],
@@ -127,10 +140,26 @@ BAD = [
         "cannot be used",
         "--database",
     ),
-    Bad("unknown root", lambda w: ["scan", "--root", "/x", *_at(w)], 14, "root-unavailable", "/x", "root list"),
-    Bad("jobs of no root", lambda w: ["list", "--root", "/x", *_at(w)], 14, "root-unavailable", "/x", "root list"),
+    Bad(
+        "unknown root", lambda w: ["scan", "--root", "/x", *_at(w)], 14, "root-unavailable", "/x", "root list"
+    ),
+    Bad(
+        "jobs of no root",
+        lambda w: ["list", "--root", "/x", *_at(w)],
+        14,
+        "root-unavailable",
+        "/x",
+        "root list",
+    ),
     Bad("root refused", lambda w: ["init", "--root", "/", *_at(w)], 14, "root-refused", "/", "outputs"),
-    Bad("adopt a stranger", lambda w: ["root", "adopt", "/usr", *_at(w)], 14, "root-unavailable", "/usr", "root"),
+    Bad(
+        "adopt a stranger",
+        lambda w: ["root", "adopt", "/usr", *_at(w)],
+        14,
+        "root-unavailable",
+        "/usr",
+        "root",
+    ),
 ]
 
 
@@ -161,7 +190,8 @@ def test_bad_input_is_told_as_json_where_that_was_asked_for(bad: Bad, world: Wor
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--verbose"]])
 @pytest.mark.parametrize(
-    "url", ["postgresql://ada:hunter2@/jobs?host=/nowhere", "postgresql:///jobs?host=/nowhere&password=hunter2"]
+    "url",
+    ["postgresql://ada:hunter2@/jobs?host=/nowhere", "postgresql:///jobs?host=/nowhere&password=hunter2"],
 )
 def test_a_password_is_never_told(form: list[str], url: str) -> None:
     result = call("list", "--database", url, *form)

@@ -86,7 +86,7 @@ def test_completion(line: str, position: int, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("shell", "expected"),
     [
-        ("zsh", f"_arguments '*: :((\"show\":\"{COMMANDS['show'].help}\"))'\n"),
+        ("zsh", f'_arguments \'*: :(("show":"{COMMANDS["show"].help}"))\'\n'),
         ("fish", f"show\t{COMMANDS['show'].help}\n"),
     ],
 )

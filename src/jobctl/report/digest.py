@@ -44,5 +44,5 @@ class Digest:
 
     @property
     def is_calm(self) -> bool:
-        """Whether nothing was found that someone should look into."""
-        return CALM_KINDS.issuperset(self.kinds)
+        """Whether nothing was found that was asked for, or that someone should look into."""
+        return not self.kinds if self.is_narrow else CALM_KINDS.issuperset(self.kinds)

@@ -43,7 +43,9 @@ def _blocks(
         f"{counted(extent.records, 'record')} in {seconds_shown(extent.seconds)}."
     )
     if not digest.counts:
-        nothing = "None of what was asked for." if digest.is_narrow else "Nothing to tell: files and records agree."
+        nothing = (
+            "None of what was asked for." if digest.is_narrow else "Nothing to tell: files and records agree."
+        )
         yield line(nothing)
         return
     yield table(_sums(digest, now), digest.kinds, width)

@@ -31,5 +31,7 @@ def explain(
         output.screen(explanation_screen(job, rows, explanation.notes, width=output.width))
     else:
         output.blocks((FIELD_COLUMNS, rows))
+        for note in explanation.notes:
+            output.say(note)
     data = {"job_id": job, "fields": explanation.fields, "notes": explanation.notes}
     return output.end(Ending(data=data))

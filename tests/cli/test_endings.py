@@ -1,0 +1,115 @@
+"""However a call ends, it ends in order: signals, a reader that goes away, a full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from cli.calling import PROGRAM, answer, call, installed
+from ops.world import World
+
+
+@pytest.fixture
+def lost(world: World) -> World:
+    world.video(0)
+    return world
+
+
+def until(fd: int, wanted: bytes) -> bytes:
+    """What a terminal shows until ``wanted`` is there."""
+    seen = b""
+    while wanted not in seen:
+        chunk = os.read(fd, 65_536)
+        assert chunk, seen
+        seen += chunk
+    return seen
+
+
+@pytest.fixture
+def asking(lost: World) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The program, holding its locks, waiting for an answer on a terminal."""
+    ours, theirs = pty.openpty()
+    arguments = [PROGRAM, "recover", "--database", lost.url]
+    process = subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE)
+    os.close(theirs)
+    until(ours, b"[y/N]")
+    yield process, ours
+    process.kill()
+    process.communicate()
+    os.close(ours)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_in_order_and_gives_the_locks_back(
+    asking: tuple[subprocess.Popen[bytes], int], lost: World, number: signal.Signals, code: int
+) -> None:
+    process, _ = asking
+    locked = answer("recover", database=lost.url)
+    assert locked["exit_code"] == 11
+    assert f"pid {process.pid}" in locked["errors"][0]["message"]
+    process.send_signal(number)
+    _, said = process.communicate()
+    assert process.returncode == code
+    assert b"run the same command again" in said
+    assert b"Traceback" not in said
+    assert call("recover", "--yes", database=lost.url).exit_code == 0
+
+
+def test_a_reader_that_goes_away_ends_it_like_any_filter(world: World) -> None:
+    for number in range(200):
+        world.start_job(number)
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [PROGRAM, "list", "--database", world.url],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    os.close(writing)
+    assert ended.returncode == -signal.SIGPIPE
+    assert ended.stderr == b""
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_an_answer_that_cannot_be_written_is_told(world: World, form: list[str]) -> None:
+    world.start_job(0)
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [PROGRAM, "list", "--database", world.url, *form],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert "the answer could not be written: No space left on device" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_stderr_that_is_closed_is_no_reason_to_fail(lost: World) -> None:
+    script = f"exec {PROGRAM} recover --yes --database {lost.url} 2>&-"
+    ended = subprocess.run(["sh", "-c", script], stdout=subprocess.DEVNULL, check=False)
+    assert ended.returncode == 0
+    assert len(lost.job_ids()) == 1
+
+
+def test_a_locale_without_utf_8_breaks_nothing(lost: World) -> None:
+    (lost.root / os.fsdecode(b"caf\xe9")).mkdir()
+    ended = installed("scan", "--database", lost.url, env={"LC_ALL": "POSIX", "PYTHONIOENCODING": "ascii"})
+    assert ended.returncode == 0
+    assert "orphan-video" in ended.stdout
+
+
+def test_the_installed_program_answers_like_the_one_in_this_process(lost: World) -> None:
+    told = installed("scan", "--json", "--database", lost.url)
+    assert json.loads(told.stdout)["counts"] == answer("scan", database=lost.url)["counts"]
+    assert told.stderr == ""
