@@ -57,6 +57,7 @@ class Program:
         order = {
             "argv": argv,
             "fault": fault,
+            "torn": torn,
             "env": env,
             **{name: str(path) for name, path in places.items()},
         }

@@ -74,6 +74,8 @@ class Stage:
             generation = connection.execute(select(schema.root.c.generation)).scalar_one()
             pending = select(schema.run_action.c.seq).where(schema.run_action.c.outcome == "pending")
             content["pending"] = list(connection.execute(pending).scalars())
+            unfinished = select(schema.run.c.run_id).where(schema.run.c.state.in_(("loading", "applying")))
+            content["unfinished"] = list(connection.execute(unfinished).scalars())
         marker = json.loads((self.world.root / ".jobctl" / "root.json").read_text())
         content["marker is not ahead"] = marker["generation"] <= generation
         content["no temporary files"] = [path.name for path in (self.world.root / ".jobctl").iterdir()] == [
@@ -161,6 +163,7 @@ def test_the_suite_catches_a_chunk_that_is_torn_in_two(stage: Stage) -> None:
     assert stage.run("recover", "--yes").returncode == 0
     wanted = stage.end_state()
     with pytest.raises(
-        AssertionError, match=r"SIGKILL after effect \d+ \(commit\): (event|pending|artifact) differs"
+        AssertionError,
+        match=r"SIGKILL after effect \d+ \(commit\): (event|pending|artifact|unfinished) differs",
     ):
         expect_that_any_fault_heals(stage, ["recover", "--yes"], wanted, torn=True)

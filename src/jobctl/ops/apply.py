@@ -55,7 +55,7 @@ def apply_plan(hold: Hold, plan: Plan, *, progress: ProgressSink | None = None) 
     site = hold.site
     check_fresh(hold, plan)
     if not plan.total:
-        _lift_suspensions(hold, plan)
+        _settle_without_steps(hold, plan)
         return _report(plan, None, {})
     run_id = _load(hold, plan)
     _write_markers(hold, run_id)
@@ -107,11 +107,10 @@ def _load(hold: Hold, plan: Plan) -> str:
 def _begin_or_resume(site: Site, connection: Connection, plan: Plan) -> str:
     now = site.store.now(connection)
     run_id = new_run_id(now)
-    for old in runs.unfinished_runs(connection):
+    for old in _interrupted_runs(connection, plan):
         if old.plan_id == plan.plan_id:
             return str(old.run_id)
-        if set(old.header["roots"]) & set(plan.header.roots):
-            _abandon(connection, old.run_id, taken_up_by=run_id, at=now)
+        _close(connection, old.run_id, note=f"interrupted; run {run_id} planned anew", at=now)
     runs.begin_run(
         connection,
         run_id=run_id,
@@ -126,12 +125,20 @@ def _begin_or_resume(site: Site, connection: Connection, plan: Plan) -> str:
     return run_id
 
 
-def _abandon(connection: Connection, run_id: str, *, taken_up_by: str, at: datetime) -> None:
-    """Close an interrupted run: its lock is ours now, so it can take no further step."""
-    runs.abandon_pending(connection, run_id, note=f"interrupted; run {taken_up_by} planned anew")
+def _interrupted_runs(connection: Connection, plan: Plan) -> list[Any]:
+    """Runs on the same roots that did not end: their lock is ours now, so they can take no further step."""
+    return [
+        run for run in runs.unfinished_runs(connection) if set(run.header["roots"]) & set(plan.header.roots)
+    ]
+
+
+def _close(connection: Connection, run_id: str, *, note: str, at: datetime) -> None:
+    """End an interrupted run: finished where only its last word was missing, else abandoned."""
+    is_done = runs.next_pending(connection, run_id) is None and runs.last_loaded(connection, run_id) > 0
+    runs.abandon_pending(connection, run_id, note=note)
     counts = runs.count_outcomes(connection, run_id)
-    code = ExitCode.INTERRUPTED
-    runs.finish_run(connection, run_id, state="abandoned", exit_code=code, counts=counts, at=at)
+    state, code = ("finished", ExitCode.CLEAN) if is_done else ("abandoned", ExitCode.INTERRUPTED)
+    runs.finish_run(connection, run_id, state=state, exit_code=code, counts=counts, at=at)
 
 
 def _write_markers(hold: Hold, run_id: str) -> None:
@@ -227,14 +234,21 @@ def _finish(site: Site, hold: Hold, plan: Plan, run_id: str) -> RunReport:
     return report
 
 
-def _lift_suspensions(hold: Hold, plan: Plan) -> None:
-    """A complete recover that found nothing to do proves a store put back as well as one that did."""
-    with hold.site.store.read() as connection:
+def _settle_without_steps(hold: Hold, plan: Plan) -> None:
+    """With nothing left to do, end what was interrupted; a complete recover lifts suspensions."""
+    store = hold.site.store
+    with store.read() as connection:
+        interrupted = _interrupted_runs(connection, plan)
         suspended = any(row.negatives_suspended_at for row in roots.get_roots(connection))
-    if suspended:
-        with hold.site.store.write() as connection:
-            hold.renew(connection)
-            _resume_negatives(connection, plan)
+    if not interrupted and not suspended:
+        return
+    with store.write() as connection:
+        hold.renew(connection)
+        for old in interrupted:
+            _close(
+                connection, old.run_id, note="interrupted; nothing was left to do", at=store.now(connection)
+            )
+        _resume_negatives(connection, plan)
 
 
 def _resume_negatives(connection: Connection, plan: Plan) -> None:
