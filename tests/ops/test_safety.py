@@ -1,0 +1,417 @@
+"""What must not go wrong: roots away or exchanged, old stores, failing disks, other hosts, two at once."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jobctl.errors import ExitCode, Locked, LockLost, RootRefused, RootUnavailable, StoreOlderThanRoot
+from jobctl.evidence.executor import current_executor
+from jobctl.model.finding import FindingKind as Kind
+from jobctl.model.job import Executor
+from jobctl.model.status import Status
+from jobctl.ops.hold import hold_roots
+from jobctl.ops.recover import plan_recover
+from jobctl.ops.roots import adopt_root
+from jobctl.ops.scan import ScanOptions, scan
+from jobctl.outputs import walk
+from jobctl.store import jobs, roots
+from ops.world import World, a_job_id, set_age
+
+
+@pytest.fixture
+def world(store_url: str, tmp_path: Path) -> Iterator[World]:
+    made = World(store_url, tmp_path / "outputs")
+    made.init()
+    yield made
+    made.close()
+
+
+def recovered(world: World) -> None:
+    """A completed job whose video is on disk, and a walk old enough to trust."""
+    world.video()
+    world.recover()
+
+
+# --- roots ------------------------------------------------------------------------------------
+
+
+def test_an_unmounted_root_is_refused_and_nothing_is_called_missing(world: World) -> None:
+    recovered(world)
+    away = world.root.rename(world.root.with_name("away"))
+    world.root.mkdir()
+    before = world.tables()
+    with pytest.raises(RootUnavailable, match="not mounted"):
+        world.recover()
+    assert world.scan() == []
+    assert world.tables() == before
+    world.root.rmdir()
+    away.rename(world.root)
+    assert world.recover().counts["planned"] == 0
+
+
+def test_a_root_that_is_gone_is_refused(world: World) -> None:
+    recovered(world)
+    world.root.rename(world.root.with_name("away"))
+    with pytest.raises(RootUnavailable, match="No such file"):
+        world.recover()
+
+
+def test_another_root_in_its_place_is_refused(world: World, tmp_path: Path) -> None:
+    recovered(world)
+    second = World(world.url, tmp_path / "second")
+    second.init()
+    world.root.rename(tmp_path / "away")
+    second.root.rename(world.root)
+    with pytest.raises(RootUnavailable, match="another directory is mounted there"):
+        world.recover()
+
+
+def test_the_root_of_another_store_is_refused(world: World, tmp_path: Path) -> None:
+    other = World(str(tmp_path / "other" / "jobs.db"), tmp_path / "theirs")
+    other.init()
+    with pytest.raises(RootRefused, match="belongs to another job store"):
+        replace(world, root=other.root).init()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\0" * 100, b'{"format": 1}', b"[]", b"x" * 10_000])
+def test_a_marker_that_is_none_is_refused(world: World, content: bytes) -> None:
+    (world.root / ".jobctl" / "root.json").write_bytes(content)
+    with pytest.raises(RootUnavailable, match="cannot be used"):
+        world.recover()
+
+
+def test_a_marker_that_is_a_symlink_is_refused(world: World, tmp_path: Path) -> None:
+    marker = world.root / ".jobctl" / "root.json"
+    marker.rename(tmp_path / "elsewhere.json")
+    marker.symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(RootUnavailable):
+        world.recover()
+
+
+def test_overlapping_and_dangerous_roots_are_refused(world: World, tmp_path: Path) -> None:
+    below = world.root / "below"
+    below.mkdir()
+    for path in (below, tmp_path, Path("/"), Path.home()):
+        with pytest.raises(RootRefused):
+            replace(world, root=path).init()
+    assert not (below / ".jobctl").exists()
+
+
+def test_init_again_changes_nothing(world: World) -> None:
+    marker = (world.root / ".jobctl" / "root.json").read_bytes()
+    world.init()
+    assert (world.root / ".jobctl" / "root.json").read_bytes() == marker
+    with world.site() as site, site.store.read() as connection:
+        assert len(roots.get_roots(connection)) == 1
+
+
+def test_with_one_of_two_roots_away_recover_refuses_and_names_the_other(world: World, tmp_path: Path) -> None:
+    world.video()
+    second = World(world.url, tmp_path / "second")
+    second.init()
+    second.root.rename(tmp_path / "away")
+    with pytest.raises(RootUnavailable, match="second"):
+        world.recover()
+    with world.site() as site, hold_roots(site, command="recover", only=str(world.root)) as hold:
+        with plan_recover(hold) as plan:
+            assert plan.total == 1
+
+
+# --- an older store ----------------------------------------------------------------------------
+
+
+def test_a_store_put_back_from_an_older_copy_is_refused_until_adopted(world: World, tmp_path: Path) -> None:
+    if not world.url.endswith(".db"):
+        pytest.skip("a plain file copy is a thing of SQLite")
+    recovered(world)
+    copy = tmp_path / "copy.db"
+    with closing(sqlite3.connect(world.url)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    world.video(1)
+    world.recover()
+    for suffix in ("-wal", "-shm"):
+        Path(world.url + suffix).unlink(missing_ok=True)
+    shutil.copyfile(copy, world.url)
+    before = world.tables()
+    with pytest.raises(StoreOlderThanRoot, match="older copy of the store"):
+        world.recover()
+    assert world.tables() == before
+    with world.site() as site:
+        adopt_root(site, str(world.root))
+    (world.root / f"presentation_{a_job_id(0)}.mp4").unlink()
+    report = world.recover()
+    assert world.job_ids() == {a_job_id(0), a_job_id(1)}
+    assert report.counts["done"] == 1, "nothing is called missing until a complete recover was applied"
+    assert Kind.MISSING_VIDEO in [finding.kind for finding in world.scan()]
+
+
+def test_an_older_tree_put_back_calls_nothing_missing(world: World) -> None:
+    recovered(world)
+    marker = world.root / ".jobctl" / "root.json"
+    old = json.loads(marker.read_text())
+    world.video(1)
+    world.recover()
+    world.video(2)
+    world.recover()
+    marker.write_text(json.dumps(old))
+    (world.root / f"presentation_{a_job_id(2)}.mp4").unlink()
+    assert world.recover().counts["planned"] == 0
+
+
+# --- places that cannot be looked at ------------------------------------------------------------
+
+
+def failing_scandir(world: World, directory: str):
+    """What reading a directory does, but for one whose disk fails."""
+    wanted = os.stat(world.root / directory).st_ino
+
+    def scandir(fd: int):
+        if os.fstat(fd).st_ino == wanted:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return os.scandir(fd)
+
+    return scandir
+
+
+def test_below_a_failing_directory_nothing_is_missing(world: World, monkeypatch) -> None:
+    video = world.video()
+    (world.root / "2025").mkdir()
+    video.rename(world.root / "2025" / video.name)
+    world.recover()
+    plain_walk = walk.walk
+    scandir = failing_scandir(world, "2025")
+    monkeypatch.setattr(
+        "jobctl.ops.scan.walk", lambda *given, **named: plain_walk(*given, scandir=scandir, **named)
+    )
+    before = world.tables()
+    report = world.recover()
+    assert report.exit_code is ExitCode.INCOMPLETE
+    assert world.tables() == before
+    with world.site() as site:
+        scanning = scan(site, ScanOptions(full=True))
+        assert list(scanning) == []
+    assert [(place.path, place.reason) for place in scanning.report.unknown] == [
+        ("2025", "Input/output error")
+    ]
+    assert not scanning.report.is_complete
+
+
+MOUNTED = """
+set -e
+mount -t tmpfs none "$1/2025"
+exec "$2" scan --json --full
+"""
+
+
+def test_below_a_mount_point_all_is_unknown(world: World) -> None:
+    if not world.url.endswith(".db"):
+        pytest.skip("a user namespace has no way to the server's socket")
+    video = world.video()
+    (world.root / "2025").mkdir()
+    video.rename(world.root / "2025" / video.name)
+    world.recover()
+    program = Path(sys.executable).with_name("jobctl")
+    command = ["unshare", "-Urm", "sh", "-c", MOUNTED, "sh", str(world.root), str(program)]
+    environment = {**os.environ, "JOBCTL_DATABASE_URL": world.url, "JOBCTL_HOST_ID": world.host}
+    said = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    answer = json.loads(said.stdout)
+    assert said.returncode == ExitCode.INCOMPLETE
+    assert answer["data"]["items"] == []
+    assert "another file system" in json.dumps(answer)
+
+
+# --- several hosts -------------------------------------------------------------------------------
+
+
+def test_another_hosts_local_root_is_unknown_here(store_url: str, tmp_path: Path) -> None:
+    hosts = [World(store_url, tmp_path / name, host=name) for name in ("host-a", "host-b", "host-c")]
+    for number, world in enumerate(hosts):
+        world.init(host_local=True)
+        world.video(number)
+        world.recover()
+    assert hosts[0].job_ids() == {a_job_id(number) for number in range(3)}
+    for number, world in enumerate(hosts[1:], start=1):
+        world.start_job(10 + number, executor=Executor(world.host, "boot", 1, 1))
+        world.root.rename(tmp_path / f"away-{number}")
+    before = hosts[0].tables()
+    assert hosts[0].recover().counts["planned"] == 0
+    assert {finding.kind for finding in hosts[0].scan()} == {Kind.ZOMBIE}
+    assert hosts[0].tables() == before
+
+
+def test_a_dead_job_is_not_failed_where_its_root_cannot_be_seen(store_url: str, tmp_path: Path) -> None:
+    here = World(store_url, tmp_path / "a", host="host-a")
+    there = World(store_url, tmp_path / "b", host="host-b")
+    here.init(host_local=True)
+    there.init(host_local=True)
+    here.start_job(executor=current_executor("host-a")._replace(boot_id="an-earlier-boot"))
+    assert here.recover().counts["planned"] == 0
+    (finding,) = here.scan()
+    assert (finding.kind, "cannot be seen from this host" in finding.reason) == (Kind.INTERRUPTED, True)
+    assert here.job().status is Status.PROCESSING
+
+
+# --- one at a time -------------------------------------------------------------------------------
+
+
+def test_of_two_recovers_at_once_one_is_told_who_holds_the_lock(world: World) -> None:
+    with world.site() as site, hold_roots(site, command="recover"):
+        with pytest.raises(Locked, match=f"jobctl recover.*pid {os.getpid()} on host {world.host}"):
+            world.recover()
+    assert world.recover().exit_code is ExitCode.CLEAN
+
+
+HOLDER = """
+import sys
+sys.path[:0] = sys.argv[3:]
+from pathlib import Path
+from ops.world import World
+from jobctl.errors import LockLost
+from jobctl.ops.apply import apply_plan
+from jobctl.ops.hold import hold_roots
+from jobctl.ops.recover import plan_recover
+
+world = World(sys.argv[1], Path(sys.argv[2]), changes={"lock_stale_after_s": 0.05})
+with world.site() as site, hold_roots(site, command="recover") as hold, plan_recover(hold) as plan:
+    print("held", flush=True)
+    sys.stdin.readline()
+    try:
+        print(apply_plan(hold, plan).counts, flush=True)
+    except LockLost as error:
+        print("lost:", error, flush=True)
+"""
+
+
+def holder(world: World) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", HOLDER, world.url, str(world.root), *sys.path]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_the_lock_of_a_killed_run_is_taken_over_at_once(world: World) -> None:
+    world.video()
+    process = holder(world)
+    with pytest.raises(Locked):
+        world.recover()
+    process.kill()
+    process.communicate()
+    assert world.recover().counts["done"] == 1
+
+
+def test_a_holder_that_was_stopped_changes_nothing_after_its_lock_was_taken(world: World) -> None:
+    world.video()
+    process = holder(world)
+    process.send_signal(signal.SIGSTOP)
+    world.changes["lock_stale_after_s"] = 0.000001
+    report = world.recover()
+    assert report.counts["done"] == 1
+    after = world.tables("job", "artifact", "event", "run_action")
+    process.send_signal(signal.SIGCONT)
+    said, _ = process.communicate("\n")
+    assert said.startswith("lost: another run took")
+    assert world.tables("job", "artifact", "event", "run_action") == after
+
+
+def test_a_renewal_after_the_takeover_is_refused(world: World) -> None:
+    with world.site() as site, hold_roots(site, command="first") as first:
+        world.changes["lock_stale_after_s"] = 0.000001
+        with world.site() as other, hold_roots(other, command="second"):
+            with pytest.raises(LockLost), site.store.write() as connection:
+                first.renew(connection)
+
+
+def test_ten_recovers_at_once_make_one_set_of_records(world: World) -> None:
+    for number in range(5):
+        world.video(number)
+    program = Path(sys.executable).with_name("jobctl")
+    environment = {**os.environ, "JOBCTL_DATABASE_URL": world.url, "JOBCTL_HOST_ID": world.host}
+    started = [
+        subprocess.Popen(
+            [program, "recover", "--yes", "--quiet"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(10)
+    ]
+    codes = {process.wait() for process in started}
+    assert codes <= {ExitCode.CLEAN, ExitCode.LOCKED}
+    assert ExitCode.CLEAN in codes
+    assert len(world.job_ids()) == 5
+    with world.site() as site, site.store.read() as connection:
+        for number in range(5):
+            assert len(jobs.history(connection, a_job_id(number))) == 1
+
+
+# --- hostile trees -------------------------------------------------------------------------------
+
+
+def test_odd_things_with_our_names_get_a_verdict_and_are_never_opened(world: World) -> None:
+    os.mkfifo(world.root / f"presentation_{a_job_id(0)}.mp4")
+    (world.root / f"presentation_{a_job_id(1)}.mp4").mkdir()
+    (world.root / f"presentation_{a_job_id(2)}.mp4").symlink_to("/etc/passwd")
+    (world.root / f"presentation_{a_job_id(3)}.mp4").symlink_to("gone")
+    found = {finding.job_id: finding.kind for finding in world.scan()}
+    assert found == {
+        a_job_id(0): Kind.BROKEN_VIDEO,
+        a_job_id(1): Kind.BROKEN_VIDEO,
+        a_job_id(2): Kind.UNREADABLE,
+        a_job_id(3): Kind.UNREADABLE,
+    }
+    assert world.recover().counts["planned"] == 0
+
+
+def test_a_recorded_video_behind_a_symlink_is_not_missing(world: World) -> None:
+    video = world.video()
+    world.recover()
+    moved = video.rename(world.root / "kept-elsewhere.bin")
+    video.symlink_to(moved)
+    assert Kind.MISSING_VIDEO not in [finding.kind for finding in world.scan()]
+
+
+def test_two_names_of_one_file_are_told_not_chosen(world: World) -> None:
+    video = world.video()
+    (world.root / "copy").mkdir()
+    os.link(video, world.root / "copy" / video.name)
+    assert world.recover().counts["planned"] == 0
+    assert {finding.kind for finding in world.scan()} == {Kind.AMBIGUOUS}
+
+
+def test_a_rescan_looks_only_at_what_changed(world: World) -> None:
+    for number in range(3):
+        (world.root / str(number)).mkdir()
+        video = world.video(number)
+        video.rename(world.root / str(number) / video.name)
+        set_age(world.root / str(number), 3_600)
+    with world.site() as site:
+        first = scan(site, ScanOptions())
+        list(first)
+        second = scan(site, ScanOptions())
+        findings = list(second)
+    assert (first.report.probed, second.report.probed) == (3, 0)
+    assert (second.report.files, len(findings)) == (3, 3)
+
+
+def test_a_directory_that_vanished_takes_its_sightings_with_it(world: World) -> None:
+    video = world.video()
+    (world.root / "old").mkdir()
+    video.rename(world.root / "old" / video.name)
+    set_age(world.root / "old", 3_600)
+    assert len(world.scan()) == 1
+    shutil.rmtree(world.root / "old")
+    assert world.scan() == []
