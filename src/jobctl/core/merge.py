@@ -17,7 +17,7 @@ def align(streams: Sequence[Iterator[tuple[Any, ...]]]) -> Iterator[tuple[str, l
     heads = [next(stream, None) for stream in streams]
     live = [number for number, head in enumerate(heads) if head is not None]
     while live:
-        key = min(heads[number][0] for number in live)  # type: ignore[index]
+        key = min([heads[number][0] for number in live])  # type: ignore[index]
         rows: list[Rows] = [[] for _ in streams]
         exhausted = False
         for number in live:

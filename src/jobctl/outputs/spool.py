@@ -27,7 +27,8 @@ class Spool:
         self._run_size = run_size
         self._rows: list[Row] = []
         self._file: IO[bytes] | None = None
-        self._runs: list[tuple[int, int]] = []
+        self._runs: list[list[tuple[int, int]]] = []
+        self._end = 0
         self._sample: list[str] = []
 
     def __enter__(self) -> Self:
@@ -56,7 +57,7 @@ class Spool:
             yield "", None, self._rows
             return
         self._spill()
-        merged = merge(*(self._read(*run) for run in self._runs))
+        merged = merge(*(self._read(blocks) for blocks in self._runs))
         low, held = "", next(merged, None)
         for high in [*self._bounds(), None]:
             rows: list[Row] = []
@@ -73,19 +74,20 @@ class Spool:
         self._sample.extend(row[0] for row in self._rows[::_SAMPLE_EVERY])
         if self._file is None:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the spool
-        began = self._file.tell()
+        blocks = []
         for start in range(0, len(self._rows), _BLOCK):
-            marshal.dump(self._rows[start : start + _BLOCK], self._file)
-        self._runs.append((began, self._file.tell()))
+            block = marshal.dumps(self._rows[start : start + _BLOCK])
+            blocks.append((self._end, len(block)))
+            self._file.write(block)
+            self._end += len(block)
+        self._runs.append(blocks)
         self._rows = []
 
-    def _read(self, began: int, end: int) -> Iterator[Row]:
+    def _read(self, blocks: list[tuple[int, int]]) -> Iterator[Row]:
         assert self._file is not None  # noqa: S101 - runs are only made with a file
-        position = began
-        while position < end:
-            self._file.seek(position)
-            rows: list[Row] = marshal.load(self._file)  # noqa: S302 - written by this process, never named
-            position = self._file.tell()
+        for offset, length in blocks:
+            self._file.seek(offset)
+            rows: list[Row] = marshal.loads(self._file.read(length))  # noqa: S302 - this process wrote it
             yield from rows
 
     def _bounds(self) -> list[str]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from jobctl.errors import UsageError
+from jobctl.store.redact import redact_url
 from jobctl.store.schema import SCHEMA
 
 BUSY_TIMEOUT_S = 30
@@ -35,6 +38,12 @@ class Dialect(Protocol):
 
     def engine(self, *, create: bool = False) -> Engine:
         """Make an engine; with ``create`` it may make an empty database file."""
+
+    def make_durable(self, connection: Connection) -> None:
+        """Bring a database that is known to be a store into the mode its promises need."""
+
+    def tables(self, connection: Connection) -> set[str]:
+        """The names of the tables at the store's place, whoever made them."""
 
     def begin_read(self, connection: Connection) -> None:
         """Begin a transaction that sees one moment and can change nothing."""
@@ -68,7 +77,7 @@ class SQLite:
 
     def engine(self, *, create: bool = False) -> Engine:
         # A URI with a mode: opening a store must never make an empty one in a wrong place.
-        uri = f"file:{quote(self.path)}?mode={'rwc' if create else 'rw'}&uri=true"
+        uri = f"file:{quote(os.fsencode(self.path))}?mode={'rwc' if create else 'rw'}&uri=true"
         engine = create_engine(
             f"sqlite:///{uri}",
             poolclass=NullPool,
@@ -77,6 +86,14 @@ class SQLite:
         )
         event.listen(engine, "connect", _set_pragmas)
         return engine
+
+    def make_durable(self, connection: Connection) -> None:
+        # Readers and one writer at once. The file remembers it: nothing for one that is not ours.
+        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+
+    def tables(self, connection: Connection) -> set[str]:
+        found = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {name for name in found.scalars() if not name.startswith("sqlite_")}
 
     def begin_read(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
@@ -97,8 +114,7 @@ class SQLite:
 
 def _set_pragmas(driver_connection: Any, _record: Any) -> None:
     cursor = driver_connection.cursor()
-    # Readers and one writer at once; what a caller was told survives power loss.
-    cursor.execute("PRAGMA journal_mode = WAL")
+    # What a caller was told survives power loss.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute(f"PRAGMA cache_size = {-16 * 1024}")
@@ -109,12 +125,19 @@ def _set_pragmas(driver_connection: Any, _record: Any) -> None:
 class PostgreSQL:
     """The choice for several servers."""
 
-    url: str
-    place: str
+    url: URL
 
     @property
     def name(self) -> str:
         return "postgresql"
+
+    @property
+    def place(self) -> str:
+        user = f"{self.url.username}@" if self.url.username else ""
+        hosts = self.url.host or self.url.query.get("host") or ""
+        host = hosts if isinstance(hosts, str) else ",".join(hosts)
+        port = f":{self.url.port}" if self.url.port else ""
+        return f"postgresql://{user}{host}{port}/{self.url.database or ''}"
 
     def engine(self, *, create: bool = False) -> Engine:
         del create
@@ -123,6 +146,7 @@ class PostgreSQL:
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
             hide_parameters=True,
+            use_native_hstore=False,
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "application_name": "jobctl",
@@ -131,6 +155,13 @@ class PostgreSQL:
             },
         )
         return engine.execution_options(schema_translate_map={None: SCHEMA})
+
+    def make_durable(self, connection: Connection) -> None:
+        """Do nothing: the server's own default is what is promised."""
+
+    def tables(self, connection: Connection) -> set[str]:
+        named = "SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = %s"
+        return set(connection.exec_driver_sql(named, (SCHEMA,)).scalars())
 
     def begin_read(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -152,10 +183,7 @@ class PostgreSQL:
 def dialect_of(url: str) -> Dialect:
     """The database a URL or a plain path names. Raises ``UsageError`` for any other."""
     if _POSTGRESQL.match(url):
-        bare = _POSTGRESQL.sub("", url)
-        authority, _, rest = bare.partition("/")
-        place = f"postgresql://{authority.rpartition('@')[2]}/{rest.partition('?')[0]}"
-        return PostgreSQL(f"postgresql+psycopg://{bare}", place)
+        return PostgreSQL(_parsed(url))
     if url.startswith("sqlite:///"):
         return SQLite(os.path.abspath(unquote(url.removeprefix("sqlite:///"))))
     scheme = re.match(r"^([a-zA-Z][\w+.-]*)://", url)
@@ -166,6 +194,18 @@ def dialect_of(url: str) -> Dialect:
             hint="use a file path, sqlite:///PATH or postgresql://USER@HOST/NAME",
         )
     return SQLite(os.path.abspath(os.path.expanduser(url)))
+
+
+def _parsed(url: str) -> URL:
+    with suppress(ArgumentError, ValueError):
+        parsed = make_url(_POSTGRESQL.sub("postgresql+psycopg://", url))
+        # A bare @ in the password would put its end into the host's name, which is shown.
+        if "@" not in (parsed.host or ""):
+            return parsed
+    raise UsageError(
+        f"{redact_url(url)} is not a database URL that can be read; nothing was opened",
+        hint="write it as postgresql://USER:PASSWORD@HOST:PORT/NAME, with %40 for an @ in the password",
+    )
 
 
 def stream_range(
@@ -184,18 +224,24 @@ def stream_range(
 
 def _stream(connection: Connection, sql: str, parameters: tuple[Any, ...]) -> Iterator[Any]:
     driver: Any = connection.connection.driver_connection
-    if connection.dialect.name == "sqlite":
-        cursor = driver.cursor()
-        cursor.execute(sql, parameters)
-    else:
-        # A server-side cursor lives in the transaction that the caller has begun.
-        cursor = driver.cursor(name=f"jobctl_{next(_cursors)}")
-        cursor.execute(sql.replace("?", "%s"), parameters)
+    cursor = None
     try:
+        if connection.dialect.name == "sqlite":
+            cursor = driver.cursor()
+            cursor.execute(sql, parameters)
+        else:
+            # A server-side cursor lives in the transaction that the caller has begun.
+            cursor = driver.cursor(name=f"jobctl_{next(_cursors)}")
+            cursor.execute(sql.replace("?", "%s"), parameters)
         while rows := cursor.fetchmany(_FETCH):
             yield from rows
+    except connection.dialect.loaded_dbapi.Error as error:
+        # As if SQLAlchemy had run it: callers know one kind of database error.
+        base = connection.dialect.loaded_dbapi.Error
+        raise DBAPIError.instance(sql, parameters, error, base, hide_parameters=True) from error
     finally:
-        cursor.close()
+        if cursor is not None:
+            cursor.close()
 
 
 _cursors = count(1)

@@ -6,6 +6,7 @@ import getpass
 import os
 import secrets
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine, insert, select
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from jobctl import clock
 from jobctl.errors import StoreSchemaMismatch, StoreUninitialised, StoreUnreachable
@@ -23,10 +24,14 @@ from jobctl.store.schema import store as store_table
 
 __all__ = ["Connection", "Store", "create_store", "open_store"]
 
-HEAD = "0001"
-"""The schema version this program reads and writes: the newest migration."""
+VERSIONS = ("0001",)
+"""The schema versions there have been, oldest first: one for each migration."""
+
+HEAD = VERSIONS[-1]
+"""The schema version this program reads and writes."""
 
 _MAKE_ONE = "create it with 'jobctl init', or name another with --database"
+_SQLITE_NEEDED = (3, 40, 0)
 
 
 class Committable(Protocol):
@@ -90,11 +95,8 @@ class Store:
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
-        try:
-            with self.engine.connect() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise _unreachable(self.dialect, error) from error
+        with _explained(self.dialect), self.engine.connect() as connection:
+            yield connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,72 +107,85 @@ class _Transaction:
         self.connection.exec_driver_sql("COMMIT")
 
 
+class _OlderSchema(StoreSchemaMismatch):
+    """The store is ours, and ``init`` can bring it up to date."""
+
+
 def open_store(url: str) -> Store:
-    """Open the store at ``url``; never makes one.
+    """Open the store at ``url``; never makes one, and changes nothing that is not one.
 
     Raises ``StoreUninitialised``, ``StoreSchemaMismatch`` or ``StoreUnreachable``, each
     naming place and user.
     """
     dialect = dialect_of(url)
     if isinstance(dialect, SQLite):
+        check_sqlite(sqlite3.sqlite_version_info)
         _check_file(dialect)
     engine = dialect.engine()
-    try:
-        with engine.connect() as connection:
-            version = _schema_version(dialect, connection)
-            if version is None:
-                raise StoreUninitialised(
-                    f"there is no job store in {dialect.place}{_as_user()}", hint=_MAKE_ONE
-                )
-            if version != HEAD:
-                raise _other_schema(dialect, version)
-            store_id = connection.execute(select(store_table.c.store_id)).scalar_one_or_none()
-    except DBAPIError as error:
-        raise _unreachable(dialect, error) from error
-    if store_id is None:
-        raise StoreUninitialised(f"the job store in {dialect.place} was not finished", hint=_MAKE_ONE)
+    with _explained(dialect), engine.connect() as connection:
+        _check_schema(dialect, connection)
+        store_id = connection.execute(select(store_table.c.store_id)).scalar_one()
+        dialect.make_durable(connection)
     return Store(dialect, engine, store_id)
 
 
 def create_store(url: str, *, now: datetime, version: str) -> tuple[Store, bool]:
     """Open the store at ``url``, making it where there is none; the flag says whether it was made.
 
-    ``version`` is that of the program. An interrupted creation is completed.
+    ``version`` is that of the program. A store of an older schema is brought up to date.
+    It is made in one transaction: where that is cut short there is still none.
     """
     dialect = dialect_of(url)
-    with suppress(StoreUninitialised):
+    with suppress(StoreUninitialised, _OlderSchema):
         return open_store(url), False
-    from jobctl.store.migrations import migrate  # noqa: PLC0415 - Alembic is slow to import
+    from jobctl.store.migrations import migrate_within  # noqa: PLC0415 - Alembic is slow to import
 
     if isinstance(dialect, SQLite):
         _make_file(dialect)
-    engine = dialect.engine(create=True)
-    try:
-        migrate(engine, dialect, HEAD)
-        with engine.connect() as connection:
-            dialect.begin_write(connection)
-            if connection.execute(select(store_table.c.store_id)).first() is None:
-                made = {
-                    "store_id": secrets.token_hex(8),
-                    "created_at": now,
-                    "created_by": f"jobctl {version}",
-                }
-                connection.execute(insert(store_table), made)
-            connection.exec_driver_sql("COMMIT")
-    except DBAPIError as error:
-        raise _unreachable(dialect, error) from error
-    return open_store(url), True
+    with _explained(dialect), dialect.engine(create=True).connect() as connection:
+        dialect.make_durable(connection)
+        dialect.begin_write(connection)
+        migrate_within(connection, HEAD)
+        made = _name_store(connection, now=now, version=version)
+        _Transaction(connection).commit()
+    return open_store(url), made
+
+
+def check_sqlite(version: tuple[int, ...]) -> None:
+    """Refuse an SQLite library that is older than what jobctl's statements need."""
+    if version < _SQLITE_NEEDED:
+        have, needed = (".".join(map(str, numbers)) for numbers in (version, _SQLITE_NEEDED))
+        raise StoreUnreachable(
+            f"this Python comes with SQLite {have}, jobctl needs {needed} or newer; nothing was opened",
+            hint="use a Python with a newer SQLite, or a PostgreSQL store",
+        )
+
+
+def _name_store(connection: Connection, *, now: datetime, version: str) -> bool:
+    if connection.execute(select(store_table.c.store_id)).first() is not None:
+        return False
+    made = {"store_id": secrets.token_hex(8), "created_at": now, "created_by": f"jobctl {version}"}
+    connection.execute(insert(store_table), made)
+    return True
 
 
 def _check_file(dialect: SQLite) -> None:
     path = dialect.path
-    if os.path.isdir(path):
-        raise StoreUnreachable(f"{path} is a directory, not a job store", hint=_MAKE_ONE)
-    if not os.path.exists(path):
-        raise StoreUninitialised(f"there is no job store at {path}{_as_user()}", hint=_MAKE_ONE)
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise StoreUninitialised(f"there is no job store at {path}{_as_user()}", hint=_MAKE_ONE) from None
+    except OSError as error:
+        raise StoreUnreachable(
+            f"the job store {path} cannot be used{_as_user()}: {error.strerror}",
+            hint="run jobctl as the store's owner, or mend the permissions",
+        ) from None
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "not a file"
+        raise StoreUnreachable(f"{path} is {kind}, so it is no job store{_as_user()}", hint=_MAKE_ONE)
     # WAL needs to write beside the file as well.
-    for place, mode in ((path, os.R_OK | os.W_OK), (os.path.dirname(path), os.W_OK | os.X_OK)):
-        if not os.access(place, mode):
+    for place, needed in ((path, os.R_OK | os.W_OK), (os.path.dirname(path), os.W_OK | os.X_OK)):
+        if not os.access(place, needed, effective_ids=True):
             raise StoreUnreachable(
                 f"the job store {path} cannot be used{_as_user()}: no permission on {place}",
                 hint="run jobctl as the store's owner, or mend the permissions",
@@ -189,36 +204,52 @@ def _make_file(dialect: SQLite) -> None:
         ) from None
 
 
-def _schema_version(dialect: Dialect, connection: Connection) -> str | None:
-    exists = (
-        "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
-        if dialect.name == "sqlite"
-        else "SELECT 1 WHERE to_regclass('jobctl.alembic_version') IS NOT NULL"
+def _check_schema(dialect: Dialect, connection: Connection) -> None:
+    """Raise unless there is a store at this place whose schema is ours."""
+    tables = dialect.tables(connection)
+    if not tables:
+        raise StoreUninitialised(f"there is no job store in {dialect.place}{_as_user()}", hint=_MAKE_ONE)
+    if not {"alembic_version", store_table.name} <= tables:
+        raise StoreSchemaMismatch(
+            f"{dialect.place} holds tables of another program and no job store; it was left as it is",
+            hint="name a database of jobctl's own with --database",
+        )
+    found = connection.exec_driver_sql(f"SELECT version_num FROM {dialect.table('alembic_version')}")  # noqa: S608
+    version = found.scalar_one_or_none()
+    if version != HEAD:
+        raise _other_schema(dialect, version)
+
+
+def _other_schema(dialect: Dialect, version: str | None) -> StoreSchemaMismatch:
+    message = (
+        f"the store {dialect.place} has schema {version}, this jobctl needs {HEAD}; it was left as it is"
     )
-    if connection.exec_driver_sql(exists).first() is None:
-        return None
-    row = connection.exec_driver_sql(f"SELECT version_num FROM {dialect.table('alembic_version')}").first()  # noqa: S608
-    return None if row is None else str(row[0])
+    if version in VERSIONS:
+        return _OlderSchema(message, hint="bring it up to date with 'jobctl init'")
+    return StoreSchemaMismatch(message, hint="install the version of jobctl that made it")
 
 
-def _other_schema(dialect: Dialect, version: str) -> StoreSchemaMismatch:
-    hint = "install the version of jobctl that made it"
-    if version < HEAD:
-        hint = "bring it up to date with 'jobctl init'"
-    return StoreSchemaMismatch(
-        f"the store {dialect.place} has schema {version}, this jobctl needs {HEAD}; it was left as it is",
-        hint=hint,
-    )
+@contextmanager
+def _explained(dialect: Dialect) -> Iterator[None]:
+    """Tell what the database says as one of jobctl's errors, but for faults in our own statements."""
+    try:
+        yield
+    except (IntegrityError, DataError):
+        raise
+    except DBAPIError as error:
+        said = redact_url(str(error.orig).strip().partition("\n")[0])
+        raise StoreUnreachable(
+            f"the job store {dialect.place} cannot be used{_as_user()}: {said}",
+            hint=_next_step(dialect, error.orig),
+        ) from error
 
 
-def _unreachable(dialect: Dialect, error: DBAPIError) -> StoreUnreachable:
-    said = redact_url(str(error.orig).strip().partition("\n")[0])
-    hint = "check that the server runs and that --database names it rightly"
-    if isinstance(dialect, SQLite):
-        hint = "check the file, its directory and the free space; 'jobctl init' makes a new store"
-        if isinstance(error, OperationalError) and isinstance(error.orig, sqlite3.OperationalError):
-            hint = "check permissions and free space, then run the same command again"
-    return StoreUnreachable(f"the job store {dialect.place} cannot be used{_as_user()}: {said}", hint=hint)
+def _next_step(dialect: Dialect, error: BaseException | None) -> str:
+    if not isinstance(dialect, SQLite):
+        return "check that the server runs, that the database exists and that --database names it rightly"
+    if isinstance(error, sqlite3.OperationalError):
+        return "check permissions, free space and who else has it open, then run the same command again"
+    return "name another with --database, or put a backup back in its place"
 
 
 def _as_user() -> str:

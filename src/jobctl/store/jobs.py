@@ -231,25 +231,25 @@ def job_with_sha256(connection: Connection, sha256: str) -> str | None:
     return connection.execute(found).scalar_one_or_none()
 
 
-def stream_records(connection: Connection, dialect: Dialect, low: str, high: str | None) -> Iterator[Record]:
-    """What reconciling needs of the jobs with ``low`` ≤ id < ``high``, by id, a million at a time."""
+def stream_records(
+    connection: Connection, dialect: Dialect, low: str, high: str | None
+) -> Iterator[tuple[Any, ...]]:
+    """What reconciling needs of the jobs with ``low`` ≤ id < ``high``, by id, as plain ``Record`` tuples."""
     moments = {"created_at", "started_at", "completed_at", "last_heartbeat", "updated_at"}
     columns = ", ".join(
         dialect.moment(name) if name in moments else dialect.text(name) if name == "executor" else name
         for name in Record._fields
     )
     sql = f"SELECT {columns} FROM {dialect.table('job')}"  # noqa: S608 - names of our own
-    return map(Record._make, stream_range(connection, sql, "job_id", low, high))
+    return stream_range(connection, sql, "job_id", low, high)
 
 
 def stream_artifacts(
     connection: Connection, dialect: Dialect, low: str, high: str | None
-) -> Iterator[Linked]:
-    """The artifacts of the jobs with ``low`` ≤ id < ``high``, by id."""
+) -> Iterator[tuple[Any, ...]]:
+    """The artifacts of the jobs with ``low`` ≤ id < ``high``, as plain ``Linked`` tuples, paths stored."""
     sql = f"SELECT {', '.join(Linked._fields)} FROM {dialect.table('artifact')}"  # noqa: S608 - names of our own
-    for row in stream_range(connection, sql, "job_id", low, high):
-        linked = Linked._make(row)
-        yield linked if "\\" not in linked.path else linked._replace(path=from_stored(linked.path))
+    return stream_range(connection, sql, "job_id", low, high)
 
 
 def stream_tombstones(

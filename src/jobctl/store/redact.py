@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-# In the authority of a URL, well formed or not: everything between the user's colon and the last @.
-_IN_AUTHORITY = re.compile(r"(?P<start>[a-zA-Z][\w+.-]*://[^\s:/@]*):[^\s/]*@")
-_IN_QUERY = re.compile(r"(?i)(?P<start>[?&;](?:password|passwd|pwd|sslpassword|token|key)=)[^&;\s]*")
+# In the authority of a URL, well formed or not: everything between the user's colon and the
+# last @ of the word, since a password that was not encoded may hold any of : / @ ? itself.
+_IN_AUTHORITY = re.compile(r"(?P<start>[a-zA-Z][\w+.-]*://[^\s:/]*):\S*@")
+_IN_QUERY = re.compile(r"(?i)(?P<start>[?&;](?:\w*password|passwd|pwd|passphrase|token|key)=)[^&;\s]*")
 _IN_DSN = re.compile(
-    r"(?i)(?P<start>\b(?:password|passwd|pwd|sslpassword)\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^\s'&;]+)"
+    r"(?i)(?P<start>\b(?:\w*password|passwd|pwd|passphrase)\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^\s'&;]+)"
 )
 
 

@@ -22,10 +22,9 @@ _BATCH = 5_000
 def stream_sightings(
     connection: Connection, dialect: Dialect, low: str, high: str | None
 ) -> Iterator[tuple[Any, ...]]:
-    """What was seen of the files with ``low`` ≤ key < ``high``, by key."""
+    """What was seen of the files with ``low`` ≤ key < ``high``, by key; paths stored."""
     sql = f"SELECT {_SIGHTING} FROM {dialect.table('sighting')}"  # noqa: S608 - names of our own
-    for row in stream_range(connection, sql, "key", low, high):
-        yield row if "\\" not in row[2] else (*row[:2], from_stored(row[2]), *row[3:])
+    return stream_range(connection, sql, "key", low, high)
 
 
 def record_sightings(connection: Connection, rows: Iterable[tuple[Any, ...]], *, at: datetime) -> None:
