@@ -205,9 +205,33 @@ class _Run(NamedTuple):
 
 
 RUNS = [
-    _Run("20261123-115500-77aa", "undo", "applying", "ada", "web-1", "20261123-110000-4f1a", {}, None, 1_200, _ago(minutes=5), None),
-    _Run("20261123-110000-4f1a", "recover", "finished", "ada", "web-1", None, {"done": 1_200, "skipped": 4}, 3, 1_204, _ago(hours=1), _ago(minutes=59)),
-]  # fmt: skip
+    _Run(
+        run_id="20261123-115500-77aa",
+        command="undo",
+        state="applying",
+        actor="ada",
+        host="web-1",
+        undo_of="20261123-110000-4f1a",
+        counts={},
+        exit_code=None,
+        actions=1_200,
+        started_at=_ago(minutes=5),
+        finished_at=None,
+    ),
+    _Run(
+        run_id="20261123-110000-4f1a",
+        command="recover",
+        state="finished",
+        actor="ada",
+        host="web-1",
+        undo_of=None,
+        counts={"done": 1_200, "skipped": 4},
+        exit_code=3,
+        actions=1_204,
+        started_at=_ago(hours=1),
+        finished_at=_ago(minutes=59),
+    ),
+]
 
 
 class _Root(NamedTuple):

@@ -67,10 +67,9 @@ def installed(*arguments: str, env: Mapping[str, str] | None = None, **options: 
 def on_terminal(
     *arguments: str, width: int = 80, typed: bytes = b"", env: Mapping[str, str] | None = None
 ) -> Shown:
-    """Run the installed program on a real terminal, where ``typed`` is typed ahead."""
+    """Run the installed program on a real terminal; ``typed`` is typed once it asks."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
-    os.write(ours, typed)
     surroundings = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "NO_COLOR"}}
     process = subprocess.Popen(
         [PROGRAM, *arguments],
@@ -83,6 +82,9 @@ def on_terminal(
     seen = b""
     while chunk := _read(ours):
         seen += chunk
+        if typed and b"[y/N]" in seen:
+            os.write(ours, typed)
+            typed = b""
     os.close(ours)
     return Shown(process.wait(), seen.decode())
 

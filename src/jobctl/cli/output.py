@@ -6,6 +6,8 @@ is more to tell than the items (counts, warnings, errors), an envelope is its la
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -274,12 +276,19 @@ def _tell(line: str) -> None:
 
 
 def keep_streams_alive() -> None:
-    """Let nothing in a name or a locale break what is written."""
+    """Let nothing in a name, a locale or the caller's shell break what is written.
+
+    A closed standard stream is replaced: the next file that was opened, the store perhaps,
+    would otherwise take its number and be written into.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115 - open to the end
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open to the end
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open to the end
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def flush() -> None:
-    """Write out what is buffered, while errors can still be told. Raises ``BrokenPipeError``."""
-    sys.stdout.flush()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from math import isfinite
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
@@ -43,23 +44,21 @@ def create_job(
 ) -> Job:
     """Record a new job, queued; an open tombstone of the id is closed with it.
 
-    Raises ``JobExists``, and ``IllegalTransition`` for a job that is not queued.
+    Raises ``JobExists``, also where another job of the kind has the same idempotency key,
+    and ``IllegalTransition`` for a job that is not queued.
     """
     if new.status is not Status.QUEUED:
         raise IllegalTransition(
             f"job {new.job_id} cannot be created as {new.status}; nothing was written",
             hint="create it queued and change its status, or import it with 'jobctl recover'",
         )
-    row = asdict(new)
+    row = _storable(asdict(new))
     row.update(executor=None, created_at=new.created_at or at, updated_at=at, version=1)
     try:
         with connection.begin_nested():
             connection.execute(insert(job), row)
     except IntegrityError as error:
-        raise JobExists(
-            f"a job {new.job_id} is recorded already; it was left as it is",
-            hint=f"run 'jobctl show {new.job_id}'",
-        ) from error
+        raise _exists(connection, new) from error
     if payload is not None:
         connection.execute(insert(job_body), {"job_id": new.job_id, "payload": payload})
     _close_tombstone(connection, new.job_id, at)
@@ -77,6 +76,7 @@ def change_status(
     actor: str,
     at: datetime,
     attempt: int | None = None,
+    run_id: str | None = None,
     changes: Mapping[str, Any] | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> Job:
@@ -101,16 +101,14 @@ def change_status(
         update(job).where(guard).values(**values, status=to.value, version=now.version + 1, updated_at=at)
     )
     if written.rowcount != 1:
-        raise StaleJob(
-            f"job {job_id} was changed by another writer at the same time; nothing was written",
-            hint=f"run 'jobctl show {job_id}' and try again",
-        )
+        raise _changed_meanwhile(job_id)
     _record_event(
         connection,
         job_id,
         at,
         "status",
         actor,
+        run_id=run_id,
         attempt=values.get("attempt", now.attempt),
         from_status=expect.value,
         to_status=to.value,
@@ -122,7 +120,13 @@ def change_status(
 def report_progress(
     connection: Connection, job_id: str, *, attempt: int, progress: float, at: datetime
 ) -> None:
-    """Keep what the current attempt reports, with a sign of life. Raises ``StaleJob`` for an old attempt."""
+    """Keep what the current attempt reports, with a sign of life. Raises ``StaleJob`` for an old attempt.
+
+    A report that is no number is a sign of life and nothing more.
+    """
+    if not isfinite(progress):
+        heartbeat(connection, job_id, attempt=attempt, at=at)
+        return
     clamped = min(100.0, max(0.0, progress))
     highest = func.coalesce(job.c.max_progress, 0.0)
     values = {
@@ -141,9 +145,15 @@ def heartbeat(connection: Connection, job_id: str, *, attempt: int, at: datetime
 
 
 def delete_job(connection: Connection, job_id: str, *, actor: str, at: datetime) -> None:
-    """Remove a record for good, leaving a tombstone that recover honours. Raises ``UnknownJob``."""
+    """Remove a record for good, leaving a tombstone that recover honours.
+
+    Raises ``UnknownJob``, or ``StaleJob`` where another writer changed it at the same time.
+    """
     now = get_job(connection, job_id)
-    for table in (artifact, job_body, job):
+    as_seen = and_(job.c.job_id == job_id, job.c.version == now.version)
+    if connection.execute(delete(job).where(as_seen)).rowcount != 1:
+        raise _changed_meanwhile(job_id)
+    for table in (artifact, job_body):
         connection.execute(delete(table).where(table.c.job_id == job_id))
     connection.execute(delete(tombstone).where(tombstone.c.job_id == job_id))
     buried = {"job_id": job_id, "at": at, "cause": "deleted", "actor": actor}
@@ -153,7 +163,7 @@ def delete_job(connection: Connection, job_id: str, *, actor: str, at: datetime)
 
 def get_job(connection: Connection, job_id: str) -> Job:
     """One record. Raises ``UnknownJob``."""
-    row = connection.execute(select(job).where(job.c.job_id == job_id)).one_or_none()
+    row = connection.execute(select(job).where(job.c.job_id == _text(job_id))).one_or_none()
     if row is None:
         raise UnknownJob(
             f"no job {job_id} is recorded", hint="run 'jobctl list', or 'jobctl scan' for its files"
@@ -163,7 +173,8 @@ def get_job(connection: Connection, job_id: str) -> Job:
 
 def resolve_prefix(connection: Connection, prefix: str, *, limit: int = 5) -> list[str]:
     """Ids that begin with ``prefix``."""
-    found = select(job.c.job_id).where(job.c.job_id >= prefix, job.c.job_id < prefix + "\U0010ffff")
+    low = _text(prefix)
+    found = select(job.c.job_id).where(job.c.job_id >= low, job.c.job_id < low + "\U0010ffff")
     return list(connection.execute(found.order_by(job.c.job_id).limit(limit)).scalars())
 
 
@@ -178,29 +189,21 @@ def find_jobs(
     after: str | None = None,
     limit: int = 50,
 ) -> Page:
-    """Jobs, newest first, those without a creation time last; ``after`` continues a page."""
-    conditions: list[ColumnElement[bool]] = []
-    if statuses:
-        conditions.append(job.c.status.in_([status.value for status in statuses]))
-    if text:
-        pattern = f"%{_escape_like(text)}%"
-        columns = (job.c.job_id, job.c.error, job.c.owner, job.c.video_url)
-        conditions.append(or_(*(column.ilike(pattern, escape="\\") for column in columns)))
-    if root_id:
-        conditions.append(job.c.root_id == root_id)
-    if created_after:
-        conditions.append(job.c.created_at >= created_after)
-    if created_before:
-        conditions.append(job.c.created_at < created_before)
-    if after:
-        conditions.append(_beyond(connection, after))
-    found = (
-        select(job)
-        .where(*conditions)
-        .order_by(job.c.created_at.desc().nulls_last(), job.c.job_id)
-        .limit(limit + 1)
-    )
-    rows = connection.execute(found).all()
+    """Jobs, newest first, those without a creation time last; ``after`` continues a page.
+
+    Raises ``UnknownJob`` where ``after`` is not recorded.
+    """
+    wanted = _conditions(statuses, text, root_id, created_after, created_before)
+    last = get_job(connection, after) if after else None
+    rows: list[Row[Any]] = []
+    # Two reads, each in the order of the index, since no index holds "without one last" on both databases.
+    if last is None or last.created_at is not None:
+        rows += _listed(connection, [job.c.created_at.is_not(None), *_older(last), *wanted], limit + 1)
+    if len(rows) <= limit:
+        undated = [job.c.created_at.is_(None), *wanted]
+        if last is not None and last.created_at is None:
+            undated.append(job.c.job_id > last.job_id)
+        rows += _listed(connection, undated, limit + 1 - len(rows))
     jobs = [_to_job(row) for row in rows[:limit]]
     return Page(jobs, jobs[-1].job_id if len(rows) > limit else None)
 
@@ -284,11 +287,40 @@ def _implied(now: Job, to: Status, at: datetime) -> dict[str, Any]:
     return {}
 
 
+def _exists(connection: Connection, new: Job) -> JobExists:
+    """The error for a job that cannot be created, naming the one that stands in its way."""
+    same_key = and_(job.c.kind == new.kind, job.c.idempotency_key == new.idempotency_key)
+    found = connection.execute(select(job.c.job_id).where(job.c.job_id == new.job_id)).scalar_one_or_none()
+    if found is not None:
+        message = f"a job {found} is recorded already; it was left as it is"
+    else:
+        found = connection.execute(select(job.c.job_id).where(same_key)).scalar_one()
+        message = f"job {found} has the idempotency key of {new.job_id} already; nothing was written"
+    return JobExists(message, hint=f"run 'jobctl show {found}'")
+
+
+def _changed_meanwhile(job_id: str) -> StaleJob:
+    return StaleJob(
+        f"job {job_id} was changed by another writer at the same time; nothing was written",
+        hint=f"run 'jobctl show {job_id}' and try again",
+    )
+
+
+def _storable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values in a form both databases hold, whatever bytes a message or a name came with."""
+    return {name: _text(value) if type(value) is str else value for name, value in values.items()}
+
+
+def _text(text: str) -> str:
+    """``text`` with bytes that are no UTF-8, and NUL, which PostgreSQL refuses, written out."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+
+
 def _allowed(changes: Mapping[str, Any]) -> dict[str, Any]:
     forbidden = _GUARDED & changes.keys()
     if forbidden:
         raise ValueError(f"these fields follow from the change itself: {', '.join(sorted(forbidden))}")
-    values = dict(changes)
+    values = _storable(changes)
     if isinstance(values.get("executor"), Executor):
         values["executor"] = values["executor"]._asdict()
     return values
@@ -319,14 +351,45 @@ def _escape_like(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _beyond(connection: Connection, after: str) -> ColumnElement[bool]:
+def _conditions(
+    statuses: Sequence[Status],
+    text: str | None,
+    root_id: str | None,
+    created_after: datetime | None,
+    created_before: datetime | None,
+) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if statuses:
+        conditions.append(job.c.status.in_([status.value for status in statuses]))
+    if text:
+        pattern = f"%{_escape_like(_text(text))}%"
+        columns = (job.c.job_id, job.c.error, job.c.owner, job.c.video_url)
+        conditions.append(or_(*(column.ilike(pattern, escape="\\") for column in columns)))
+    if root_id:
+        conditions.append(job.c.root_id == root_id)
+    if created_after:
+        conditions.append(job.c.created_at >= created_after)
+    if created_before:
+        conditions.append(job.c.created_at < created_before)
+    return conditions
+
+
+def _older(last: Job | None) -> list[ColumnElement[bool]]:
     """The jobs that come after this one in the order of the list."""
-    last = get_job(connection, after)
-    later_id = job.c.job_id > after
-    if last.created_at is None:
-        return and_(job.c.created_at.is_(None), later_id)
-    same_moment = and_(job.c.created_at == last.created_at, later_id)
-    return or_(job.c.created_at < last.created_at, job.c.created_at.is_(None), same_moment)
+    if last is None:
+        return []
+    # The first condition is a range of the index, the second what is wanted of it.
+    return [
+        job.c.created_at <= last.created_at,
+        or_(job.c.created_at < last.created_at, job.c.job_id > last.job_id),
+    ]
+
+
+def _listed(
+    connection: Connection, conditions: Sequence[ColumnElement[bool]], limit: int
+) -> Sequence[Row[Any]]:
+    order = (job.c.created_at.desc(), job.c.job_id)
+    return connection.execute(select(job).where(*conditions).order_by(*order).limit(limit)).all()
 
 
 def _to_job(row: Row[Any]) -> Job:

@@ -58,7 +58,9 @@ class Timestamp(TypeDecorator[datetime]):
         if value is None:
             return None
         moment = parse_timestamp(value) if isinstance(value, str) else value
-        return moment if dialect.name == "postgresql" else format_timestamp(moment)
+        # Formatted for both: PostgreSQL would take a naive moment, in whatever zone its session has.
+        text = format_timestamp(moment)
+        return moment if dialect.name == "postgresql" else text
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from sqlalchemy import Table, and_, delete, select
+from sqlalchemy import ColumnElement, Table, and_, bindparam, case, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.records import DirectoryMark, Watch
 from jobctl.store.dialect import Dialect, stream_range
 from jobctl.store.engine import Connection
-from jobctl.store.schema import directory, heartbeat_watch, sighting
+from jobctl.store.schema import directory, heartbeat_watch, scan, sighting
+
+
+class ScanRow(NamedTuple):
+    """One walk of one root that was finished."""
+
+    scan_id: str
+    root_id: str
+    started_at: datetime
+    finished_at: datetime
+    counts: dict[str, int]
+
 
 _SIGHTING = "key, root_id, path, role, dev, inode, size, mtime_ns, ctime_ns, verdict, tier, reason, checker"
 _BATCH = 5_000
@@ -28,19 +40,17 @@ def stream_sightings(
 
 
 def record_sightings(connection: Connection, rows: Iterable[tuple[Any, ...]], *, at: datetime) -> None:
-    """Note files as they were seen now; the time of the first sighting stays."""
+    """Note files as they were seen now. The time of the first sighting stays while it is the same file."""
     names = [name.strip() for name in _SIGHTING.split(",")]
     documents = [
         {**dict(zip(names, row, strict=True)), "path": to_stored(row[2]), "first_seen": at} for row in rows
     ]
-    _upsert(connection, sighting, documents, keep=frozenset({"first_seen"}))
+    _upsert(connection, sighting, documents, special={"first_seen": _first_seen})
 
 
 def forget_sightings(connection: Connection, places: Iterable[tuple[str, str, str]]) -> None:
     """Drop files that are proven gone."""
-    for key, root_id, path in places:
-        gone = and_(sighting.c.key == key, sighting.c.root_id == root_id, sighting.c.path == to_stored(path))
-        connection.execute(delete(sighting).where(gone))
+    _forget(connection, sighting, [(key, root_id, to_stored(path)) for key, root_id, path in places])
 
 
 def sightings_of(connection: Connection, key: str) -> list[tuple[str, str, str | None, str | None]]:
@@ -66,9 +76,7 @@ def record_directories(connection: Connection, root_id: str, marks: Iterable[Dir
 
 def forget_directories(connection: Connection, root_id: str, paths: Iterable[str]) -> None:
     """Drop directories that are gone."""
-    for path in paths:
-        gone = and_(directory.c.root_id == root_id, directory.c.path == to_stored(path))
-        connection.execute(delete(directory).where(gone))
+    _forget(connection, directory, [(root_id, to_stored(path)) for path in paths])
 
 
 def stream_watches(
@@ -86,23 +94,62 @@ def note_heartbeats(connection: Connection, watches: Iterable[Watch], *, host: s
     _upsert(connection, heartbeat_watch, documents)
 
 
+def begin_scan(connection: Connection, scan_id: str, root_id: str, *, is_full: bool, at: datetime) -> None:
+    """Record that a root is being walked; ``is_full``: without skipping any directory."""
+    values = {"scan_id": scan_id, "root_id": root_id, "started_at": at}
+    connection.execute(insert(scan), {**values, "is_full": is_full, "is_complete": False})
+
+
+def finish_scan(
+    connection: Connection, scan_id: str, *, is_complete: bool, counts: Mapping[str, int], at: datetime
+) -> None:
+    """Record that a walk came to its end; ``is_complete``: everything was read without error."""
+    values = {"is_complete": is_complete, "counts": counts, "finished_at": at}
+    connection.execute(update(scan).where(scan.c.scan_id == scan_id).values(values))
+
+
+def last_complete_scan(connection: Connection, root_id: str) -> ScanRow | None:
+    """The newest walk of a root that left nothing out: full, complete and finished."""
+    proof = and_(scan.c.root_id == root_id, scan.c.is_full, scan.c.is_complete)
+    columns = (scan.c[name] for name in ScanRow._fields)
+    row = connection.execute(
+        select(*columns).where(proof).order_by(scan.c.started_at.desc(), scan.c.scan_id.desc()).limit(1)
+    ).one_or_none()
+    return None if row is None else ScanRow._make(row)
+
+
 def _upsert(
     connection: Connection,
     table: Table,
     documents: Sequence[Mapping[str, Any]],
     *,
-    keep: frozenset[str] = frozenset(),
+    special: Mapping[str, Callable[[Any], ColumnElement[Any]]] = MappingProxyType({}),
 ) -> None:
+    """Insert rows; where the key is taken they replace what is there, ``special`` columns by their rule."""
     if not documents:
         return
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    upsert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     key = [column.name for column in table.primary_key]
-    statement = insert(table)
-    renewed = {
-        column.name: statement.excluded[column.name]
-        for column in table.c
-        if column.name not in keep and column.name not in key
+    statement = upsert(table)
+    renewed: dict[str, ColumnElement[Any]] = {
+        column.name: statement.excluded[column.name] for column in table.c if column.name not in key
     }
+    renewed |= {name: rule(statement.excluded) for name, rule in special.items()}
     statement = statement.on_conflict_do_update(index_elements=key, set_=renewed)
     for start in range(0, len(documents), _BATCH):
         connection.execute(statement, documents[start : start + _BATCH])
+
+
+def _first_seen(now: Any) -> ColumnElement[Any]:
+    same = and_(*(sighting.c[name] == now[name] for name in ("inode", "size", "mtime_ns")))
+    return case((same, sighting.c.first_seen), else_=now.first_seen)
+
+
+def _forget(connection: Connection, table: Table, keys: Sequence[tuple[str, ...]]) -> None:
+    if not keys:
+        return
+    columns = table.primary_key.columns.values()
+    gone = delete(table).where(*(column == bindparam(f"_{column.name}") for column in columns))
+    rows = [dict(zip((f"_{column.name}" for column in columns), key, strict=True)) for key in keys]
+    for start in range(0, len(rows), _BATCH):
+        connection.execute(gone, rows[start : start + _BATCH])

@@ -19,7 +19,7 @@ from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.timestamps import from_epoch_ns
 from jobctl.report.digest import CALM_KINDS, Digest
 from jobctl.report.envelope import Ending
-from jobctl.report.items import file_item, finding_item
+from jobctl.report.items import file_item, finding_item, path_fields
 from jobctl.report.listings import FINDING_COLUMNS
 
 if TYPE_CHECKING:
@@ -159,8 +159,8 @@ def _extent(report: ScanReport) -> dict[str, Any]:
         "records": report.records,
         "seconds": round(report.seconds, 3),
         "complete": report.is_complete,
-        "roots": [root._asdict() for root in report.roots],
-        "unknown": [place._asdict() for place in report.unknown],
+        "roots": [{**root._asdict(), **path_fields(root.path)} for root in report.roots],
+        "unknown": [{**place._asdict(), **path_fields(place.path)} for place in report.unknown],
     }
 
 

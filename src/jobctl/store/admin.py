@@ -1,0 +1,55 @@
+"""Care of the store itself: is it sound, and is it in good shape."""
+
+from __future__ import annotations
+
+import sqlite_utils
+
+from jobctl.store.dialect import SQLite
+from jobctl.store.engine import Store
+
+_SAME_SHAPE = "ok"
+
+# What no statement of jobctl leaves behind, so that each row found is a fault worth telling.
+_CONTRADICTIONS = {
+    "a file is linked to a job without a record": (
+        "SELECT a.job_id FROM {artifact} a LEFT JOIN {job} j ON j.job_id = a.job_id WHERE j.job_id IS NULL"
+    ),
+    "a job has a record and an open tombstone": (
+        "SELECT j.job_id FROM {job} j JOIN {tombstone} t ON t.job_id = j.job_id WHERE t.closed_at IS NULL"
+    ),
+    "a job names a root that is not registered": (
+        "SELECT j.job_id FROM {job} j LEFT JOIN {root} r ON r.root_id = j.root_id"
+        " WHERE j.root_id IS NOT NULL AND r.root_id IS NULL"
+    ),
+    "a job has a record and no history": (
+        "SELECT j.job_id FROM {job} j WHERE NOT EXISTS (SELECT 1 FROM {event} e WHERE e.job_id = j.job_id)"
+    ),
+}
+_TABLES = ("job", "artifact", "tombstone", "root", "event")
+
+
+def check_integrity(store: Store) -> list[str]:
+    """What is wrong with the store, one sentence each; empty for a sound one.
+
+    On SQLite the whole file is read. What PostgreSQL keeps on disk is its own to check.
+    """
+    names = {table: store.dialect.table(table) for table in _TABLES}
+    troubles: list[str] = []
+    with store.read() as connection:
+        if isinstance(store.dialect, SQLite):
+            said = connection.exec_driver_sql("PRAGMA integrity_check").scalars()
+            troubles += [f"the file is damaged: {line}" for line in said if line != _SAME_SHAPE]
+        for meaning, sql in _CONTRADICTIONS.items():
+            rows = connection.exec_driver_sql(f"{sql.format(**names)} ORDER BY 1 LIMIT 10").scalars()
+            troubles += [f"{meaning}: {job_id}" for job_id in rows]
+    return troubles
+
+
+def optimise(path: str) -> None:
+    """Give the free space of an SQLite store back and renew what its planner knows of the tables."""
+    database = sqlite_utils.Database(path)
+    try:
+        database.vacuum()
+        database.analyze()
+    finally:
+        database.close()
