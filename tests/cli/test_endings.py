@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from cli.calling import PROGRAM, answer, call, installed
+from jobctl.outputs import effects
 from ops.world import World
 
 
@@ -92,6 +94,22 @@ def test_an_answer_that_cannot_be_written_is_told(world: World, form: list[str])
     assert ended.returncode == 1
     assert "the answer could not be written: No space left on device" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_full_disk_is_told_as_what_it_is(lost: World) -> None:
+    def fail(name: str, number: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    effects.observe(before=fail)
+    try:
+        told = answer("recover", "--yes", database=lost.url)
+    finally:
+        effects.observe()
+    assert told["exit_code"] == 1
+    [error] = told["errors"]
+    assert error["code"] == "system"
+    assert error["message"].startswith("No space left on device")
+    assert answer("recover", "--yes", database=lost.url)["counts"]["done"] == 1
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-", "<&- >&- 2>&-"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -217,12 +218,15 @@ def test_control_characters_in_an_argument_are_shown_escaped(world: World) -> No
     assert "\x1b" not in result.stderr
 
 
-def test_a_fault_of_our_own_is_one_sentence_and_a_file(world: World, tmp_path: Path) -> None:
+def test_a_fault_of_our_own_is_one_sentence_and_a_file(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     world.start_job()
     with sqlite3.connect(world.url) as connection:
         connection.execute("UPDATE job SET origin = 'made-up'")
     connection.close()
-    result = call("list", database=world.url, env={"TMPDIR": str(tmp_path)})
+    result = call("list", database=world.url)
     assert result.exit_code == 1
     first, second = result.stderr.splitlines()
     assert "a fault in jobctl: ValueError: 'made-up'" in first
@@ -230,4 +234,4 @@ def test_a_fault_of_our_own_is_one_sentence_and_a_file(world: World, tmp_path: P
     assert "Traceback" in kept.read_text()
     assert os.stat(kept).st_mode & 0o077 == 0
     assert "Traceback" in call("list", "--verbose", database=world.url).stderr
-    kept.unlink()
+    assert kept.parent == tmp_path

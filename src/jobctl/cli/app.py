@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -26,6 +27,11 @@ __all__ = ["COMMANDS", "make_app"]
 
 _HELP = {"help_option_names": ["--help", "-h"]}
 _SHARED = frozenset({"--database", "--config", "--json", "--jsonl", "--quiet", "-q", "--verbose", "-v"})
+# What no program can help: told as what it is, not as a fault of ours.
+_TROUBLES = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
+_KEPT = "what was done until then is kept"
 _GO_ON = "run the same command again to go on"
 
 
@@ -41,6 +47,12 @@ class Terminated(JobctlError):
 
     exit_code = ExitCode.TERMINATED
     code = "terminated"
+
+
+class SystemTrouble(JobctlError):
+    """The machine could not do what was asked of it: no space, no more files, a failing disk."""
+
+    code = "system"
 
 
 class _TerminationRequest(BaseException):
@@ -190,16 +202,24 @@ def _told(error: BaseException, output: Output) -> JobctlError:
         return error
     if isinstance(error, typer.TyperException):
         return _usage_error(error, output)
+    return _stopped(error) or _trouble(error) or _fault(error, output)
+
+
+def _stopped(error: BaseException) -> JobctlError | None:
+    """Someone ended the program."""
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return Interrupted("interrupted; what was done until then is kept", hint=_GO_ON)
+        return Interrupted(f"interrupted; {_KEPT}", hint=_GO_ON)
     if isinstance(error, _TerminationRequest):
-        return Terminated("terminated; what was done until then is kept", hint=_GO_ON)
-    if isinstance(error, OSError) and error.errno is not None:
-        return DiskFailed(
-            f"the system refused: {error.strerror}; what was done until then is kept",
-            hint="check the disk and its free space, then run the same command again",
-        )
-    return _fault(error, output)
+        return Terminated(f"terminated; {_KEPT}", hint=_GO_ON)
+    return None
+
+
+def _trouble(error: BaseException) -> JobctlError | None:
+    """The machine is at its end."""
+    if not isinstance(error, OSError) or error.errno not in _TROUBLES:
+        return None
+    where = f": {error.filename!r}" if error.filename is not None else ""
+    return SystemTrouble(f"{error.strerror}{where}; {_KEPT}", hint=f"mend that, then {_GO_ON}")
 
 
 def _usage_error(error: typer.TyperException, output: Output) -> UsageError:

@@ -91,7 +91,7 @@ def _load(hold: Hold, plan: Plan) -> str:
     while loaded < plan.total:
         with site.store.write() as connection:
             hold.renew(connection)
-            runs.load_actions(connection, run_id, islice(remaining, _LOAD_CHUNK))
+            runs.load_actions(connection, site.store.dialect, run_id, islice(remaining, _LOAD_CHUNK))
             loaded = runs.last_loaded(connection, run_id)
     with site.store.write() as connection:
         hold.renew(connection)
@@ -152,10 +152,10 @@ def _write_markers(hold: Hold, run_id: str) -> None:
 
 
 def _take_steps(hold: Hold, plan: Plan, run_id: str, progress: ProgressSink) -> None:
-    store, size = hold.site.store, _FIRST_CHUNK
+    store, size, start = hold.site.store, _FIRST_CHUNK, 0
     while True:
         with store.read() as connection:
-            low = runs.next_pending(connection, run_id)
+            low = runs.next_pending(connection, run_id, start=start)
             files = [] if low is None else runs.files_to_check(connection, run_id, low, low + size)
         if low is None:
             return
@@ -168,6 +168,7 @@ def _take_steps(hold: Hold, plan: Plan, run_id: str, progress: ProgressSink) -> 
                 connection, run_id, low, low + size, actor=hold.site.actor, at=store.now(connection)
             )
         progress(Progress("apply", min(low + size - 1, plan.total), plan.total))
+        start = low + size
         size = _next_size(size, clock.monotonic() - began)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from importlib.metadata import version
 from typing import NamedTuple
 
-from jobctl import __version__
 from jobctl.ops.layouts import layout_of
 from jobctl.outputs import effects
 from jobctl.outputs.root import known_marker, register, resolve
@@ -47,7 +47,7 @@ def initialise(
     ``register``, and ``ConfigurationError`` for an unknown layout.
     """
     layout_of(settings, layout)
-    store, made = create_store(settings.database, now=now, version=__version__)
+    store, made = create_store(settings.database, now=now, version=version("jobctl"))
     store.commit_hook = effects.commit
     host = settings.host_id if host_local else None
     try:

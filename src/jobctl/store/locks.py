@@ -67,9 +67,7 @@ def renew(connection: Connection, fence: Fence, *, at: datetime) -> None:
 
 def release(connection: Connection, fence: Fence) -> None:
     """Give a lock back; without effect where another has taken it over."""
-    free = dict.fromkeys(
-        ("holder", "command", "host", "boot_id", "pid", "pid_start", "acquired_at", "heartbeat")
-    )
+    free = dict.fromkeys(("holder", "command", *Executor._fields, "acquired_at", "heartbeat"))
     connection.execute(update(lock).where(_is(fence)).values(free))
 
 
@@ -90,17 +88,14 @@ def _row(fence: Fence, holder: Executor, command: str, now: datetime) -> dict[st
         "fence": fence.number,
         "holder": fence.holder,
         "command": command,
-        "host": holder.host,
-        "boot_id": holder.boot_id,
-        "pid": holder.pid,
-        "pid_start": holder.pid_start,
+        **holder._asdict(),
         "acquired_at": now,
         "heartbeat": now,
     }
 
 
 def _executor(held: Row[Any]) -> Executor:
-    return Executor(held.host, held.boot_id, held.pid, held.pid_start)
+    return Executor(*(held._mapping[name] for name in Executor._fields))
 
 
 def _locked(held: Row[Any], remaining_s: float) -> Locked:

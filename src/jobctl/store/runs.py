@@ -7,10 +7,9 @@ outcome is recorded with it. Killed anywhere, a chunk is either wholly there or 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from datetime import datetime
-from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -35,21 +34,24 @@ from jobctl.model.files import FileIdentity
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.plan import Action, Outcome, Verb
 from jobctl.model.timestamps import format_timestamp
+from jobctl.store.dialect import Dialect, bulk_insert
 from jobctl.store.document import DocumentReader
 from jobctl.store.schema import artifact, declined, event, job, job_body, run, run_action, tombstone
-
-LOAD_BATCH = 5_000
 
 _JOB_COLUMNS = [column for column in job.c if column.name not in {"version", "updated_at"}]
 _ARTIFACT_COLUMNS = [column for column in artifact.c if column.name not in {"version", "run_id"}]
 
-_makes_job = and_(run_action.c.job_before.is_(None), run_action.c.job_after.is_not(None))
-_changes_job = and_(run_action.c.job_before.is_not(None), run_action.c.job_after.is_not(None))
-_removes_job = and_(run_action.c.job_before.is_not(None), run_action.c.job_after.is_(None))
-_leaves_job = and_(run_action.c.job_before.is_(None), run_action.c.job_after.is_(None))
+# What each verb does to the job's row; to its artifact's row it does what the documents say.
+_MAKES_JOB = frozenset({Verb.CREATE})
+_CHANGES_JOB = frozenset({Verb.COMPLETE, Verb.FAIL, Verb.REVERT})
+_REMOVES_JOB = frozenset({Verb.FORGET})
+_LEAVES_JOB = frozenset({Verb.LINK, Verb.NOTE_MISSING, Verb.UNLINK, Verb.UNNOTE})
 _makes_artifact = and_(run_action.c.artifact_before.is_(None), run_action.c.artifact_after.is_not(None))
 _changes_artifact = and_(run_action.c.artifact_before.is_not(None), run_action.c.artifact_after.is_not(None))
 _removes_artifact = and_(run_action.c.artifact_before.is_not(None), run_action.c.artifact_after.is_(None))
+
+# Taking these back leaves a mark, so that the next recover does not do them again.
+_DECLINING = frozenset({Verb.FORGET, Verb.REVERT, Verb.UNLINK})
 
 _EVENT_KINDS = {
     Verb.CREATE: "recovered",
@@ -108,11 +110,11 @@ def begin_run(
     connection.execute(insert(run), values)
 
 
-def load_actions(connection: Connection, run_id: str, actions: Iterable[Action]) -> None:
+def load_actions(connection: Connection, dialect: Dialect, run_id: str, actions: Iterable[Action]) -> None:
     """Journal the steps of a run as pending intents."""
-    remaining = iter(actions)
-    while batch := [_action_row(run_id, action) for action in islice(remaining, LOAD_BATCH)]:
-        connection.execute(insert(run_action), batch)
+    names = ["run_id", "outcome", *_ACTION_FIELDS]
+    rows = ((run_id, Outcome.PENDING.value, *_journal_values(action)) for action in actions)
+    bulk_insert(connection, dialect, "run_action", names, rows)
 
 
 def last_loaded(connection: Connection, run_id: str) -> int:
@@ -185,10 +187,10 @@ def count_outcomes(connection: Connection, run_id: str) -> dict[str, int]:
     return {outcome: count for outcome, count in connection.execute(counted)}  # noqa: C416 - typed rows
 
 
-def next_pending(connection: Connection, run_id: str) -> int | None:
-    """The lowest step that is still to be taken."""
+def next_pending(connection: Connection, run_id: str, *, start: int = 0) -> int | None:
+    """The lowest step from ``start`` on that is still to be taken."""
     lowest = select(func.min(run_action.c.seq)).where(
-        run_action.c.run_id == run_id, run_action.c.outcome == Outcome.PENDING
+        run_action.c.run_id == run_id, run_action.c.seq >= start, run_action.c.outcome == Outcome.PENDING
     )
     seq: int | None = connection.execute(lowest).scalar_one()
     return seq
@@ -218,18 +220,25 @@ def apply_chunk(
 ) -> None:
     """Take the pending steps ``low`` ≤ seq < ``high`` of a run. The caller commits."""
     chunk = _Chunk(connection, run_id, _pending(run_id, low, high), actor=actor, at=at)
-    chunk.resolve(_makes_job, _conflicts_of_creating())
-    chunk.resolve(_changes_job, _conflicts_of_changing())
-    chunk.insert_jobs()
-    chunk.update_jobs()
-    chunk.write_artifacts(or_(_makes_job, _changes_job))
-    chunk.resolve(_leaves_job, _conflicts_of_linking())
-    chunk.write_artifacts(_leaves_job)
-    chunk.resolve(_removes_job, _conflicts_of_removing())
-    chunk.remove_artifacts(_removes_job)
-    chunk.remove_jobs()
+    verbs = chunk.verbs()
+    if verbs & _MAKES_JOB:
+        chunk.resolve(_MAKES_JOB, _conflicts_of_creating())
+        chunk.insert_jobs()
+    if verbs & _CHANGES_JOB:
+        chunk.resolve(_CHANGES_JOB, _conflicts_of_changing())
+        chunk.update_jobs()
+    if verbs & (_MAKES_JOB | _CHANGES_JOB):
+        chunk.write_artifacts(_MAKES_JOB | _CHANGES_JOB)
+    if verbs & _LEAVES_JOB:
+        chunk.resolve(_LEAVES_JOB, _conflicts_of_linking())
+        chunk.write_artifacts(_LEAVES_JOB)
+    if verbs & _REMOVES_JOB:
+        chunk.resolve(_REMOVES_JOB, _conflicts_of_removing())
+        chunk.remove_artifacts(_REMOVES_JOB)
+        chunk.remove_jobs()
     chunk.record_events()
-    chunk.decline_files()
+    if verbs & _DECLINING:
+        chunk.decline_files()
     chunk.finish()
 
 
@@ -279,17 +288,24 @@ class _Chunk:
         self.at = at
         self.read = DocumentReader(connection)
 
+    def verbs(self) -> set[str]:
+        """The verbs among the pending steps."""
+        found = select(run_action.c.verb).where(self.pending).distinct()
+        return set(self.connection.execute(found).scalars())
+
     def resolve(
-        self, which: ColumnElement[bool], rules: Sequence[tuple[ColumnElement[bool], Outcome, str]]
+        self, verbs: frozenset[Verb], rules: Sequence[tuple[ColumnElement[bool], Outcome, str]]
     ) -> None:
         """Mark the steps whose conditions no longer hold; the first rule that fits names the reason."""
         for condition, outcome, note in rules:
             values = {"outcome": outcome.value, "note": note, "applied_at": self.at}
-            self.connection.execute(update(run_action).where(self.pending, which, condition).values(values))
+            self.connection.execute(
+                update(run_action).where(self.pending, _is_one_of(verbs), condition).values(values)
+            )
 
     def insert_jobs(self) -> None:
         fields = [self.read.field(run_action.c.job_after, column) for column in _JOB_COLUMNS]
-        rows = self._steps(_makes_job, *fields, literal(1), literal(self.at, job.c.updated_at.type))
+        rows = self._steps(_MAKES_JOB, *fields, literal(1), literal(self.at, job.c.updated_at.type))
         names = [column.name for column in _JOB_COLUMNS]
         self.connection.execute(insert(job).from_select([*names, "version", "updated_at"], rows))
 
@@ -297,42 +313,42 @@ class _Chunk:
         values = {column.name: self.read.field(run_action.c.job_after, column) for column in _JOB_COLUMNS}
         changed = (
             update(job)
-            .where(self.pending, _changes_job, job.c.job_id == run_action.c.job_id)
+            .where(self.pending, _is_one_of(_CHANGES_JOB), job.c.job_id == run_action.c.job_id)
             .values(**values, version=job.c.version + 1, updated_at=self.at)
         )
         self.connection.execute(changed)
 
-    def write_artifacts(self, which: ColumnElement[bool]) -> None:
-        self._insert_artifacts(which)
-        self._update_artifacts(which)
-        self.remove_artifacts(which)
+    def write_artifacts(self, verbs: frozenset[Verb]) -> None:
+        self._insert_artifacts(verbs)
+        self._update_artifacts(verbs)
+        self.remove_artifacts(verbs)
 
-    def _insert_artifacts(self, which: ColumnElement[bool]) -> None:
+    def _insert_artifacts(self, verbs: frozenset[Verb]) -> None:
         fields = [self.read.field(run_action.c.artifact_after, column) for column in _ARTIFACT_COLUMNS]
-        rows = self._steps(and_(which, _makes_artifact), *fields, literal(self.run_id), literal(1))
+        rows = self._steps(verbs, *fields, literal(self.run_id), literal(1)).where(_makes_artifact)
         names = [column.name for column in _ARTIFACT_COLUMNS]
         self.connection.execute(insert(artifact).from_select([*names, "run_id", "version"], rows))
 
-    def _update_artifacts(self, which: ColumnElement[bool]) -> None:
+    def _update_artifacts(self, verbs: frozenset[Verb]) -> None:
         values = {
             column.name: self.read.field(run_action.c.artifact_after, column) for column in _ARTIFACT_COLUMNS
         }
         changed = (
             update(artifact)
-            .where(self.pending, which, _changes_artifact, _same_artifact())
+            .where(self.pending, _is_one_of(verbs), _changes_artifact, _same_artifact())
             .values(**values, run_id=self.run_id, version=artifact.c.version + 1)
         )
         self.connection.execute(changed)
 
-    def remove_artifacts(self, which: ColumnElement[bool]) -> None:
-        gone = self._steps(
-            and_(which, _removes_artifact), run_action.c.job_id, run_action.c.root_id, run_action.c.path
+    def remove_artifacts(self, verbs: frozenset[Verb]) -> None:
+        gone = self._steps(verbs, run_action.c.job_id, run_action.c.root_id, run_action.c.path).where(
+            _removes_artifact
         )
         places = tuple_(artifact.c.job_id, artifact.c.root_id, artifact.c.path)
         self.connection.execute(delete(artifact).where(places.in_(gone)))
 
     def remove_jobs(self) -> None:
-        gone = self._steps(_removes_job, run_action.c.job_id)
+        gone = self._steps(_REMOVES_JOB, run_action.c.job_id)
         self.connection.execute(delete(job_body).where(job_body.c.job_id.in_(gone)))
         self.connection.execute(delete(job).where(job.c.job_id.in_(gone)))
 
@@ -341,7 +357,7 @@ class _Chunk:
             (run_action.c.job_after.is_not(None), run_action.c.job_after), else_=run_action.c.job_before
         )
         rows = self._steps(
-            literal(value=True),
+            frozenset(Verb),
             run_action.c.job_id,
             literal(self.at, event.c.at.type),
             case(dict(_EVENT_KINDS), value=run_action.c.verb),
@@ -362,26 +378,25 @@ class _Chunk:
 
     def decline_files(self) -> None:
         """Leave a mark for each file whose recovery is being taken back."""
-        taken_back = and_(
-            run_action.c.verb.in_((Verb.FORGET, Verb.REVERT, Verb.UNLINK)),
-            run_action.c.expect_file.is_not(None),
-        )
+        has_file = run_action.c.expect_file.is_not(None)
         places = tuple_(declined.c.job_id, declined.c.root_id, declined.c.path)
-        marked = self._steps(taken_back, run_action.c.job_id, run_action.c.root_id, run_action.c.path)
+        marked = self._steps(_DECLINING, run_action.c.job_id, run_action.c.root_id, run_action.c.path).where(
+            has_file
+        )
         self.connection.execute(delete(declined).where(places.in_(marked)))
         identity = [
             self.read.field(run_action.c.expect_file, column)
             for column in (declined.c.inode, declined.c.size, declined.c.mtime_ns)
         ]
         rows = self._steps(
-            taken_back,
+            _DECLINING,
             run_action.c.job_id,
             run_action.c.root_id,
             run_action.c.path,
             *identity,
             literal(self.at, declined.c.at.type),
             literal(self.run_id),
-        )
+        ).where(has_file)
         names = ["job_id", "root_id", "path", "inode", "size", "mtime_ns", "at", "run_id"]
         self.connection.execute(insert(declined).from_select(names, rows))
 
@@ -389,8 +404,12 @@ class _Chunk:
         values = {"outcome": Outcome.DONE.value, "applied_at": self.at}
         self.connection.execute(update(run_action).where(self.pending).values(values))
 
-    def _steps(self, which: ColumnElement[bool], *columns: ColumnElement[Any]) -> Select[Any]:
-        return select(*columns).select_from(run_action).where(self.pending, which)
+    def _steps(self, verbs: frozenset[Verb], *columns: ColumnElement[Any]) -> Select[Any]:
+        return select(*columns).select_from(run_action).where(self.pending, _is_one_of(verbs))
+
+
+def _is_one_of(verbs: frozenset[Verb]) -> ColumnElement[bool]:
+    return run_action.c.verb.in_(sorted(verb.value for verb in verbs))
 
 
 def _pending(run_id: str, low: int, high: int) -> ColumnElement[bool]:
@@ -482,14 +501,17 @@ def _conflicts_of_removing() -> list[tuple[ColumnElement[bool], Outcome, str]]:
 _ACTION_FIELDS = tuple(name for name in Action.__dataclass_fields__ if name in run_action.c)
 
 
-def _action_row(run_id: str, action: Action) -> dict[str, Any]:
-    row = asdict(action)
-    row["verb"] = action.verb.value
-    row["path"] = None if action.path is None else to_stored(action.path)
-    row["expect_file"] = action.expect_file._asdict() if action.expect_file else None
-    row["run_id"] = run_id
-    row["outcome"] = Outcome.PENDING.value
-    return row
+def _journal_values(action: Action) -> Iterator[Any]:
+    """The fields of an action as a driver takes them: JSON as text, the path in its stored form."""
+    for name in _ACTION_FIELDS:
+        value = getattr(action, name)
+        if name == "path" and value is not None:
+            value = to_stored(value)
+        elif name == "expect_file" and value is not None:
+            value = json.dumps(value._asdict())
+        elif isinstance(value, dict):
+            value = json.dumps(value)
+        yield value
 
 
 def _document(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:

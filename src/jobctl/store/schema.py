@@ -370,6 +370,7 @@ lock = Table(
     Column("boot_id", Text),
     Column("pid", BigInteger),
     Column("pid_start", BigInteger),
+    Column("instance", Text),
     _moment("acquired_at"),
     _moment("heartbeat"),
 )

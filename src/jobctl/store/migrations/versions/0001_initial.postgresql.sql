@@ -134,6 +134,7 @@ CREATE TABLE jobctl.lock (
     boot_id TEXT,
     pid BIGINT,
     pid_start BIGINT,
+    instance TEXT,
     acquired_at TIMESTAMP WITH TIME ZONE,
     heartbeat TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_lock PRIMARY KEY (name)

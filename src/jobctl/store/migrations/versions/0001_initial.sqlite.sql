@@ -146,6 +146,7 @@ CREATE TABLE lock (
     boot_id TEXT,
     pid BIGINT,
     pid_start BIGINT,
+    instance TEXT,
     acquired_at TEXT,
     heartbeat TEXT,
     CONSTRAINT pk_lock PRIMARY KEY (name),
