@@ -29,6 +29,8 @@ class Settings:
     lock_stale_after_s: float = 120.0
     plan_max_age_h: float = 24.0
     layouts: Mapping[str, Any] = field(default_factory=dict)
+    as_root: bool = False
+    """Whether to stay root, instead of becoming the owner of store and outputs."""
     source: str | None = None
     """The configuration file that was read."""
 
@@ -41,7 +43,7 @@ class Settings:
 
 _NUMBERS = {"quiet_s", "stale_after_s", "lock_stale_after_s", "plan_max_age_h"}
 _TEXTS = {"database", "host_id", "video_url_form", "thumbnail_url_form"}
-_KNOWN = sorted({*_NUMBERS, *_TEXTS, "layouts"})
+_KNOWN = sorted({*_NUMBERS, *_TEXTS, "layouts", "as_root"})
 _ENVIRONMENT = {
     "database": "JOBCTL_DATABASE_URL",
     **{name: f"JOBCTL_{name.upper()}" for name in sorted((_NUMBERS | _TEXTS) - {"database"})},
@@ -95,6 +97,10 @@ def _checked(name: str, value: Any, path: str) -> Any:
         near = difflib.get_close_matches(name, _KNOWN, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(_KNOWN)}"
         raise ConfigurationError(f"{path}: unknown key {name!r}", hint=hint)
+    if name == "as_root":
+        if not isinstance(value, bool):
+            raise ConfigurationError(f"{path}: as_root must be true or false", hint="write as_root = true")
+        return value
     if name == "layouts":
         if not isinstance(value, dict):
             raise ConfigurationError(f"{path}: layouts must be tables", hint="write [layouts.NAME]")

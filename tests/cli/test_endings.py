@@ -105,10 +105,10 @@ def test_a_full_disk_is_told_as_what_it_is(lost: World) -> None:
         told = answer("recover", "--yes", database=lost.url)
     finally:
         effects.observe()
-    assert told["exit_code"] == 1
+    assert told["exit_code"] == 3
     [error] = told["errors"]
-    assert error["code"] == "system"
-    assert error["message"].startswith("No space left on device")
+    assert error["code"] == "disk-failed"
+    assert "No space left on device" in error["message"]
     assert answer("recover", "--yes", database=lost.url)["counts"]["done"] == 1
 
 

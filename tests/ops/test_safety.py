@@ -415,3 +415,26 @@ def test_a_directory_that_vanished_takes_its_sightings_with_it(world: World) -> 
     assert len(world.scan()) == 1
     shutil.rmtree(world.root / "old")
     assert world.scan() == []
+
+
+AS_ROOT = """
+set -e
+install -d -o 65534 -g 65534 "$1" "$1/outputs"
+export JOBCTL_DATABASE_URL="$1/store/jobs.db"
+"$2" init --root "$1/outputs" --quiet
+"$2" recover --yes --quiet
+find "$1" -user root
+"""
+
+
+def test_run_by_root_everything_stays_the_owners(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    for parent in [tmp_path, *tmp_path.parents]:
+        if str(parent).startswith("/tmp/"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    program = Path(sys.executable).with_name("jobctl")
+    command = ["sh", "-c", AS_ROOT, "sh", str(tmp_path / "site"), str(program)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+    assert (tmp_path / "site" / "outputs" / ".jobctl" / "root.json").stat().st_uid == 65534

@@ -35,7 +35,8 @@ def test_passwords_are_hidden(text: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "/var/lib/jobs.db", "postgresql://ada@db:5432/jobs", "https://host:8080/a/b", "at 12:30 ada@x"]
+    "text",
+    ["", "/var/lib/jobs.db", "postgresql://ada@db:5432/jobs", "https://host:8080/a/b", "at 12:30 ada@x"],
 )
 def test_what_holds_no_password_is_left_as_it_is(text: str) -> None:
     assert redact_url(text) == text

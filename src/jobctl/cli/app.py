@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -26,10 +25,8 @@ from jobctl.store.redact import redact_url
 __all__ = ["COMMANDS", "make_app"]
 
 _HELP = {"help_option_names": ["--help", "-h"]}
-_SHARED = frozenset({"--database", "--config", "--json", "--jsonl", "--quiet", "-q", "--verbose", "-v"})
-# What no program can help: told as what it is, not as a fault of ours.
-_TROUBLES = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_SHARED = frozenset(
+    {"--database", "--config", "--as-root", "--json", "--jsonl", "--quiet", "-q", "--verbose", "-v"}
 )
 _KEPT = "what was done until then is kept"
 _GO_ON = "run the same command again to go on"
@@ -47,12 +44,6 @@ class Terminated(JobctlError):
 
     exit_code = ExitCode.TERMINATED
     code = "terminated"
-
-
-class SystemTrouble(JobctlError):
-    """The machine could not do what was asked of it: no space, no more files, a failing disk."""
-
-    code = "system"
 
 
 class _TerminationRequest(BaseException):
@@ -202,7 +193,7 @@ def _told(error: BaseException, output: Output) -> JobctlError:
         return error
     if isinstance(error, typer.TyperException):
         return _usage_error(error, output)
-    return _stopped(error) or _trouble(error) or _fault(error, output)
+    return _stopped(error) or _refused(error) or _fault(error, output)
 
 
 def _stopped(error: BaseException) -> JobctlError | None:
@@ -214,12 +205,14 @@ def _stopped(error: BaseException) -> JobctlError | None:
     return None
 
 
-def _trouble(error: BaseException) -> JobctlError | None:
-    """The machine is at its end."""
-    if not isinstance(error, OSError) or error.errno not in _TROUBLES:
+def _refused(error: BaseException) -> JobctlError | None:
+    """The system could not do what was asked of it."""
+    if not isinstance(error, OSError) or error.errno is None:
         return None
-    where = f": {error.filename!r}" if error.filename is not None else ""
-    return SystemTrouble(f"{error.strerror}{where}; {_KEPT}", hint=f"mend that, then {_GO_ON}")
+    return DiskFailed(
+        f"the system refused: {error.strerror}; {_KEPT}",
+        hint="check the disk and its free space, then run the same command again",
+    )
 
 
 def _usage_error(error: typer.TyperException, output: Output) -> UsageError:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -25,12 +25,14 @@ class Call:
     output: Output
     database: str | None = None
     config: str | None = None
+    as_root: bool = False
 
     def settings(self) -> Settings:
         """Flags over environment over file over defaults. Raises ``ConfigurationError``."""
         from jobctl.settings import load_settings  # noqa: PLC0415 - only once a command runs
 
-        return load_settings(config=self.config, database=self.database, environ=os.environ)
+        settings = load_settings(config=self.config, database=self.database, environ=os.environ)
+        return replace(settings, as_root=True) if self.as_root else settings
 
     def open_site(self) -> Site:
         """Open the store. Raises the errors of ``open_store``."""

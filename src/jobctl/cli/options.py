@@ -47,6 +47,12 @@ def _config(context: typer.Context, value: str | None) -> None:
         call.config = value
 
 
+def _as_root(context: typer.Context, value: bool) -> None:  # noqa: FBT001 - typer's form
+    call = context.find_object(Call)
+    if call is not None:
+        call.as_root = value
+
+
 def _format(
     context: typer.Context,
     parameter: typer.CallbackParam,
@@ -91,6 +97,12 @@ def _declare(
             expose_value=False,
         ),
     ] = None,
+    as_root: Annotated[
+        bool,
+        typer.Option(
+            "--as-root", help="As root, stay root.", callback=_as_root, expose_value=False, hidden=True
+        ),
+    ] = False,
     json: Annotated[
         bool,
         typer.Option("--json", help="Answer with one JSON object.", callback=_format, expose_value=False),

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import NamedTuple
 
 from jobctl.ops.layouts import layout_of
+from jobctl.ops.stepdown import make_place_for_store, step_down_to
 from jobctl.outputs import effects
 from jobctl.outputs.root import known_marker, register, resolve
 from jobctl.settings import Settings
@@ -47,6 +48,9 @@ def initialise(
     ``register``, and ``ConfigurationError`` for an unknown layout.
     """
     layout_of(settings, layout)
+    if roots:
+        make_place_for_store(settings, resolve(roots[0]))
+        step_down_to(settings, [resolve(roots[0])])
     store, made = create_store(settings.database, now=now, version=version("jobctl"))
     store.commit_hook = effects.commit
     host = settings.host_id if host_local else None

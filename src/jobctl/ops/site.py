@@ -11,8 +11,10 @@ from typing import NamedTuple, Self
 
 from jobctl.evidence.executor import current_executor
 from jobctl.model.job import Executor
+from jobctl.ops.stepdown import step_down_to, store_places
 from jobctl.outputs import effects
 from jobctl.settings import Settings
+from jobctl.store import roots
 from jobctl.store.engine import Store, open_store
 
 
@@ -56,9 +58,13 @@ class Site:
 
 def open_site(settings: Settings, *, actor: str | None = None) -> Site:
     """Open the store the settings name. Raises the errors of ``open_store``."""
+    actor = actor or _operator()
+    step_down_to(settings, store_places(settings))
     store = open_store(settings.database)
     store.commit_hook = effects.commit
-    return Site(settings, store, actor or _operator(), current_executor(settings.host_id))
+    with store.read() as connection:
+        step_down_to(settings, [row.path for row in roots.get_roots(connection)])
+    return Site(settings, store, actor, current_executor(settings.host_id))
 
 
 def _operator() -> str:

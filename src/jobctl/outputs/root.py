@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pwd
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
@@ -179,7 +180,11 @@ def become_owner_of(path: str) -> None:
     owner = os.stat(path)
     if os.geteuid() != 0 or owner.st_uid == 0:
         return
-    os.setgroups([])
+    try:
+        user = pwd.getpwuid(owner.st_uid)
+        os.initgroups(user.pw_name, user.pw_gid)
+    except KeyError:
+        os.setgroups([])
     os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
     os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
 

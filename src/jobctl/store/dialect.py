@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
@@ -125,7 +125,7 @@ def _set_pragmas(driver_connection: Any, _record: Any) -> None:
 class PostgreSQL:
     """The choice for several servers."""
 
-    url: URL
+    url: URL = field(repr=False)  # its own repr shows a password in the query
 
     @property
     def name(self) -> str:

@@ -177,7 +177,7 @@ def _check_file(dialect: SQLite) -> None:
         raise StoreUninitialised(f"there is no job store at {path}{_as_user()}", hint=_MAKE_ONE) from None
     except OSError as error:
         raise StoreUnreachable(
-            f"the job store {path} cannot be used{_as_user()}: {error.strerror}",
+            f"{_unusable(dialect)}: {error.strerror}",
             hint="run jobctl as the store's owner, or mend the permissions",
         ) from None
     if not stat.S_ISREG(mode):
@@ -187,7 +187,7 @@ def _check_file(dialect: SQLite) -> None:
     for place, needed in ((path, os.R_OK | os.W_OK), (os.path.dirname(path), os.W_OK | os.X_OK)):
         if not os.access(place, needed, effective_ids=True):
             raise StoreUnreachable(
-                f"the job store {path} cannot be used{_as_user()}: no permission on {place}",
+                f"{_unusable(dialect)}: no permission on {place}",
                 hint="run jobctl as the store's owner, or mend the permissions",
             )
 
@@ -211,7 +211,8 @@ def _check_schema(dialect: Dialect, connection: Connection) -> None:
         raise StoreUninitialised(f"there is no job store in {dialect.place}{_as_user()}", hint=_MAKE_ONE)
     if not {"alembic_version", store_table.name} <= tables:
         raise StoreSchemaMismatch(
-            f"{dialect.place} holds tables of another program and no job store; it was left as it is",
+            f"{_unusable(dialect)}: it holds tables of another program and none of jobctl's; "
+            "it was left as it is",
             hint="name a database of jobctl's own with --database",
         )
     found = connection.exec_driver_sql(f"SELECT version_num FROM {dialect.table('alembic_version')}")  # noqa: S608
@@ -221,9 +222,8 @@ def _check_schema(dialect: Dialect, connection: Connection) -> None:
 
 
 def _other_schema(dialect: Dialect, version: str | None) -> StoreSchemaMismatch:
-    message = (
-        f"the store {dialect.place} has schema {version}, this jobctl needs {HEAD}; it was left as it is"
-    )
+    said = f"it has schema {version}, this jobctl needs {HEAD}"
+    message = f"{_unusable(dialect)}: {said}; it was left as it is"
     if version in VERSIONS:
         return _OlderSchema(message, hint="bring it up to date with 'jobctl init'")
     return StoreSchemaMismatch(message, hint="install the version of jobctl that made it")
@@ -239,7 +239,7 @@ def _explained(dialect: Dialect) -> Iterator[None]:
     except DBAPIError as error:
         said = redact_url(str(error.orig).strip().partition("\n")[0])
         raise StoreUnreachable(
-            f"the job store {dialect.place} cannot be used{_as_user()}: {said}",
+            f"{_unusable(dialect)}: {said}",
             hint=_next_step(dialect, error.orig),
         ) from error
 
@@ -250,6 +250,10 @@ def _next_step(dialect: Dialect, error: BaseException | None) -> str:
     if isinstance(error, sqlite3.OperationalError):
         return "check permissions, free space and who else has it open, then run the same command again"
     return "name another with --database, or put a backup back in its place"
+
+
+def _unusable(dialect: Dialect) -> str:
+    return f"the job store {dialect.place} cannot be used{_as_user()}"
 
 
 def _as_user() -> str:
