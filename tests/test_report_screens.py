@@ -65,12 +65,15 @@ def _scan(width: int) -> Iterable[RenderableType]:
     digest.add(_finding(FindingKind.ZOMBIE, zombie, None, size=None, mtime_ns=None))
     digest.add(_finding(FindingKind.LEFTOVER, "an intermediate that names no job", "temp/x.mp4"))
     extent = Extent(31_007, 1_720_000_000_000, 29_801, {"r0a1b2c3d": "/srv/out"}, 12.3)
-    return scan_screen(digest, extent, now=NOW, width=width, next_step="jobctl recover")
+    return scan_screen(digest, extent, now=NOW, width=width, next_step="jobctl recover", nothing="")
+
+
+AGREED = "Nothing to tell: files and records agree."
 
 
 def _calm_scan(width: int) -> Iterable[RenderableType]:
     extent = Extent(1, 1, 1, {"r0a1b2c3d": "/srv/out"}, 0.04)
-    return scan_screen(Digest(limit=3), extent, now=NOW, width=width, next_step="")
+    return scan_screen(Digest(limit=3), extent, now=NOW, width=width, next_step="", nothing=AGREED)
 
 
 def _actions() -> list[Action]:

@@ -210,8 +210,8 @@ def _refused(error: BaseException) -> JobctlError | None:
     if not isinstance(error, OSError) or error.errno is None:
         return None
     return DiskFailed(
-        f"the system refused: {error.strerror}; {_KEPT}",
-        hint="check the disk and its free space, then run the same command again",
+        f"the system refused{f' {error.filename!r}' if error.filename else ''}: {error.strerror}; {_KEPT}",
+        hint="check permissions, disk and free space, then run the same command again",
     )
 
 

@@ -63,12 +63,21 @@ def carry_out(call: Call, hold: Hold, plan: Plan, consent: Consent) -> ExitCode:
         _show_plan(call, plan)
         if not call.can_ask:
             return _end_without_approval(call, plan, consent)
-        if not typer.confirm(f"\nApply {counted(plan.total, 'step')}?", default=False):
+        if not _is_confirmed(f"\nApply {counted(plan.total, 'step')}?"):
             call.output.say("Nothing was changed.")
             return ExitCode.APPROVAL
     with call.progress() as progress:
         report = apply_plan(hold, plan, progress=progress)
     return _end_with_report(call, hold, plan, report)
+
+
+def _is_confirmed(question: str) -> bool:
+    """Ask; what ends the question ends its line too."""
+    try:
+        return typer.confirm(question, default=False)
+    except typer.Abort:
+        typer.echo()
+        raise
 
 
 def _show_plan(call: Call, plan: Plan) -> None:
@@ -133,7 +142,10 @@ def _show_report(call: Call, hold: Hold, report: RunReport) -> None:
     taken = _steps_taken(hold, report.run_id) if any(report.counts.get(fault) for fault in _FAULTS) else []
     faults = islice((step for step in taken if step.outcome in _FAULTS), _FAULTS_SHOWN)
     blocks = report_screen(
-        run_id=report.run_id, counts=report.counts, faults=list(faults), undo_command=report.undo_command
+        run_id=report.run_id,
+        counts=report.counts,
+        faults=list(faults),
+        undo_command=call.output.placed(report.undo_command or "") or None,
     )
     call.output.screen(blocks)
 
@@ -148,6 +160,11 @@ def _say_nothing_to_do(call: Call, plan: Plan) -> None:
     told = sum(plan.findings.values())
     rest = f"; {counted(told, 'finding')} left alone, 'jobctl scan' lists them" if told else ""
     call.output.say(f"Nothing to do{rest}.")
+    if plan.declined:
+        call.output.say(
+            f"{counted(plan.declined, 'recovery', 'recoveries')} taken back before: "
+            "jobctl recover --include-declined"
+        )
     if plan.is_incomplete:
         call.output.warn("part of the tree could not be read, so there may be more to do")
 

@@ -8,6 +8,7 @@ import typer
 
 from jobctl.cli.context import Call
 from jobctl.cli.output import Format
+from jobctl.store.redact import redact_url
 
 RootOption = Annotated[
     str | None, typer.Option("--root", metavar="ROOT", help="Only this root, by id or path.")
@@ -39,12 +40,20 @@ def _database(context: typer.Context, value: str | None) -> None:
     call = context.find_object(Call)
     if call is not None:
         call.database = value
+        _remember(call, "--database", value)
 
 
 def _config(context: typer.Context, value: str | None) -> None:
     call = context.find_object(Call)
     if call is not None:
         call.config = value
+        _remember(call, "--config", value)
+
+
+def _remember(call: Call, option: str, value: str | None) -> None:
+    """Suggested commands repeat the option, unless that would show a password."""
+    if value and redact_url(value) == value:
+        call.output.place[option] = value
 
 
 def _as_root(context: typer.Context, value: bool) -> None:  # noqa: FBT001 - typer's form
@@ -100,7 +109,10 @@ def _declare(
     as_root: Annotated[
         bool,
         typer.Option(
-            "--as-root", help="As root, stay root.", callback=_as_root, expose_value=False, hidden=True
+            "--as-root",
+            help="Run by root, do not become the owner of the outputs.",
+            callback=_as_root,
+            expose_value=False,
         ),
     ] = False,
     json: Annotated[

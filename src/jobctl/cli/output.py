@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 
 RowT_contra = TypeVar("RowT_contra", contravariant=True)
 Item = Callable[[RowT], Mapping[str, Any]]
+
+
+# A command somebody may copy: in quotes, or at the end of a line.
+_COMMAND = re.compile(
+    r"(?<=')jobctl (?!COMMAND)[^'\n]+(?<!--help)(?=')|(?<!')\bjobctl [a-z][^'\n]*(?<!--help)$"
+)
 
 
 class Format(Enum):
@@ -55,13 +63,18 @@ class Listing(Protocol[RowT_contra]):
 
 @dataclass(slots=True)
 class Output:
-    """The answer of one command. ``is_quiet``: say nothing when all is well."""
+    """The answer of one command.
+
+    ``is_quiet``: say nothing when all is well. ``place``: the options that named store and
+    configuration, to be repeated in every command that is suggested.
+    """
 
     command: str
     format: Format = Format.TEXT
     is_quiet: bool = False
     is_verbose: bool = False
     warnings: list[str] = field(default_factory=list)
+    place: dict[str, str] = field(default_factory=dict)
     _listing: Listing[Any] | None = None
 
     @property
@@ -118,10 +131,17 @@ class Output:
             for block in blocks:
                 console.print(block)
 
+    def placed(self, text: str) -> str:
+        """Make ``text`` with every command it names work on the store and configuration of this call."""
+        if not self.place:
+            return text
+        given = "".join(f" {option} {shlex.quote(value)}" for option, value in self.place.items())
+        return _COMMAND.sub(lambda command: command.group() + given, text)
+
     def say(self, text: str) -> None:
         """Say what was done in one line, where no machine reads: on a terminal's stdout, else on stderr."""
         if self.format is Format.TEXT and not self.is_quiet:
-            shown = redact_url(to_shown(text))
+            shown = redact_url(to_shown(self.placed(text)))
             _write(shown) if self.is_terminal else _tell(shown)
 
     def warn(self, text: str) -> None:
@@ -151,6 +171,7 @@ class Output:
 
     def fail(self, error: JobctlError) -> ExitCode:
         """Finish with an error, even in the middle of an answer."""
+        error.hint = self.placed(error.hint)
         return self.end(Ending(code=error.exit_code, errors=[error]))
 
     def _console(self) -> Console:

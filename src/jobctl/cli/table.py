@@ -23,7 +23,7 @@ GROUPS = {
     "run": "One applied plan.",
 }
 
-SHARED_OPTIONS = "--database --config --json --quiet --verbose --help"
+SHARED_OPTIONS = "--database --config --as-root --json --quiet --verbose --help"
 
 _CONSENT = "--yes --dry-run --wait"
 

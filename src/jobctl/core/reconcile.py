@@ -203,7 +203,9 @@ def _unless_declined(case: Case, video: Candidate, kind: FindingKind, reason: st
     mark = decline_of(case, video.seen)
     if mark:
         reason = f"{reason}; declined on {mark.at[:10]}: run {mark.run_id} took its recovery back"
-    return _of_file(kind, case.key, video, reason, acts=mark is None)
+    finding = _of_file(kind, case.key, video, reason, acts=mark is None)
+    finding.is_declined = mark is not None
+    return finding
 
 
 def decline_of(case: Case, seen: Seen) -> Declined | None:

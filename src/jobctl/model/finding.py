@@ -52,3 +52,5 @@ class Finding:
     seen: Seen | None = None
     acts: bool = False
     """Whether recover does something about it."""
+    is_declined: bool = False
+    """Whether recover would, had an undo not taken just that back."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from jobctl import clock
-from jobctl.errors import Locked, RootUnavailable
+from jobctl.errors import Locked, RootUnavailable, StoreOlderThanRoot
 from jobctl.evidence.executor import liveness
 from jobctl.model.job import Executor
 from jobctl.ops.site import Site
@@ -53,7 +54,7 @@ def visible_roots(site: Site, only: str | None = None) -> list[RootRow]:
     with site.store.read() as connection:
         known = roots.get_roots(connection)
     if only is not None:
-        known = [row for row in known if only in {row.root_id, row.path} or only.rstrip("/") == row.path]
+        known = [row for row in known if only == row.root_id or os.path.realpath(only) == row.path]
         if not known:
             raise RootUnavailable(f"{only} is not a registered root", hint="run 'jobctl root list'")
     visible = [row for row in known if row.host in {None, site.host}]
@@ -66,6 +67,16 @@ def visible_roots(site: Site, only: str | None = None) -> list[RootRow]:
 
 def open_registered(site: Site, row: RootRow) -> OpenRoot:
     """Open a registered root and prove that it is the one. Raises the errors of ``open_root``."""
+    try:
+        return _open(site, row)
+    except StoreOlderThanRoot:
+        # Without a lock a run may have passed between reading the store and reading the marker.
+        with site.store.read() as connection:
+            latest = next((each for each in roots.get_roots(connection) if each.root_id == row.root_id), row)
+        return _open(site, latest)
+
+
+def _open(site: Site, row: RootRow) -> OpenRoot:
     return open_root(row.path, root_id=row.root_id, store_id=site.store.store_id, generation=row.generation)
 
 
@@ -76,14 +87,15 @@ def hold_roots(site: Site, *, command: str, only: str | None = None, wait_s: flo
     Raises ``RootUnavailable``, ``StoreOlderThanRoot`` or ``Locked``.
     """
     with ExitStack() as stack:
-        rows = visible_roots(site, only)
-        opened = [stack.enter_context(open_registered(site, row)) for row in rows]
-        held = Hold(site, opened)
         holder = uuid.uuid4().hex
-        for row in sorted(rows, key=lambda row: row.root_id):
+        fences = []
+        for row in sorted(visible_roots(site, only), key=lambda row: row.root_id):
             fence = _acquire(site, f"root:{row.root_id}", holder=holder, command=command, wait_s=wait_s)
             stack.callback(_release, site, fence)
-            held.fences.append(fence)
+            fences.append(fence)
+        # Read only now: until the lock was ours, another run may have raised the generation.
+        opened = [stack.enter_context(open_registered(site, row)) for row in visible_roots(site, only)]
+        held = Hold(site, opened, fences)
         held.renewed_at = clock.monotonic()
         _suspend_older_trees(site, opened)
         yield held

@@ -39,6 +39,8 @@ class Plan:
     findings: dict[FindingKind, int]
     is_incomplete: bool = False
     """Whether part of the tree could not be read, so that more may be to do."""
+    declined: int = 0
+    """How many recoveries are left out because they were taken back before."""
 
     @property
     def total(self) -> int:
@@ -97,6 +99,7 @@ class PlanWriter:
 
     header: PlanHeader
     is_incomplete: bool = False
+    declined: int = 0
     counts: Counter[Verb] = field(default_factory=Counter)
     findings: Counter[FindingKind] = field(default_factory=Counter)
     _hash: Any = field(default_factory=hashlib.sha256)
@@ -115,6 +118,7 @@ class PlanWriter:
     def tell(self, finding: Finding) -> None:
         """Append a finding nothing is done about."""
         self.findings[finding.kind] += 1
+        self.declined += finding.is_declined
         self._write({"finding": finding_to_json(finding)})
 
     def finish(self) -> Plan:
@@ -125,11 +129,18 @@ class PlanWriter:
             "counts": self.counts,
             "findings": self.findings,
             "incomplete": self.is_incomplete,
+            "declined": self.declined,
         }
         self._file.write(json.dumps(footer) + "\n")
         self._file.flush()
         return Plan(
-            self._file, self.header, plan_id, dict(self.counts), dict(self.findings), self.is_incomplete
+            self._file,
+            self.header,
+            plan_id,
+            dict(self.counts),
+            dict(self.findings),
+            is_incomplete=self.is_incomplete,
+            declined=self.declined,
         )
 
     def discard(self) -> None:
@@ -188,7 +199,15 @@ def _sealed(path: str, file: IO[str], header: PlanHeader, footer: dict[str, Any]
         raise _altered(path)
     counts = {Verb(verb): int(count) for verb, count in footer["counts"].items()}
     findings = {FindingKind(kind): int(count) for kind, count in footer["findings"].items()}  # type: ignore[call-arg]
-    return Plan(file, header, digest, counts, findings, is_incomplete=bool(footer["incomplete"]))
+    return Plan(
+        file,
+        header,
+        digest,
+        counts,
+        findings,
+        is_incomplete=bool(footer["incomplete"]),
+        declined=int(footer["declined"]),
+    )
 
 
 def _altered(path: str) -> PlanStale:

@@ -19,10 +19,11 @@ from jobctl import clock
 from jobctl.core.merge import align
 from jobctl.core.reconcile import Candidate, Case, RootCoverage, World, reconcile, unlinked_files
 from jobctl.errors import JobctlError
-from jobctl.model.files import Tier, Verdict
+from jobctl.model.files import Role, Tier, Verdict
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.names import from_stored
 from jobctl.model.records import Linked, Record
+from jobctl.model.status import Status
 from jobctl.model.timestamps import format_timestamp
 from jobctl.ops.duplicates import DuplicateFinder
 from jobctl.ops.hold import open_registered, visible_roots
@@ -81,6 +82,8 @@ class ScanReport:
     foreign: int = 0
     records: int = 0
     probed: int = 0
+    unmatched: int = 0
+    """Recorded videos that are on disk, though the layout does not know their names."""
     unknown: list[UnknownPlace] = field(default_factory=list)
     roots: list[RootSeen] = field(default_factory=list)
     errors: list[JobctlError] = field(default_factory=list)
@@ -311,6 +314,7 @@ class _Pass:
         if case.record is not None:
             case.liveness = self.witness.judge(case.record, watches)
         case.findings = [finding for finding in reconcile(case, self.world) if not self._is_there(finding)]
+        self.scan.report.unmatched += self._is_unmatched(case)
         return case
 
     def _files(self, walked: list[Any], remembered: list[Any]) -> list[Candidate]:
@@ -338,15 +342,24 @@ class _Pass:
     def _result(self, root_id: str) -> WalkResult | None:
         return next((each.result for each in self.walked if each.row.root_id == root_id), None)
 
+    def _is_unmatched(self, case: Case) -> bool:
+        """Whether a completed job's video is on disk, but was not met under a name of ours."""
+        if case.files or case.findings or case.record is None or case.record.status != Status.COMPLETED:
+            return False
+        return any(self._exists(file.root_id, file.path) for file in case.linked if file.role == Role.VIDEO)
+
     def _is_there(self, finding: Finding) -> bool:
         """Whether a "missing" file came while we walked: look once more, at its very place."""
         if finding.kind is not FindingKind.MISSING_VIDEO or finding.path is None:
             return False
-        root = next((each.root for each in self.walked if each.row.root_id == finding.root_id), None)
+        return self._exists(finding.root_id, finding.path)
+
+    def _exists(self, root_id: str | None, path: str) -> bool:
+        root = next((each.root for each in self.walked if each.row.root_id == root_id), None)
         if root is None:
             return True
         try:
-            os.stat(finding.path, dir_fd=root.fd, follow_symlinks=False)
+            os.stat(path, dir_fd=root.fd, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:

@@ -24,11 +24,17 @@ class Digest:
     sizes: Counter[FindingKind] = field(default_factory=Counter)
     oldest_mtime_ns: dict[FindingKind, int] = field(default_factory=dict)
     examples: dict[FindingKind, list[Finding]] = field(default_factory=dict)
+    acts: bool = False
+    """Whether recover does something about any of it."""
+    declined: bool = False
+    """Whether it would, had an undo not taken that back."""
 
     def add(self, finding: Finding) -> None:
         """Count one finding, and keep it if it is among the first of its kind."""
         kind = finding.kind
         self.counts[kind] += 1
+        self.acts = self.acts or finding.acts
+        self.declined = self.declined or finding.is_declined
         self.sizes[kind] += finding.size or 0
         if finding.mtime_ns is not None:
             oldest = self.oldest_mtime_ns.get(kind, finding.mtime_ns)

@@ -29,23 +29,20 @@ class Extent(NamedTuple):
 
 
 def scan_screen(
-    digest: Digest, extent: Extent, *, now: datetime, width: int, next_step: str
+    digest: Digest, extent: Extent, *, now: datetime, width: int, next_step: str, nothing: str
 ) -> Iterator[RenderableType]:
-    """What a scan found. ``next_step`` is the command that mends it, or empty."""
-    return spaced(_blocks(digest, extent, now, width, next_step))
+    """What a scan found. ``next_step`` mends it; ``nothing`` is said of no finding."""
+    return spaced(_blocks(digest, extent, now, width, next_step, nothing))
 
 
-def _blocks(
-    digest: Digest, extent: Extent, now: datetime, width: int, next_step: str
+def _blocks(  # noqa: PLR0917 - what scan_screen was given
+    digest: Digest, extent: Extent, now: datetime, width: int, next_step: str, nothing: str
 ) -> Iterator[RenderableType]:
     yield line(
         f"Compared {counted(extent.files, 'file')} ({size_shown(extent.total_bytes)}) with "
         f"{counted(extent.records, 'record')} in {seconds_shown(extent.seconds)}."
     )
     if not digest.counts:
-        nothing = (
-            "None of what was asked for." if digest.is_narrow else "Nothing to tell: files and records agree."
-        )
         yield line(nothing)
         return
     yield table(_sums(digest, now), digest.kinds, width)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite_utils
 
 from jobctl.store.dialect import SQLite
-from jobctl.store.engine import Store
+from jobctl.store.engine import Connection, Store
 
-_SAME_SHAPE = "ok"
+_SHOWN = 10
 
 # What no statement of jobctl leaves behind, so that each row found is a fault worth telling.
 _CONTRADICTIONS = {
@@ -29,19 +29,28 @@ _TABLES = ("job", "artifact", "tombstone", "root", "event")
 
 
 def check_integrity(store: Store) -> list[str]:
-    """What is wrong with the store, one sentence each; empty for a sound one.
+    """What is wrong with the store, one sentence each; empty for a sound one. Ten of a kind are told.
 
     On SQLite the whole file is read. What PostgreSQL keeps on disk is its own to check.
     """
+    with store.read() as connection:
+        # What a damaged file says of its content is worth nothing.
+        return _damages(store, connection) or _contradictions(store, connection)
+
+
+def _damages(store: Store, connection: Connection) -> list[str]:
+    if not isinstance(store.dialect, SQLite):
+        return []
+    said = connection.exec_driver_sql("PRAGMA integrity_check").scalars()
+    return [f"the file is damaged: {line}" for line in said if line != "ok"]
+
+
+def _contradictions(store: Store, connection: Connection) -> list[str]:
     names = {table: store.dialect.table(table) for table in _TABLES}
     troubles: list[str] = []
-    with store.read() as connection:
-        if isinstance(store.dialect, SQLite):
-            said = connection.exec_driver_sql("PRAGMA integrity_check").scalars()
-            troubles += [f"the file is damaged: {line}" for line in said if line != _SAME_SHAPE]
-        for meaning, sql in _CONTRADICTIONS.items():
-            rows = connection.exec_driver_sql(f"{sql.format(**names)} ORDER BY 1 LIMIT 10").scalars()
-            troubles += [f"{meaning}: {job_id}" for job_id in rows]
+    for meaning, sql in _CONTRADICTIONS.items():
+        found = connection.exec_driver_sql(f"{sql.format(**names)} ORDER BY 1 LIMIT {_SHOWN}").scalars()
+        troubles += [f"{meaning}: {job_id}" for job_id in found]
     return troubles
 
 

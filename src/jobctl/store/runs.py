@@ -50,6 +50,8 @@ _makes_artifact = and_(run_action.c.artifact_before.is_(None), run_action.c.arti
 _changes_artifact = and_(run_action.c.artifact_before.is_not(None), run_action.c.artifact_after.is_not(None))
 _removes_artifact = and_(run_action.c.artifact_before.is_not(None), run_action.c.artifact_after.is_(None))
 
+# Taking something back rests on records alone: it works as well when the file is gone.
+_RESTS_ON_FILE = frozenset({Verb.CREATE, Verb.COMPLETE, Verb.LINK})
 # Taking these back leaves a mark, so that the next recover does not do them again.
 _DECLINING = frozenset({Verb.FORGET, Verb.REVERT, Verb.UNLINK})
 
@@ -200,7 +202,7 @@ def files_to_check(connection: Connection, run_id: str, low: int, high: int) -> 
     """The files that the pending steps ``low`` ≤ seq < ``high`` rest on."""
     columns = select(
         run_action.c.seq, run_action.c.root_id, run_action.c.path, run_action.c.expect_file
-    ).where(_pending(run_id, low, high), run_action.c.expect_file.is_not(None))
+    ).where(_pending(run_id, low, high), _is_one_of(_RESTS_ON_FILE), run_action.c.expect_file.is_not(None))
     return [
         FileToCheck(seq, root_id, from_stored(path), FileIdentity(**identity))
         for seq, root_id, path, identity in connection.execute(columns)

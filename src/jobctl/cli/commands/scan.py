@@ -21,6 +21,7 @@ from jobctl.report.digest import CALM_KINDS, Digest
 from jobctl.report.envelope import Ending
 from jobctl.report.items import file_item, finding_item, path_fields
 from jobctl.report.listings import FINDING_COLUMNS
+from jobctl.report.units import counted
 
 if TYPE_CHECKING:
     from jobctl.core.reconcile import Case
@@ -123,17 +124,31 @@ def _end(output: Output, digest: Digest, report: ScanReport, *, with_findings: b
         _show(output, digest, report)
     elif not output.is_terminal:
         sums = ", ".join(f"{digest.counts[kind]:,} {kind.value}" for kind in digest.kinds)
-        output.say(f"{report.files:,} files, {report.records:,} records: {sums or 'nothing to tell'}.")
+        compared = f"{counted(report.files, 'file')}, {counted(report.records, 'record')}"
+        output.say(f"{compared}: {sums or _nothing(digest, report)}.")
     codes = [error.exit_code for error in report.errors]
     if not report.is_complete:
         codes.append(ExitCode.INCOMPLETE)
     if with_findings and not digest.is_calm:
         codes.append(ExitCode.FINDINGS)
-    counts = {kind.value: digest.counts[kind] for kind in FindingKind}
+    counts = {kind.value: digest.counts[kind] for kind in FindingKind if kind is not FindingKind.FOREIGN}
+    counts[FindingKind.FOREIGN.value] = report.foreign
     return output.end(Ending(most_severe(codes), counts=counts, errors=report.errors, data=_extent(report)))
 
 
+def _nothing(digest: Digest, report: ScanReport) -> str:
+    """What it means that there is nothing to tell."""
+    if report.errors and not report.files:
+        return "nothing was compared"
+    return "none of what was asked for" if digest.is_narrow else "nothing to tell, files and records agree"
+
+
 def _warn_of_gaps(output: Output, report: ScanReport) -> None:
+    if report.unmatched:
+        output.warn(
+            f"{counted(report.unmatched, 'recorded video')} on disk, but not named as the layout says: "
+            "was the layout changed?"
+        )
     for place in report.unknown[:_PLACES_TOLD]:
         output.warn(f"{place.path or 'the root'} in {place.root_id} is unknown: {place.reason}")
     rest = len(report.unknown) - _PLACES_TOLD
@@ -146,9 +161,14 @@ def _show(output: Output, digest: Digest, report: ScanReport) -> None:
 
     roots = {root.root_id: root.path for root in report.roots}
     extent = Extent(report.files, report.total_bytes, report.records, roots, report.seconds)
-    mends = {FindingKind.ORPHAN_VIDEO, FindingKind.FINISHED_BUT_OPEN, FindingKind.INTERRUPTED}
-    next_step = "jobctl recover" if mends & set(digest.kinds) else ""
-    output.screen(scan_screen(digest, extent, now=clock.now(), width=output.width, next_step=next_step))
+    next_step = ""
+    if digest.acts or digest.declined:
+        next_step = output.placed("jobctl recover" if digest.acts else "jobctl recover --include-declined")
+    nothing = _nothing(digest, report).capitalize() + "."
+    screen = scan_screen(
+        digest, extent, now=clock.now(), width=output.width, next_step=next_step, nothing=nothing
+    )
+    output.screen(screen)
 
 
 def _extent(report: ScanReport) -> dict[str, Any]:

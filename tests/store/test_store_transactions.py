@@ -1,0 +1,136 @@
+"""Transactions: a read sees one moment, a write is all or nothing, many processes write at once."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack
+
+import psycopg
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import IntegrityError
+
+from jobctl.errors import StoreUnreachable
+from jobctl.store import jobs
+from jobctl.store.engine import Committable, Store, open_store
+from jobctl.store.schema import job
+from store.processes import ended, start
+from store.records import AT, create
+
+
+def count(store: Store) -> int:
+    with store.read() as connection:
+        return int(connection.execute(select(func.count()).select_from(job)).scalar_one())
+
+
+def test_a_read_sees_one_moment(store: Store) -> None:
+    with store.write() as connection:
+        create(connection, "a")
+    with store.read() as reading:
+        before = reading.execute(select(job.c.job_id)).scalars().all()
+        with store.write() as connection:
+            create(connection, "b")
+            jobs.delete_job(connection, "a", actor="ada", at=AT)
+        after = reading.execute(select(job.c.job_id)).scalars().all()
+    assert before == after == ["a"]
+    assert count(store) == 1
+
+
+def test_a_read_can_change_nothing(store: Store) -> None:
+    with pytest.raises(StoreUnreachable, match=r"read-?only"), store.read() as connection:
+        create(connection, "a")
+    assert count(store) == 0
+
+
+def test_a_write_that_fails_leaves_nothing(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.write() as connection:
+        create(connection, "a")
+        raise ZeroDivisionError
+    assert count(store) == 0
+
+
+def test_a_fault_in_a_statement_is_not_blamed_on_the_store(store: Store) -> None:
+    with pytest.raises(IntegrityError), store.write() as connection:
+        connection.execute(text(f"INSERT INTO {store.dialect.table('job')} (job_id) VALUES ('a')"))
+
+
+def test_a_commit_passes_through_the_hook(store: Store) -> None:
+    seen: list[int] = []
+
+    def hook(transaction: Committable) -> None:
+        seen.append(count(store))
+        transaction.commit()
+        seen.append(count(store))
+
+    store.commit_hook = hook
+    with store.write() as connection:
+        create(connection, "a")
+    assert seen == [0, 1]
+
+
+def test_a_commit_that_fails_leaves_nothing(store: Store) -> None:
+    def hook(_: Committable) -> None:
+        raise OSError("no space left")
+
+    store.commit_hook = hook
+    with pytest.raises(OSError, match="no space"), store.write() as connection:
+        create(connection, "a")
+    assert count(store) == 0
+
+
+def test_the_stores_clock_does_not_stand_still_in_a_transaction(store: Store) -> None:
+    with store.read() as connection:
+        first, second = store.now(connection), store.now(connection)
+    assert first < second
+    assert first.utcoffset() is not None
+
+
+def test_a_process_killed_before_its_commit_leaves_nothing_behind(store: Store, store_url: str) -> None:
+    worker = start("die", store_url)
+    worker.communicate()
+    assert worker.returncode == -signal.SIGKILL
+    with store.write() as connection:
+        create(connection, "a")
+    assert count(store) == 1
+
+
+def test_many_processes_write_at_once(store: Store, store_url: str) -> None:
+    workers = [start("write", store_url, f"worker-{number}", "25") for number in range(8)]
+    assert [ended(worker) for worker in workers] == ["written"] * 8
+    assert count(store) == 200
+
+
+def test_a_reader_does_not_hold_up_a_writer(store: Store) -> None:
+    with ExitStack() as stack:
+        readers = [stack.enter_context(store.read()) for _ in range(3)]
+        for reader in readers:
+            reader.execute(select(job)).all()
+        with store.write() as connection:
+            create(connection, "a")
+    assert count(store) == 1
+
+
+def test_a_server_that_goes_away_is_told(postgresql_url: str) -> None:
+    store = open_store(postgresql_url)
+    with pytest.raises(StoreUnreachable, match="cannot be used") as told, store.read() as connection:
+        backend = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        with psycopg.connect(postgresql_url, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 10000)", (backend,))
+        list(jobs.stream_records(connection, store.dialect, "", None))
+    assert "server runs" in told.value.hint
+
+
+def test_nothing_is_left_in_a_session_that_a_pool_would_share_out(postgresql_url: str) -> None:
+    store = open_store(postgresql_url)
+    with store.write() as connection:
+        for number in range(20):
+            create(connection, f"job-{number}")
+        assert len(list(jobs.stream_records(connection, store.dialect, "", None))) == 20
+        prepared = "SELECT count(*) FROM pg_prepared_statements"
+        held = "SELECT count(*) FROM pg_cursors WHERE is_holdable"
+        locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+        changed = (
+            "SELECT count(*) FROM pg_settings WHERE source = 'session' AND name != 'transaction_isolation'"
+        )
+        for sql in (prepared, held, locks, changed):
+            assert connection.exec_driver_sql(sql).scalar_one() == 0
