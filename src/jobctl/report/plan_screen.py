@@ -40,6 +40,9 @@ class PlanDigest:
     told: dict[FindingKind, list[Finding]] = field(default_factory=dict)
 
 
+_WHAT_BECOMES = {FindingKind.DUPLICATE: "each keeps its own record"}
+
+
 def digest_plan(
     actions: Iterable[Action],
     told: Iterable[Finding],
@@ -139,7 +142,9 @@ def _told_section(kind: FindingKind, findings: Sequence[Finding], count: int) ->
     examples = [Example(finding.path or finding.job_id or "", finding.reason) for finding in findings]
     rest = count - len(findings)
     more = f"… {rest:,} more: jobctl scan --finding {kind.value}" if rest else ""
-    return section(f"{kind.value} {count:,}", f"{kind.meaning}: left alone", examples, more)
+    return section(
+        f"{kind.value} {count:,}", f"{kind.meaning}: {_WHAT_BECOMES.get(kind, 'left alone')}", examples, more
+    )
 
 
 def _about(action: Action) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite_utils
+from sqlalchemy.exc import DatabaseError
 
 from jobctl.store.dialect import SQLite
 from jobctl.store.engine import Connection, Store
@@ -41,7 +41,10 @@ def check_integrity(store: Store) -> list[str]:
 def _damages(store: Store, connection: Connection) -> list[str]:
     if not isinstance(store.dialect, SQLite):
         return []
-    said = connection.exec_driver_sql("PRAGMA integrity_check").scalars()
+    try:
+        said = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+    except DatabaseError as error:
+        said = [str(error.orig)]
     return [f"the file is damaged: {line}" for line in said if line != "ok"]
 
 
@@ -56,6 +59,8 @@ def _contradictions(store: Store, connection: Connection) -> list[str]:
 
 def optimise(path: str) -> None:
     """Give the free space of an SQLite store back and renew what its planner knows of the tables."""
+    import sqlite_utils  # noqa: PLC0415 - slow to import
+
     database = sqlite_utils.Database(path)
     try:
         database.vacuum()
