@@ -92,7 +92,7 @@ def postgresql(directory: Path, records: int) -> None:
             with psycopg.connect(raw) as connection:
                 for table, names, rows in _rows(records, as_text=False):
                     copy_in = f"COPY jobctl.{table} ({', '.join(names)}) FROM STDIN"
-                    with connection.cursor() as cursor, cursor.copy(copy_in) as copy:  # type: ignore[call-overload]
+                    with connection.cursor() as cursor, cursor.copy(copy_in) as copy:
                         for row in rows:
                             copy.write_row(row)
 

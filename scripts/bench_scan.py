@@ -131,20 +131,18 @@ def tree(directory: Path, files: int) -> None:
 
 
 def _make_tree(root: Path, files: int) -> None:
-    """Directories of 100 links to a few real videos: as many names, inodes shared."""
-    made = []
+    """Directories of 100 small real videos each, last changed long ago."""
     root.mkdir(parents=True)
     content = _content(root)
     for number in range(files):
+        place = root / f"{number // 10_000:04}" / f"{number // 100 % 100:02}"
         if number % 100 == 0:
-            place = root / f"{number // 10_000:04}" / f"{number // 100 % 100:02}"
             place.mkdir(parents=True)
         job_id = uuid.UUID(int=(number * 0x9E3779B97F4A7C15F39CC0605CEDC835) % 2**128, version=4)
         path = f"{place}/presentation_{job_id}.mp4"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         os.write(fd, content)
         os.close(fd)
-        made.append(path)
     for directory, _, _ in os.walk(root, topdown=False):
         os.utime(directory, (1_700_000_000, 1_700_000_000))
 

@@ -55,7 +55,7 @@ class Demo:
 
     def ask(self, *arguments: str) -> dict[str, object]:
         """Run the program for its JSON answer."""
-        command = [_PROGRAM, *arguments, "--json"]
+        command = [str(_PROGRAM), *arguments, "--json"]
         said = subprocess.run(command, env=self.environment, capture_output=True, check=True).stdout
         answer: dict[str, object] = json.loads(said)
         return answer
