@@ -150,13 +150,6 @@ class PlanStale(JobctlError):
     code = "plan-stale"
 
 
-class BrakeHeld(JobctlError):
-    """A brake held part of the plan."""
-
-    exit_code = ExitCode.BRAKE
-    code = "brake"
-
-
 class RootUnavailable(JobctlError):
     """The root is not there, not readable, or not the registered one."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.cases import DAY, DEAD, JOB, NOON, ROOT, case, deep, linked, other, record, video, world
-from jobctl.core.planning import Material, Proposal, Terms, invert, propose
+from jobctl.core.planning import Material, Proposal, Terms, invert, propose, why_unlawful
 from jobctl.core.rebuild import UrlForms
 from jobctl.core.reconcile import Case, reconcile
 from jobctl.model.evidence import Trust
@@ -231,3 +232,29 @@ def test_every_moment_in_a_plan_is_a_real_one(companions, verdict) -> None:
         for name in ("created_at", "completed_at", "recovered_at"):
             text = (action.job_after or {}).get(name)
             assert text is None or parse_timestamp(text)
+
+
+@pytest.mark.parametrize("action", actions_of_every_kind(), ids=lambda action: action.verb)
+def test_what_is_proposed_is_lawful_and_so_is_its_inverse(action: Action) -> None:
+    assert why_unlawful(action, is_undo=False) is None
+    inverse = invert(action, seq=1)
+    assert why_unlawful(inverse, is_undo=True) is None
+    assert why_unlawful(inverse, is_undo=False)
+    assert why_unlawful(action, is_undo=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"job_id": "another"}, "another job"),
+        ({"path": "../../etc/passwd"}, "another file"),
+        ({"job_before": {"job_id": JOB, "status": "expired"}, "verb": Verb.COMPLETE}, "not allowed"),
+        ({"job_before": {"job_id": JOB, "status": "completed"}, "verb": Verb.FAIL}, "not allowed"),
+        ({"job_after": {"job_id": JOB, "status": "queued"}}, "not completed"),
+        ({"job_after": None}, "do not fit create"),
+        ({"artifact_after": None, "path": "../out"}, "out of the root"),
+    ],
+)
+def test_a_crafted_step_is_refused(changes: dict[str, Any], reason: str) -> None:
+    (create,), _ = plan(case(video()))
+    assert reason in (why_unlawful(replace(create, **changes), is_undo=False) or "")

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from jobctl.core.rebuild import Belief, UrlForms, believe, confidence_of, facts_of_video, stamp_conflict
 from jobctl.core.reconcile import Candidate, Case, Liveness, unlinked_files
+from jobctl.errors import IllegalTransition
 from jobctl.model.evidence import Trust
 from jobctl.model.files import Check, Media, Probe, Seen, Verdict
 from jobctl.model.finding import Finding, FindingKind
@@ -371,3 +372,49 @@ def _job_values(belief: Belief) -> Row:
 
 def _version(case: Case) -> int | None:
     return case.record.version if case.record else None
+
+
+def why_unlawful(action: Action, *, is_undo: bool) -> str | None:
+    """The reason why a step read from a file may not be taken, whatever its plan's hash says.
+
+    A plan is data from outside: its steps obey the transition table, concern one job each, and
+    stay below their root.
+    """
+    if (action.verb in INVERSE) == is_undo:
+        return f"{action.verb} is no step of this kind of plan"
+    rows = [action.job_before, action.job_after, action.artifact_before, action.artifact_after]
+    if any(row is not None and row.get("job_id") != action.job_id for row in rows):
+        return "its rows are of another job"
+    if any(row is not None and to_stored(action.path or "") != row.get("path") for row in rows[2:]):
+        return "its rows are of another file"
+    path = action.path or ""
+    if path.startswith("/") or ".." in path.split("/"):
+        return "its path leads out of the root"
+    return None if is_undo else _why_no_transition(action)
+
+
+def _why_no_transition(action: Action) -> str | None:
+    before, after = action.job_before or {}, action.job_after or {}
+    shape = (action.job_before is not None, action.job_after is not None)
+    if shape != _SHAPES[action.verb]:
+        return f"its rows do not fit {action.verb}"
+    if action.job_after is None:
+        return None
+    if action.verb is Verb.CREATE:
+        return None if after.get("status") == Status.COMPLETED else "it creates a job that is not completed"
+    cause = Cause.RECOVER if action.verb is Verb.COMPLETE else Cause.PROOF_OF_DEATH
+    try:
+        old, new = Status(before["status"]), Status(after["status"])
+        check_transition(action.job_id, old, new, cause, before.get("error_code"))
+    except (KeyError, ValueError, IllegalTransition):
+        return "its change of status is not allowed"
+    return None
+
+
+_SHAPES = {
+    Verb.CREATE: (False, True),
+    Verb.COMPLETE: (True, True),
+    Verb.FAIL: (True, True),
+    Verb.LINK: (False, False),
+    Verb.NOTE_MISSING: (False, False),
+}

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import IO, Any, Self
 
+from jobctl.core.planning import why_unlawful
 from jobctl.errors import PlanStale, UsageError
 from jobctl.model.files import FileIdentity, Tier, Verdict
 from jobctl.model.finding import Finding, FindingKind
@@ -190,7 +191,12 @@ def _checked(path: str, file: IO[str]) -> Plan:
             return _sealed(path, file, header, document, digest.hexdigest())
         digest.update(line.encode())
         if "action" in document:
-            check_action.validate_python(action_from_json(document["action"]))
+            action = check_action.validate_python(action_from_json(document["action"]))
+            unlawful = why_unlawful(action, is_undo=header.undo_of is not None)
+            if unlawful:
+                raise PlanStale(
+                    f"step {action.seq} of the plan {path} is refused: {unlawful}", hint=_MADE_AGAIN
+                )
     raise _altered(path)
 
 

@@ -24,11 +24,12 @@ from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.names import from_stored
 from jobctl.model.records import Linked, Record
 from jobctl.model.status import Status
-from jobctl.model.timestamps import format_timestamp
+from jobctl.model.timestamps import format_timestamp, parse_timestamp
 from jobctl.ops.duplicates import DuplicateFinder
 from jobctl.ops.hold import open_registered, visible_roots
 from jobctl.ops.inspect import Inspector
 from jobctl.ops.layouts import layout_of
+from jobctl.ops.runid import new_run_id
 from jobctl.ops.site import Progress, ProgressSink, Site
 from jobctl.ops.witness import Witness
 from jobctl.outputs.root import OpenRoot
@@ -387,7 +388,19 @@ class _Pass:
                 ]
                 sightings.record_directories(connection, each.row.root_id, marks)
                 sightings.forget_directories(connection, each.row.root_id, each.result.vanished)
+                self._note_scan(connection, each)
             sightings.note_heartbeats(connection, self.witness.watched, host=site.host)
+
+    def _note_scan(self, connection: Connection, walked: _Walked) -> None:
+        """Record that and how far this root was seen, once it was seen to the end."""
+        store, report, result = self.scan.site.store, self.scan.report, walked.result
+        began = parse_timestamp(self.world.walk_started_at)
+        scan_id, root_id = f"{new_run_id(began)}-{walked.row.root_id}", walked.row.root_id
+        sightings.begin_scan(connection, scan_id, root_id, is_full=result.is_full, at=began)
+        counts = {kind.value: count for kind, count in report.counts.items()}
+        sightings.finish_scan(
+            connection, scan_id, is_complete=not result.unknown, counts=counts, at=store.now(connection)
+        )
 
 
 def _linked(row: tuple[Any, ...]) -> Linked:

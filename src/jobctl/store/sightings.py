@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam, case, delete, insert, select, update
+from sqlalchemy import Table, and_, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.records import DirectoryMark, Watch
+from jobctl.model.timestamps import format_timestamp
 from jobctl.store.dialect import Dialect, stream_range
 from jobctl.store.engine import Connection
-from jobctl.store.schema import directory, heartbeat_watch, scan, sighting
+from jobctl.store.schema import SCHEMA, directory, heartbeat_watch, scan, sighting
 
 
 class ScanRow(NamedTuple):
@@ -28,6 +28,8 @@ class ScanRow(NamedTuple):
 
 
 _SIGHTING = "key, root_id, path, role, dev, inode, size, mtime_ns, ctime_ns, verdict, tier, reason, checker"
+_SIGHTING_KEY = ("key", "root_id", "path")
+_SAME_FILE = ("inode", "size", "mtime_ns")
 _BATCH = 5_000
 
 
@@ -41,11 +43,12 @@ def stream_sightings(
 
 def record_sightings(connection: Connection, rows: Iterable[tuple[Any, ...]], *, at: datetime) -> None:
     """Note files as they were seen now. The time of the first sighting stays while it is the same file."""
-    names = [name.strip() for name in _SIGHTING.split(",")]
-    documents = [
-        {**dict(zip(names, row, strict=True)), "path": to_stored(row[2]), "first_seen": at} for row in rows
-    ]
-    _upsert(connection, sighting, documents, special={"first_seen": _first_seen})
+    moment = format_timestamp(at)
+    values = [(*row[:2], to_stored(row[2]), *row[3:], moment) for row in rows]
+    # Fixed text and plain tuples: a first scan passes a million of them.
+    sql = _record_sql(connection)
+    for start in range(0, len(values), _BATCH):
+        connection.exec_driver_sql(sql, values[start : start + _BATCH])
 
 
 def forget_sightings(connection: Connection, places: Iterable[tuple[str, str, str]]) -> None:
@@ -122,27 +125,30 @@ def _upsert(
     connection: Connection,
     table: Table,
     documents: Sequence[Mapping[str, Any]],
-    *,
-    special: Mapping[str, Callable[[Any], ColumnElement[Any]]] = MappingProxyType({}),
 ) -> None:
-    """Insert rows; where the key is taken they replace what is there, ``special`` columns by their rule."""
+    """Insert rows; where the key is taken they replace what is there."""
     if not documents:
         return
     upsert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     key = [column.name for column in table.primary_key]
     statement = upsert(table)
-    renewed: dict[str, ColumnElement[Any]] = {
-        column.name: statement.excluded[column.name] for column in table.c if column.name not in key
-    }
-    renewed |= {name: rule(statement.excluded) for name, rule in special.items()}
+    renewed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in key}
     statement = statement.on_conflict_do_update(index_elements=key, set_=renewed)
     for start in range(0, len(documents), _BATCH):
         connection.execute(statement, documents[start : start + _BATCH])
 
 
-def _first_seen(now: Any) -> ColumnElement[Any]:
-    same = and_(*(sighting.c[name] == now[name] for name in ("inode", "size", "mtime_ns")))
-    return case((same, sighting.c.first_seen), else_=now.first_seen)
+def _record_sql(connection: Connection) -> str:
+    is_sqlite = connection.dialect.name == "sqlite"
+    table, mark = ("sighting", "?") if is_sqlite else (f"{SCHEMA}.sighting", "%s")
+    marks = ", ".join([mark] * len(sighting.c))
+    same = " AND ".join(f"was.{name} = excluded.{name}" for name in _SAME_FILE)
+    renewed = [f"{name} = excluded.{name}" for name in _SIGHTING.split(", ") if name not in _SIGHTING_KEY]
+    renewed.append(f"first_seen = CASE WHEN {same} THEN was.first_seen ELSE excluded.first_seen END")
+    return (
+        f"INSERT INTO {table} AS was ({_SIGHTING}, first_seen) VALUES ({marks})"  # noqa: S608 - names of our own
+        f" ON CONFLICT ({', '.join(_SIGHTING_KEY)}) DO UPDATE SET {', '.join(renewed)}"
+    )
 
 
 def _forget(connection: Connection, table: Table, keys: Sequence[tuple[str, ...]]) -> None:
