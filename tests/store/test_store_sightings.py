@@ -65,6 +65,11 @@ class TestFiles:
         sightings.record_sightings(connection, [seen(tier="2", checker=2)], at=later(1))
         assert stream(store, connection) == [seen(tier="2", checker=2)]
 
+    def test_of_two_looks_at_once_the_last_counts(self, store: Store, connection: Connection) -> None:
+        sightings.record_sightings(connection, [seen(tier="0"), seen(tier="1b"), seen(tier="2")], at=AT)
+        sightings.record_sightings(connection, [], at=AT)
+        assert stream(store, connection) == [seen(tier="2")]
+
     def test_first_seen_stays_while_it_is_the_same_file(self, connection: Connection) -> None:
         sightings.record_sightings(connection, [seen()], at=AT)
         sightings.record_sightings(connection, [seen(dev=2, ctime_ns=9, verdict="partial")], at=later(60))

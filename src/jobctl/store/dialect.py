@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -206,6 +206,17 @@ def _parsed(url: str) -> URL:
         f"{redact_url(url)} is not a database URL that can be read; nothing was opened",
         hint="write it as postgresql://USER:PASSWORD@HOST:PORT/NAME, with %40 for an @ in the password",
     )
+
+
+def upsert(connection: Connection, table: Table) -> Any:
+    """An insert into ``table`` that can say what happens where the key is taken."""
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite  # noqa: PLC0415 - slow to import, like the other
+
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+
+    return postgresql.insert(table)
 
 
 def stream_range(

@@ -19,7 +19,7 @@ class DocumentReader:
         """The document's field of the column's name, as the column's type; NULL where it has none."""
         if not self._is_postgresql:
             return func.json_extract(document, f'$."{column.name}"')
-        if isinstance(column.type, type(Document)):
+        if isinstance(column.type, Document):
             found = func.jsonb_extract_path(document, column.name, type_=Document)
             return func.nullif(found, literal_column("'null'::jsonb"), type_=Document)
         return cast(func.jsonb_extract_path_text(document, column.name), column.type)

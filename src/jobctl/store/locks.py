@@ -15,6 +15,7 @@ from sqlalchemy import Row, select, update
 
 from jobctl.errors import Locked, LockLost
 from jobctl.model.job import Executor
+from jobctl.store.dialect import upsert
 from jobctl.store.engine import Connection, Store
 from jobctl.store.schema import lock
 
@@ -76,11 +77,7 @@ def _is(fence: Fence) -> Any:
 
 
 def _make_row(connection: Connection, name: str) -> None:
-    if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert as upsert  # noqa: PLC0415 - one of the two
-    else:
-        from sqlalchemy.dialects.postgresql import insert as upsert  # type: ignore[assignment]  # noqa: PLC0415
-    connection.execute(upsert(lock).values(name=name, fence=0).on_conflict_do_nothing())
+    connection.execute(upsert(connection, lock).values(name=name, fence=0).on_conflict_do_nothing())
 
 
 def _row(fence: Fence, holder: Executor, command: str, now: datetime) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    DateTime,
     Dialect,
     Double,
     Index,
@@ -26,7 +27,6 @@ from sqlalchemy import (
     TypeDecorator,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
 from jobctl.model.status import Status
 from jobctl.model.timestamps import TIMESTAMP_LENGTH, format_timestamp, parse_timestamp
@@ -50,9 +50,8 @@ class Timestamp(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:
-        if dialect.name == "postgresql":
-            return dialect.type_descriptor(TIMESTAMP(timezone=True))
-        return dialect.type_descriptor(Text())
+        is_postgresql = dialect.name == "postgresql"
+        return dialect.type_descriptor(DateTime(timezone=True) if is_postgresql else Text())
 
     def process_bind_param(self, value: datetime | str | None, dialect: Dialect) -> Any:
         if value is None:
@@ -68,9 +67,25 @@ class Timestamp(TypeDecorator[datetime]):
         return value.astimezone(UTC) if dialect.name == "postgresql" else parse_timestamp(value)
 
 
+class Document(TypeDecorator[Any]):
+    """A JSON document; ``None`` is NULL. ``jsonb`` on PostgreSQL, whose types are imported only there."""
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(self) -> None:
+        super().__init__(none_as_null=True)
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(JSON(none_as_null=True))
+        from sqlalchemy.dialects.postgresql import JSONB  # noqa: PLC0415 - slow to import
+
+        return dialect.type_descriptor(JSONB(none_as_null=True))
+
+
 # Byte order everywhere: merge joins rely on both databases sorting ids as Python does.
 Key = Text().with_variant(Text(collation="C"), "postgresql")
-Document = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 # SQLite only numbers rows of a column declared exactly INTEGER.
 Serial = BigInteger().with_variant(Integer, "sqlite")
 

@@ -7,12 +7,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table, and_, bindparam, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.records import DirectoryMark, Watch
 from jobctl.model.timestamps import format_timestamp
-from jobctl.store.dialect import Dialect, stream_range
+from jobctl.store.dialect import Dialect, stream_range, upsert
 from jobctl.store.engine import Connection
 from jobctl.store.schema import SCHEMA, directory, heartbeat_watch, scan, sighting
 
@@ -28,9 +27,26 @@ class ScanRow(NamedTuple):
 
 
 _SIGHTING = "key, root_id, path, role, dev, inode, size, mtime_ns, ctime_ns, verdict, tier, reason, checker"
-_SIGHTING_KEY = ("key", "root_id", "path")
-_SAME_FILE = ("inode", "size", "mtime_ns")
 _BATCH = 5_000
+
+_ON_CONFLICT = """
+ON CONFLICT (key, root_id, path) DO UPDATE SET
+    role = excluded.role, dev = excluded.dev, inode = excluded.inode, size = excluded.size,
+    mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, verdict = excluded.verdict,
+    tier = excluded.tier, reason = excluded.reason, checker = excluded.checker,
+    first_seen = CASE
+        WHEN was.inode = excluded.inode AND was.size = excluded.size AND was.mtime_ns = excluded.mtime_ns
+        THEN was.first_seen ELSE excluded.first_seen END
+"""
+_RECORD_ON_SQLITE = f"""
+INSERT INTO sighting AS was ({_SIGHTING}, first_seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+{_ON_CONFLICT}"""  # noqa: S608 - names of our own
+_RECORD_ON_POSTGRESQL = f"""
+INSERT INTO {SCHEMA}.sighting AS was (first_seen, {_SIGHTING})
+SELECT %s::timestamptz, * FROM unnest(
+    %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[],
+    %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::integer[])
+{_ON_CONFLICT}"""  # noqa: S608 - names of our own
 
 
 def stream_sightings(
@@ -43,12 +59,20 @@ def stream_sightings(
 
 def record_sightings(connection: Connection, rows: Iterable[tuple[Any, ...]], *, at: datetime) -> None:
     """Note files as they were seen now. The time of the first sighting stays while it is the same file."""
-    moment = format_timestamp(at)
-    values = [(*row[:2], to_stored(row[2]), *row[3:], moment) for row in rows]
-    # Fixed text and plain tuples: a first scan passes a million of them.
-    sql = _record_sql(connection)
+    # Fixed text and plain tuples, since a first scan passes a million of them; the last look
+    # at a file counts, and PostgreSQL takes each key only once in a statement.
+    latest = {row[:3]: (*row[:2], to_stored(row[2]), *row[3:]) for row in rows}
+    values = list(latest.values())
+    is_sqlite = connection.dialect.name == "sqlite"
     for start in range(0, len(values), _BATCH):
-        connection.exec_driver_sql(sql, values[start : start + _BATCH])
+        batch = values[start : start + _BATCH]
+        if is_sqlite:
+            moment = format_timestamp(at)
+            connection.exec_driver_sql(_RECORD_ON_SQLITE, [(*row, moment) for row in batch])
+        else:
+            # One statement with an array for each column: row by row it would take ten times as long.
+            columns = [list(column) for column in zip(*batch, strict=True)]
+            connection.exec_driver_sql(_RECORD_ON_POSTGRESQL, (at, *columns))
 
 
 def forget_sightings(connection: Connection, places: Iterable[tuple[str, str, str]]) -> None:
@@ -129,26 +153,12 @@ def _upsert(
     """Insert rows; where the key is taken they replace what is there."""
     if not documents:
         return
-    upsert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     key = [column.name for column in table.primary_key]
-    statement = upsert(table)
+    statement = upsert(connection, table)
     renewed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in key}
     statement = statement.on_conflict_do_update(index_elements=key, set_=renewed)
     for start in range(0, len(documents), _BATCH):
         connection.execute(statement, documents[start : start + _BATCH])
-
-
-def _record_sql(connection: Connection) -> str:
-    is_sqlite = connection.dialect.name == "sqlite"
-    table, mark = ("sighting", "?") if is_sqlite else (f"{SCHEMA}.sighting", "%s")
-    marks = ", ".join([mark] * len(sighting.c))
-    same = " AND ".join(f"was.{name} = excluded.{name}" for name in _SAME_FILE)
-    renewed = [f"{name} = excluded.{name}" for name in _SIGHTING.split(", ") if name not in _SIGHTING_KEY]
-    renewed.append(f"first_seen = CASE WHEN {same} THEN was.first_seen ELSE excluded.first_seen END")
-    return (
-        f"INSERT INTO {table} AS was ({_SIGHTING}, first_seen) VALUES ({marks})"  # noqa: S608 - names of our own
-        f" ON CONFLICT ({', '.join(_SIGHTING_KEY)}) DO UPDATE SET {', '.join(renewed)}"
-    )
 
 
 def _forget(connection: Connection, table: Table, keys: Sequence[tuple[str, ...]]) -> None:
