@@ -261,3 +261,84 @@ def test_any_damage_gets_a_verdict(originals: list[bytes], tmp_path_factory, dat
     path = tmp_path_factory.getbasetemp() / f"damaged-{os.getpid()}"
     path.write_bytes(content)
     assert judge(path).verdict in set(Verdict)
+
+
+def boxes_of(content: bytes) -> list[tuple[bytes, int, int]]:
+    found, position = [], 0
+    while position < len(content):
+        length = int.from_bytes(content[position : position + 4])
+        found.append((content[position + 4 : position + 8], position, position + length))
+        position += length
+    return found
+
+
+@pytest.mark.parametrize("lost", ["the first", "one in the middle", "the last", "none, one is there twice"])
+def test_a_fragment_that_is_gone_is_noticed(tmp_path: Path, lost: str) -> None:
+    path = made(tmp_path, "mp4, fragmented", frames=60)
+    content = path.read_bytes()
+    boxes = boxes_of(content)
+    moofs = [number for number, (kind, _, _) in enumerate(boxes) if kind == b"moof"]
+    at = {"the first": 0, "one in the middle": len(moofs) // 2, "the last": -1}.get(lost, 1)
+    start, end = boxes[moofs[at]][1], boxes[moofs[at] + 1][2]
+    twice = content[start:end] if lost.startswith("none") else b""
+    path.write_bytes(content[:start] + twice + twice + content[end:])
+    assert judge(path, Tier.TABLES).verdict is Verdict.CORRUPT
+
+
+@pytest.mark.parametrize("kind", ["webm", "mkv"])
+@pytest.mark.parametrize("how", ["removed", "voided"])
+def test_a_cluster_that_is_gone_is_noticed(tmp_path: Path, kind: str, how: str) -> None:
+    path = made(tmp_path, kind, frames=400, gop=12)
+    content = path.read_bytes()
+    cluster = b"\x1f\x43\xb6\x75"
+    first = content.index(cluster)
+    second = content.index(cluster, first + 4)
+    third = content.find(cluster, second + 4)
+    end = third if third > 0 else content.index(b"\x1c\x53\xbb\x6b", second)
+    if how == "voided":
+        void = b"\xec\x08" + (end - second - 9).to_bytes(7) + bytes(end - second - 9)
+        changed = content[:second] + void + content[end:]
+    else:
+        segment = content.index(b"\x18\x53\x80\x67") + 4
+        size = int.from_bytes(content[segment : segment + 8]) - (end - second)
+        changed = content[:segment] + size.to_bytes(8) + content[segment + 8 : second] + content[end:]
+    path.write_bytes(changed)
+    assert judge(path, Tier.TABLES).verdict is Verdict.CORRUPT
+
+
+def patched(path: Path, table: bytes, at: int, value: bytes) -> Path:
+    """Overwrite bytes of the first table of this type, counted from behind its type."""
+    content = bytearray(path.read_bytes())
+    start = content.index(table) + 4 + at
+    content[start : start + len(value)] = value
+    path.write_bytes(content)
+    return path
+
+
+PATCHES = {
+    "fewer samples are timed than there are": (b"stts", 8, struct.pack(">I", 3)),
+    "no time scale": (b"mdhd", 12, bytes(4)),
+    "a sync sample behind the end": (b"stss", 8, struct.pack(">I", 999)),
+    "more chunks than there are": (b"stsc", 8, struct.pack(">I", 7)),
+    "a size that leads out of the data": (b"stsz", 12, struct.pack(">I", 0x7FFFFFFF)),
+}
+
+
+@pytest.mark.parametrize("name", PATCHES)
+def test_an_index_that_contradicts_itself_is_corrupt(tmp_path: Path, name: str) -> None:
+    path = patched(made(tmp_path, "mp4, moov last"), *PATCHES[name])
+    assert judge(path, Tier.TABLES).verdict is Verdict.CORRUPT
+
+
+def test_chunks_that_share_bytes_are_corrupt(tmp_path: Path) -> None:
+    path = media.encode(tmp_path / "video.mp4", audio="aac", frames=60)
+    content = path.read_bytes()
+    tables = [at for at in range(len(content)) if content.startswith(b"stco", at)]
+    first = content[tables[0] + 12 : tables[0] + 16]
+    path.write_bytes(content[: tables[1] + 12] + first + content[tables[1] + 16 :])
+    assert judge(path, Tier.TABLES).verdict is Verdict.CORRUPT
+
+
+def test_mpeg_video_stuffed_with_zeros_is_whole(tmp_path: Path) -> None:
+    options = {"container": "mp4", "codec": "mpeg2video", "picture": "black", "size": (640, 480)}
+    assert judge(media.encode(tmp_path / "video.mp4", **options)).verdict is Verdict.WHOLE

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 import media
-from jobctl.model.files import Probe, Tier, Verdict
+from jobctl.model.files import Check, Media, Probe, Tier, Verdict
 from jobctl.outputs.decode import Decoder
 from jobctl.outputs.directories import open_directory
 from jobctl.outputs.probe import probe
-from jobctl.outputs.settle import why_unsettled, writer_state
 from jobctl.outputs.stamp import make_stamp
-
-HOUR_NS = 3_600 * 10**9
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,9 @@ def test_a_whole_video_is_read_through_and_described(tmp_path: Path, decoder, ki
 
 
 @pytest.mark.parametrize("make", ["fifo", "socket", "directory", "device"])
-def test_nothing_but_a_regular_file_is_read(tmp_path: Path, make: str) -> None:
+def test_nothing_but_a_regular_file_is_read(
+    tmp_path: Path, make: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "video.mp4"
     if make == "fifo":
         os.mkfifo(path)
@@ -67,13 +68,13 @@ def test_nothing_but_a_regular_file_is_read(tmp_path: Path, make: str) -> None:
             pytest.skip("only root can make a device")
         os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
     else:
+        monkeypatch.chdir(tmp_path)  # a socket's path has room for 107 bytes
         with socket.socket(socket.AF_UNIX) as listener:
-            os.chdir(tmp_path)
             listener.bind("video.mp4")
     assert look(path).check.verdict is Verdict.NOT_MEDIA
 
 
-@pytest.mark.parametrize("target", ["gone.mp4", "/etc/passwd"])
+@pytest.mark.parametrize("target", ["gone.mp4", "/etc/passwd", "/dev/zero", "../elsewhere", "."])
 def test_a_symlink_is_not_followed(tmp_path: Path, target: str) -> None:
     (tmp_path / "video.mp4").symlink_to(target)
     assert look(tmp_path / "video.mp4").check.verdict is Verdict.UNSUPPORTED
@@ -126,83 +127,103 @@ def test_a_file_that_is_open_for_writing_is_unsettled_even_when_its_writer_is_st
     assert look(path).check.verdict is Verdict.WHOLE
 
 
-def test_the_lease_is_given_back(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.touch()
-    fd = os.open(path, os.O_RDONLY)
-    assert writer_state(fd) == "closed"
-    with open(path, "ab"):
-        assert writer_state(fd) == "open"
-    os.close(fd)
-
-
-@pytest.mark.parametrize(
-    ("writers", "is_shared", "age_ns", "settled"),
-    [
-        ("closed", False, 0, True),
-        ("open", False, HOUR_NS, False),
-        ("unknown", False, HOUR_NS, True),
-        ("unknown", False, 10**9, False),
-        ("closed", True, 10**9, False),
-        ("closed", True, HOUR_NS, True),
-        ("unknown", False, -HOUR_NS, False),
-    ],
-)
-def test_only_a_lease_on_our_own_disk_or_a_long_quiet_settles_a_file(
-    tmp_path: Path, writers: str, is_shared: bool, age_ns: int, settled: bool
-) -> None:
-    path = tmp_path / "file"
-    path.touch()
-    found = path.stat()
-    now_ns = max(found.st_mtime_ns, found.st_ctime_ns) + age_ns
-    reason = why_unsettled(found, writers=writers, is_shared=is_shared, now_ns=now_ns, quiet_s=120)
-    assert (reason is None) == settled
-
-
-def test_without_a_clock_a_shared_file_is_never_settled(tmp_path: Path) -> None:
-    found = tmp_path.stat()
-    assert why_unsettled(found, writers="closed", is_shared=True, now_ns=None, quiet_s=1)
-
-
-def test_a_concat_script_opens_nothing(tmp_path: Path, decoder: Decoder) -> None:
-    secret = media.encode(tmp_path / "secret.mp4")
-    path = tmp_path / "video.mp4"
-    path.write_text(f"ffconcat version 1.0\nfile {secret}\n")
-    assert look(path, Tier.DEMUX, decoder).check.verdict is Verdict.NOT_MEDIA
-    fd = os.open(path, os.O_RDONLY)
-    check, found = decoder.check(fd, path.stat().st_size, Tier.DEMUX)
-    os.close(fd)
-    assert (check.verdict, found) == (Verdict.CORRUPT, None)
-
-
-def test_a_file_that_makes_the_checker_hang_is_not_called_anything(tmp_path: Path) -> None:
-    path = media.encode(tmp_path / "video.mp4")
-    fd = os.open(path, os.O_RDONLY)
-    with Decoder(limit_s=1e-6) as impatient:
-        check, _ = impatient.check(fd, 1, Tier.DEMUX)
-        assert (check.verdict, "took longer" in check.reason) == (Verdict.UNSUPPORTED, True)
-    os.close(fd)
-
-
-def test_the_worker_comes_back_after_it_was_killed(tmp_path: Path) -> None:
-    path = media.encode(tmp_path / "video.mp4")
+def test_a_file_that_is_no_video_is_not_given_to_the_decoder(tmp_path: Path) -> None:
+    (tmp_path / "video.mp4").write_text("ffconcat version 1.0\nfile /etc/passwd\n")
     with Decoder() as decoder:
-        assert look(path, Tier.DEMUX, decoder).check.verdict is Verdict.WHOLE
-        assert decoder._worker is not None
-        decoder._worker.process.kill()
-        decoder._worker.process.wait()
-        assert look(path, Tier.DEMUX, decoder).check.verdict is Verdict.UNSUPPORTED
-        assert look(path, Tier.DEMUX, decoder).check.verdict is Verdict.WHOLE
+        assert look(tmp_path / "video.mp4", Tier.DECODE, decoder).check.verdict is Verdict.NOT_MEDIA
+        assert decoder._worker is None
 
 
-@pytest.mark.parametrize("kind", ["mp4", "mov"])
-def test_damage_inside_a_sample_is_found_by_decoding(tmp_path: Path, decoder: Decoder, kind: str) -> None:
-    path = media.encode(tmp_path / f"video.{kind}", container=kind, frames=60)
-    content = bytearray(path.read_bytes())
-    at = content.index(b"mdat") + len(content) // 3
-    content[at : at + 400] = bytes(value ^ 0x55 for value in content[at : at + 400])
-    path.write_bytes(content)
-    assert look(path, Tier.DECODE, decoder).check.verdict is not Verdict.WHOLE
+@pytest.mark.parametrize("depth", [Tier.TABLES, Tier.DEMUX])
+def test_a_disk_that_fails_makes_a_file_unreadable_not_broken(decoder: Decoder, depth: Tier) -> None:
+    # Reading what is not mapped is an I/O error.
+    found = look(Path("/proc/self/mem"), depth, decoder, now_ns=2**62)
+    assert found.check == Check(Verdict.UNREADABLE, Tier.STAT, "it cannot be read: Input/output error")
+
+
+class Meddler(Decoder):
+    """Does something to the file just before it is read through."""
+
+    def __init__(self, meddle: Callable[[], object]) -> None:
+        super().__init__()
+        self.meddle = meddle
+
+    def check(self, fd: int, size: int, depth: Tier) -> tuple[Check, Media | None]:
+        self.meddle()
+        return super().check(fd, size, depth)
+
+
+def replace(path: Path) -> None:
+    os.replace(media.encode(path.with_name("other.mp4"), seed=2), path)
+
+
+def overwrite(path: Path) -> None:
+    with open(path, "r+b") as file:
+        file.write(file.read(1))
+
+
+def let_a_clock_tick_pass(path: Path) -> None:
+    """Until a file system's coarse clock shows another time than that of the file's last change."""
+    tick = path.with_name("tick")
+    while not tick.exists() or tick.stat().st_mtime_ns <= path.stat().st_ctime_ns:
+        tick.touch()
+
+
+MEDDLING = {
+    "replaced": replace,
+    "moved away": lambda path: path.rename(path.with_name("elsewhere.mp4")),
+    "removed": lambda path: path.unlink(),
+    "overwritten": overwrite,
+    "cut": lambda path: media.truncate(path, cut=1),
+    "appended to": lambda path: path.write_bytes(path.read_bytes() + b"more"),
+}
+
+
+@pytest.mark.parametrize("what", MEDDLING)
+def test_a_file_that_changes_under_the_look_is_unsettled(tmp_path: Path, what: str) -> None:
+    path = media.encode(tmp_path / "video.mp4")
+    let_a_clock_tick_pass(path)
+    with Meddler(lambda: MEDDLING[what](path)) as meddler:
+        found = look(path, Tier.DEMUX, meddler)
+    assert found.check.verdict is Verdict.UNSETTLED
+    assert "while it was looked at" in found.check.reason
+    assert found.identity is None
+
+
+def test_a_writer_who_comes_during_the_look_makes_it_unsettled(tmp_path: Path) -> None:
+    path = media.encode(tmp_path / "video.mp4")
+    with ExitStack() as stack:
+        meddler = stack.enter_context(Meddler(lambda: stack.enter_context(open(path, "ab"))))
+        found = look(path, Tier.DEMUX, meddler)
+    assert found.check.reason == "it was opened for writing while it was looked at"
+
+
+def test_a_deep_look_keeps_the_warnings_of_the_shallow_one(tmp_path: Path, decoder: Decoder) -> None:
+    path = media.encode(tmp_path / "video.mp4")
+    path.write_bytes(path.read_bytes() + b"\0\0\0\0 junk")
+    found = look(path, Tier.DEMUX, decoder)
+    assert found.check.verdict is Verdict.WHOLE
+    assert found.check.warnings == look(path).check.warnings != ()
+
+
+def test_the_checksum_is_that_of_all_bytes(tmp_path: Path, decoder: Decoder) -> None:
+    path = media.encode(tmp_path / "video.mkv", container="mkv")
+    found = look(path, Tier.DEMUX, decoder)
+    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert look(path).sha256 is None
+
+
+def test_a_tampered_file_is_not_verified(tmp_path: Path, decoder: Decoder) -> None:
+    path = media.encode(tmp_path / "video.mp4")
+    fd = os.open(path, os.O_RDWR)
+    stamp, box = make_stamp(fd, "job-1")
+    os.pwrite(fd, box, stamp.size)
+    name = path.read_bytes().index(b"VideoHandler")  # a name that no check looks at
+    os.pwrite(fd, b"v", name)
+    os.close(fd)
+    found = look(path, Tier.DEMUX, decoder)
+    assert found.check.verdict is Verdict.WHOLE
+    assert (found.stamp, found.stamp_verified) == (stamp, False)
 
 
 def test_a_stamp_and_a_comment_say_whose_the_file_is(tmp_path: Path, decoder: Decoder) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +45,18 @@ def test_a_published_file_says_whose_it_is(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["video.mp4"]
 
 
+@pytest.mark.parametrize("kind", ["mp4", "mov", "webm", "mkv"])
+def test_what_is_told_of_a_published_file_is_true(tmp_path: Path, kind: str) -> None:
+    made = media.encode(tmp_path / ".part", container=kind)
+    published = jobctl.publish(made, tmp_path / f"video.{kind}", job_id="job-1")
+    content = Path(published.path).read_bytes()
+    assert published == (
+        str(tmp_path / f"video.{kind}"),
+        len(content),
+        hashlib.sha256(content).hexdigest(),
+    )
+
+
 def test_a_webm_is_published_as_it_is(tmp_path: Path) -> None:
     made = media.encode(tmp_path / ".part.webm", container="webm")
     content = made.read_bytes()
@@ -49,13 +65,117 @@ def test_a_webm_is_published_as_it_is(tmp_path: Path) -> None:
     assert published.size == len(content)
 
 
-def test_a_taken_name_is_never_replaced(tmp_path: Path) -> None:
-    (tmp_path / "video.mp4").write_text("older")
-    made = media.encode(tmp_path / ".part.mp4")
+@pytest.mark.parametrize("taken_by", ["file", "directory", "dangling symlink"])
+def test_a_taken_name_is_never_replaced_and_the_file_is_left(tmp_path: Path, taken_by: str) -> None:
+    final, made = tmp_path / "video.mp4", media.encode(tmp_path / ".part.mp4")
+    if taken_by == "file":
+        final.write_text("older")
+    elif taken_by == "directory":
+        final.mkdir()
+    else:
+        final.symlink_to("gone")
+    there, content = final.lstat(), made.read_bytes()
     with pytest.raises(PublishRefused, match="there already"):
+        jobctl.publish(made, final, job_id="job-1")
+    assert final.lstat() == there
+    assert made.read_bytes() == content
+
+
+def test_a_name_that_is_taken_at_the_last_moment_is_not_replaced(tmp_path: Path) -> None:
+    final, made = tmp_path / "video.mp4", media.encode(tmp_path / ".part.mp4")
+    with pytest.raises(PublishRefused, match="there already"):
+        jobctl.publish(made, final, job_id="job-1", before_rename=lambda _: final.write_text("older"))
+    assert final.read_text() == "older"
+
+
+def no_file(path: Path) -> None:
+    path.unlink()
+
+
+def a_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def a_symlink(path: Path) -> None:
+    path.rename(path.with_name("real.mp4"))
+    path.symlink_to("real.mp4")
+
+
+@pytest.mark.parametrize("become", [no_file, a_fifo, a_directory, a_symlink])
+def test_only_a_regular_file_is_published(tmp_path: Path, become: Callable[[Path], None]) -> None:
+    made = media.encode(tmp_path / ".part.mp4")
+    become(made)
+    with pytest.raises(PublishRefused, match="was not published"):
         jobctl.publish(made, tmp_path / "video.mp4", job_id="job-1")
-    assert (tmp_path / "video.mp4").read_text() == "older"
-    assert made.exists()
+    assert not (tmp_path / "video.mp4").exists()
+
+
+def test_a_file_that_is_still_written_to_is_not_published(tmp_path: Path) -> None:
+    made = media.encode(tmp_path / ".part.mp4")
+    with open(made, "ab"), pytest.raises(PublishRefused, match="open for writing"):
+        jobctl.publish(made, tmp_path / "video.mp4", job_id="job-1")
+    jobctl.publish(made, tmp_path / "video.mp4", job_id="job-1")
+
+
+def test_a_job_id_that_no_stamp_can_carry_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    made = media.encode(tmp_path / ".part.mp4")
+    content = made.read_bytes()
+    with pytest.raises(PublishRefused, match="job id"):
+        jobctl.publish(made, tmp_path / "video.mp4", job_id="new\nline")
+    assert made.read_bytes() == content
+
+
+def test_publishing_again_after_a_refusal_stamps_once(tmp_path: Path) -> None:
+    made = media.encode(tmp_path / ".part.mp4")
+    length = made.stat().st_size
+
+    def refuse(_: Published) -> None:
+        raise PermissionError
+
+    for _ in range(2):
+        with pytest.raises(PermissionError):
+            jobctl.publish(made, tmp_path / "video.mp4", job_id="job-1", before_rename=refuse)
+    jobctl.publish(made, tmp_path / "video.mp4", job_id="job-1")
+    content = (tmp_path / "video.mp4").read_bytes()
+    assert content[length:].count(b"uuid") == 1
+
+
+def test_the_stamp_of_another_job_is_not_taken_over(tmp_path: Path) -> None:
+    made = media.encode(tmp_path / ".part.mp4")
+    jobctl.publish(made, tmp_path / "first.mp4", job_id="job-1")
+    (tmp_path / ".copy.mp4").write_bytes((tmp_path / "first.mp4").read_bytes())
+    jobctl.publish(tmp_path / ".copy.mp4", tmp_path / "second.mp4", job_id="job-2")
+    assert stamp_of(tmp_path / "second.mp4") == ("job-2", True)
+
+
+NO_ROOM = """
+import os, resource, sys
+import jobctl
+size = os.stat(sys.argv[1]).st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, resource.RLIM_INFINITY))
+try:
+    jobctl.publish(sys.argv[1], sys.argv[2], job_id="job-1")
+except OSError as error:
+    assert os.stat(sys.argv[1]).st_size == size, "a torn stamp was left"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    jobctl.publish(sys.argv[1], sys.argv[2], job_id="job-1")
+else:
+    raise SystemExit("there was room")
+"""
+
+
+def test_a_stamp_that_does_not_fit_on_the_disk_leaves_a_file_that_can_be_published_later(
+    tmp_path: Path,
+) -> None:
+    made = media.encode(tmp_path / ".part.mp4")
+    subprocess.run([sys.executable, "-c", NO_ROOM, str(made), str(tmp_path / "video.mp4")], check=True)
+    assert stamp_of(tmp_path / "video.mp4") == ("job-1", True)
 
 
 def test_a_cut_file_is_not_published(tmp_path: Path) -> None:
@@ -70,6 +190,34 @@ def test_a_failed_encode_leaves_nothing(tmp_path: Path) -> None:
         Path(temporary).write_bytes(b"half")
         raise RuntimeError
     assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_was_made_and_could_not_be_published_is_kept_and_named(tmp_path: Path) -> None:
+    final = tmp_path / "video.mp4"
+    with (
+        pytest.raises(PublishRefused) as raised,
+        jobctl.publishing(final, job_id="job-1") as temporary,
+    ):
+        media.encode(Path(temporary))
+        final.write_text("another one")
+    assert Path(temporary).exists()
+    assert temporary in raised.value.message
+    assert final.read_text() == "another one"
+
+
+def test_the_longest_name_has_a_temporary_one_too(tmp_path: Path) -> None:
+    final = tmp_path / ("v" * 251 + ".mp4")
+    with jobctl.publishing(final, job_id="job-1") as temporary:
+        media.encode(Path(temporary))
+    assert os.listdir(tmp_path) == [final.name]
+
+
+def test_publishing_asks_before_the_rename_too(tmp_path: Path) -> None:
+    asked: list[str] = []
+    final = tmp_path / "video.mp4"
+    with jobctl.publishing(final, job_id="1", before_rename=lambda it: asked.append(it.path)) as temporary:
+        media.encode(Path(temporary))
+    assert asked == [str(final)]
 
 
 def test_another_directory_is_refused(tmp_path: Path) -> None:
@@ -91,7 +239,46 @@ def test_who_asks_before_the_rename_can_stop_it(tmp_path: Path) -> None:
     assert not (tmp_path / "video.mp4").exists()
 
 
-@pytest.mark.parametrize("number", range(1, 5))
+EFFECTS = ["write", "fsync", "rename", "fsync-directory"]
+
+
+def test_the_effects_of_publishing_are_these(tmp_path: Path) -> None:
+    """What follows tries a fault at each of them."""
+    told: list[str] = []
+    made = media.encode(tmp_path / ".part.mp4")
+    effects.observe(before=lambda name, _: told.append(name))
+    jobctl.publish(made, tmp_path / "video.mp4", job_id="job-1")
+    assert told == EFFECTS
+
+
+KILLED = """
+import os, signal, sys
+import jobctl
+from jobctl.outputs import effects
+def die(name, at):
+    if at == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+effects.observe(**{sys.argv[4]: die})
+jobctl.publish(sys.argv[1], sys.argv[2], job_id="job-1")
+"""
+
+
+@pytest.mark.parametrize("number", range(1, len(EFFECTS) + 1))
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_any_effect_it_leaves_the_whole_file_or_none_and_goes_on(
+    tmp_path: Path, number: int, when: str
+) -> None:
+    made, final = media.encode(tmp_path / ".part.mp4"), tmp_path / "video.mp4"
+    arguments = [str(made), str(final), str(number), when]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    if not final.exists():
+        jobctl.publish(made, final, job_id="job-1")
+    assert stamp_of(final) == ("job-1", True)
+    assert os.listdir(tmp_path) == ["video.mp4"]
+
+
+@pytest.mark.parametrize("number", range(1, len(EFFECTS) + 1))
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_fault_at_any_effect_leaves_the_whole_file_or_none(tmp_path: Path, number: int, when: str) -> None:
     made = media.encode(tmp_path / ".part.mp4")
@@ -116,3 +303,37 @@ def test_without_renameat2_a_name_is_linked_and_never_replaced(tmp_path: Path, m
     with pytest.raises(PublishRefused):
         jobctl.publish(second, tmp_path / "video.mp4", job_id="job-1")
     assert stamp_of(tmp_path / "video.mp4") == ("job-1", True)
+
+
+def test_without_renameat2_a_publication_cut_short_between_its_two_names_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str, _: int) -> None:
+        if name == "unlink":
+            raise OSError(errno.EIO, name)
+
+    monkeypatch.setattr(effects, "_renameat2", lambda *_: False)
+    made = media.encode(tmp_path / ".part.mp4")
+    effects.observe(before=fail)
+    with pytest.raises(OSError, match="unlink"):
+        jobctl.publish(made, tmp_path / "video.mp4", job_id="job-1")
+    effects.observe()
+    content = (tmp_path / "video.mp4").read_bytes()
+    jobctl.publish(made, tmp_path / "video.mp4", job_id="job-1")
+    assert os.listdir(tmp_path) == ["video.mp4"]
+    assert (tmp_path / "video.mp4").read_bytes() == content
+
+
+def test_where_a_name_can_neither_be_renamed_to_nor_linked_publishing_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: str, _: int) -> None:
+        if name == "link":
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(effects, "_renameat2", lambda *_: False)
+    made = media.encode(tmp_path / ".part.mp4")
+    effects.observe(before=refuse)
+    with pytest.raises(PublishRefused, match="without replacing"):
+        jobctl.publish(made, tmp_path / "video.mp4", job_id="job-1")
+    assert os.listdir(tmp_path) == [".part.mp4"]

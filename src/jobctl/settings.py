@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -37,10 +38,11 @@ class Settings:
     def digest(self) -> str:
         """A short name of everything that shapes a plan: a plan made under other settings is stale."""
         shaping = [self.video_url_form, self.thumbnail_url_form, self.quiet_s, self.stale_after_s]
-        text = json.dumps([*shaping, dict(self.layouts)], sort_keys=True)
+        text = json.dumps([*shaping, dict(self.layouts)], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+_MACHINE_ID = "/etc/machine-id"
 _NUMBERS = {"quiet_s", "stale_after_s", "lock_stale_after_s", "plan_max_age_h"}
 _TEXTS = {"database", "host_id", "video_url_form", "thumbnail_url_form"}
 _KNOWN = sorted({*_NUMBERS, *_TEXTS, "layouts", "as_root"})
@@ -72,7 +74,18 @@ def _config_path(config: str | None, environ: Mapping[str, str]) -> str | None:
         return named
     home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "/"), ".config")
     places = ("jobctl.toml", os.path.join(home, "jobctl", "jobctl.toml"), "/etc/jobctl/jobctl.toml")
-    return next((place for place in places if os.path.exists(place)), None)
+    return next((place for place in places if _may_exist(place)), None)
+
+
+def _may_exist(path: str) -> bool:
+    """Whether a file is there, or cannot be told: reading it then says what is wrong."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -84,7 +97,7 @@ def _read(path: str) -> dict[str, Any]:
             f"the configuration file {path} cannot be read: {error.strerror}",
             hint="check --config and JOBCTL_CONFIG",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(
             f"the configuration file {path} is not TOML: {error}",
             hint="mend it, or name another with --config",
@@ -124,12 +137,13 @@ def _typed(name: str, value: Any, where: str) -> Any:
 def _number(value: Any) -> float | None:
     try:
         return None if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
 def _url_form(name: str, value: str, where: str) -> str:
-    if name.endswith("_url_form") and ("{job_id}" not in value or value.replace("{job_id}", "").count("{")):
+    is_sound = "{job_id}" in value and not {"{", "}"} & set(value.replace("{job_id}", ""))
+    if name.endswith("_url_form") and not is_sound:
         raise ConfigurationError(
             f"{where}: {name} must hold {{job_id}} and no other {{…}}",
             hint=f'write {name} = "/videos/{{job_id}}.mp4"',
@@ -147,12 +161,13 @@ def _default_database(environ: Mapping[str, str]) -> str:
 def _host_id() -> str:
     """A name people know, made unique: cloned machines share one half, but hardly ever both."""
     try:
-        with open("/etc/machine-id", encoding="ascii") as file:
+        with open(_MACHINE_ID, encoding="ascii") as file:
             named = file.read(64).strip()
     except (OSError, UnicodeDecodeError):
         named = ""
     node = os.uname().nodename
-    return f"{node}-{named[:8]}" if named else node
+    # An image that was never booted holds "uninitialized" there (machine-id(5)).
+    return f"{node}-{named[:8]}" if re.fullmatch("[0-9a-f]{32}", named) else node
 
 
 assert {each.name for each in fields(Settings)} == {*_KNOWN, "source"}  # noqa: S101 - keeps the lists complete

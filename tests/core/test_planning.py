@@ -250,7 +250,12 @@ def test_what_is_proposed_is_lawful_and_so_is_its_inverse(action: Action) -> Non
         ({"path": "../../etc/passwd"}, "another file"),
         ({"job_before": {"job_id": JOB, "status": "expired"}, "verb": Verb.COMPLETE}, "not allowed"),
         ({"job_before": {"job_id": JOB, "status": "completed"}, "verb": Verb.FAIL}, "not allowed"),
-        ({"job_after": {"job_id": JOB, "status": "queued"}}, "not completed"),
+        ({"job_after": {"job_id": JOB, "status": "queued"}, "to_status": "queued"}, "not completed"),
+        ({"job_after": {"job_id": JOB, "status": "queued"}}, "do not say what it says"),
+        ({"job_after": {"job_id": JOB, "status": "completed", "bananas": 1}}, "fields no job has"),
+        ({"expect_file": None}, "rests on no file"),
+        ({"job_id": ""}, "job id is none"),
+        ({"reason": "x" * 20_000}, "no sentence"),
         ({"job_after": None}, "do not fit create"),
         ({"artifact_after": None, "path": "../out"}, "out of the root"),
     ],
@@ -258,3 +263,10 @@ def test_what_is_proposed_is_lawful_and_so_is_its_inverse(action: Action) -> Non
 def test_a_crafted_step_is_refused(changes: dict[str, Any], reason: str) -> None:
     (create,), _ = plan(case(video()))
     assert reason in (why_unlawful(replace(create, **changes), is_undo=False) or "")
+
+
+def test_a_crafted_owner_is_refused() -> None:
+    (create,), _ = plan(case(video()))
+    assert create.job_after is not None
+    crafted = replace(create, job_after={**create.job_after, "owner": "eve"})
+    assert why_unlawful(crafted, is_undo=False) == "it creates a job that recover would not make"

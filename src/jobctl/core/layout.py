@@ -1,26 +1,33 @@
 """Layouts: which file names mean what, and whose they are. Pure.
 
 A layout is an ordered list of rules. The first that fits a name gives its role, and the
-job id where the name bears one. A name that no rule fits is foreign and never touched.
+job id where the name bears one. A name that no rule fits is foreign and never touched;
+so is every hidden name, whatever the rules say: ``.x.part`` and ``.nfs…`` are not finished.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from jobctl.core.effort import why_costly
 from jobctl.errors import ConfigurationError
 from jobctl.model.files import Role
 
 UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-JOB_ID = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}"
-_PLACEHOLDERS = {"job_id": JOB_ID, "uuid": UUID}
-_LONGEST_NAME = 255
-# A repeated group that repeats inside is how a pattern takes exponential time.
-_NESTED_REPEAT = re.compile(r"[+*}]\)(?:[+*]|\{)|\\[1-9]|\(\?P=")
+JOB_ID = "[A-Za-z0-9][A-Za-z0-9._:-]{0,199}"
+_GROUP = "(?P<job_id>"
+_IDS = {f"{{{name}}}": f"{_GROUP}{pattern})" for name, pattern in {"job_id": JOB_ID, "uuid": UUID}.items()}
+_WILD = {"*": "[^/]*", "?": "[^/]"}
+_GLOB_PART = re.compile(r"(\*|\?|\{job_id\}|\{uuid\})")
+_LAYOUT_KEYS = ("rules", "exclude")
+_RULE_KEYS = ("role", "glob", "regex")
+
+Classify = Callable[[str], "tuple[str, str] | None"]
 
 
 class Rule(NamedTuple):
@@ -39,41 +46,25 @@ class Layout:
     exclude: frozenset[str]
     """Names of directories, anywhere, that hold nothing of ours."""
     digest: str
-    _matcher: re.Pattern[str]
-    _roles: tuple[str, ...]
+    classify: Classify = field(compare=False, repr=False)
+    """The role and job id (or an empty id) that a file name tells; ``None``: foreign."""
 
-    def classify(self, name: str) -> tuple[str, str] | None:
-        """The role and job id (or an empty id) that a file name tells; ``None``: foreign."""
-        match = self._matcher.fullmatch(name)
-        if match is None:
-            return None
-        index = match.lastindex
-        # Each rule is one outer group; its job id, where it has one, the group after it.
-        role = self._roles[index or 0]
-        if role[0] == "-":
-            return role[1:], ""
-        return role, match[(index or 0) + 1]
+    def excludes(self, directory: str) -> bool:
+        """Whether all names in this directory (relative to the root) are foreign."""
+        return bool(directory) and not self.exclude.isdisjoint(directory.split("/"))
 
 
 def make_layout(name: str, rules: Sequence[Rule], exclude: Sequence[str] = ()) -> Layout:
     """Compile a layout. Raises ``ConfigurationError`` naming the rule that is wrong."""
-    parts: list[str] = []
-    roles: list[str] = [""]
     for rule in rules:
-        pattern = _checked(name, rule)
-        bears_id = "(?P<job_id>" in pattern
-        parts.append(f"({pattern.replace('(?P<job_id>', '(')})")
-        roles.append(rule.role.value if bears_id else f"-{rule.role.value}")
-        if bears_id:
-            roles.append(rule.role.value)
-    text = repr((name, [tuple(rule) for rule in rules], sorted(exclude)))
+        _check(name, rule)
+    text = repr((name, [(rule.role.value, rule.pattern) for rule in rules], sorted(exclude)))
     return Layout(
         name=name,
         rules=tuple(rules),
         exclude=frozenset(exclude),
-        digest=hashlib.sha256(text.encode()).hexdigest()[:16],
-        _matcher=re.compile("|".join(parts), re.DOTALL),
-        _roles=tuple(roles),
+        digest=hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16],
+        classify=_classifier(rules),
     )
 
 
@@ -82,60 +73,101 @@ def layout_from_mapping(name: str, table: Mapping[str, Any]) -> Layout:
 
     Raises ``ConfigurationError`` naming what is wrong.
     """
-    unknown = set(table) - {"rules", "exclude"}
-    if unknown:
-        raise _wrong(name, f"unknown key {min(unknown)!r}", "known keys: rules, exclude")
-    rules = [_rule(name, number, entry) for number, entry in enumerate(table.get("rules", ()), start=1)]
-    if not rules:
-        raise _wrong(name, "it has no rules", f"write [[layouts.{name}.rules]] with role and glob")
-    return make_layout(name, rules, tuple(table.get("exclude", ())))
+    rules_hint = f"write [[layouts.{name}.rules]] with role and glob"
+    if not isinstance(table, Mapping):
+        raise _wrong(name, "it is not a table", rules_hint)
+    _refuse_unknown(name, "", table, _LAYOUT_KEYS)
+    entries, exclude = table.get("rules", []), table.get("exclude", [])
+    if not isinstance(entries, list) or not entries:
+        raise _wrong(name, "it has no rules", rules_hint)
+    if not isinstance(exclude, list) or not all(isinstance(each, str) and each for each in exclude):
+        raise _wrong(name, "exclude is not a list of directory names", 'write exclude = ["uploads"]')
+    rules = [_rule(name, number, entry) for number, entry in enumerate(entries, start=1)]
+    return make_layout(name, rules, exclude)
+
+
+def _classifier(rules: Sequence[Rule]) -> Classify:
+    """One pattern for all rules: each is a group with one group inside, its job id or nothing."""
+    parts = [f"({_with_id_group(rule.pattern)})" for rule in rules]
+    fits = re.compile(rf"(?!\.)(?:{'|'.join(parts)})", re.DOTALL).fullmatch
+    is_job_id = re.compile(JOB_ID).fullmatch
+    # The group that closes last is a rule's own; its number is twice the rule's place, less one.
+    roles = [role for rule in rules for role in ("", rule.role.value)]
+
+    def classify(name: str) -> tuple[str, str] | None:
+        match = fits(name)
+        if match is None:
+            return None
+        index = match.lastindex or 0
+        return roles[index], match[index + 1] or ""
+
+    def classify_checked(name: str) -> tuple[str, str] | None:
+        known = classify(name)
+        return known if known is None or not known[1] or is_job_id(known[1]) else None
+
+    sure = all(
+        _GROUP not in rule.pattern or any(each in rule.pattern for each in _IDS.values()) for rule in rules
+    )
+    return classify if sure else classify_checked
+
+
+def _with_id_group(pattern: str) -> str:
+    return pattern.replace(_GROUP, "(") if _GROUP in pattern else f"(?:{pattern})()"
 
 
 def _rule(layout: str, number: int, entry: Any) -> Rule:
-    if not isinstance(entry, Mapping) or len({"glob", "regex"} & set(entry)) != 1:
-        raise _wrong(layout, f"rule {number} needs a role and either glob or regex", 'write role = "video"')
+    what = f"rule {number}"
+    if not isinstance(entry, Mapping):
+        raise _wrong(layout, f"{what} is not a table", 'write role = "video" and glob = "{job_id}.mp4"')
+    _refuse_unknown(layout, f"{what}: ", entry, _RULE_KEYS)
+    forms = [entry[key] for key in ("glob", "regex") if key in entry]
+    if len(forms) != 1 or not isinstance(forms[0], str) or not forms[0]:
+        raise _wrong(layout, f"{what} needs a role and either glob or regex", 'write glob = "{job_id}.mp4"')
     try:
         role = Role(entry.get("role", ""))
     except ValueError:
         known = ", ".join(role.value for role in Role)
         raise _wrong(
-            layout, f"rule {number} has the unknown role {entry.get('role')!r}", f"roles: {known}"
+            layout, f"{what} has the unknown role {entry.get('role')!r}", f"roles: {known}"
         ) from None
-    if "glob" in entry:
-        return Rule(role, _from_glob(str(entry["glob"])))
-    return Rule(role, str(entry["regex"]))
+    return Rule(role, _from_glob(layout, forms[0]) if "glob" in entry else forms[0])
 
 
-def _from_glob(glob: str) -> str:
+def _refuse_unknown(layout: str, where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
+    unknown = sorted(set(table) - set(known))
+    if unknown:
+        raise _wrong(layout, f"{where}unknown key {unknown[0]!r}", f"known keys: {', '.join(known)}")
+
+
+def _from_glob(layout: str, glob: str) -> str:
     """A glob as a pattern: ``*`` and ``?``, and ``{job_id}`` or ``{uuid}`` for the id."""
-    parts = re.split(r"(\*|\?|\{job_id\}|\{uuid\})", glob)
-    placeholders = {f"{{{name}}}": f"(?P<job_id>{pattern})" for name, pattern in _PLACEHOLDERS.items()}
-    wild = {"*": "[^/]*", "?": "[^/]"}
-    return "".join(placeholders.get(part) or wild.get(part) or re.escape(part) for part in parts)
+    parts = _GLOB_PART.split(glob)
+    if sum(part in _IDS for part in parts) > 1:
+        raise _wrong(layout, f"{glob!r} names the job id more than once", "keep one of {job_id} and {uuid}")
+    return "".join(_IDS.get(part) or _WILD.get(part) or re.escape(part) for part in parts)
 
 
-def _checked(layout: str, rule: Rule) -> str:
+def _check(layout: str, rule: Rule) -> None:
     pattern = rule.pattern
-    if _NESTED_REPEAT.search(pattern):
-        raise _wrong(
-            layout, f"{pattern!r} repeats inside a repetition, which can take forever", "simplify it"
-        )
     try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise _wrong(
-            layout, f"{pattern!r} is no regular expression: {error}", "mend it, or use a glob"
-        ) from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            compiled = re.compile(pattern, re.DOTALL)
+    except (re.error, RecursionError, OverflowError, Warning) as error:
+        what = f"{pattern!r} is no regular expression: {error}"
+        raise _wrong(layout, what, "mend it, or use a glob") from None
     if compiled.groups != len(compiled.groupindex) or set(compiled.groupindex) - {"job_id"}:
         raise _wrong(layout, f"{pattern!r} has groups other than job_id", "use (?:…) for grouping")
-    return pattern
+    costly = why_costly(pattern)
+    if costly:
+        raise _wrong(layout, f"{pattern!r} can take forever: {costly}", "simplify it, or use a glob")
 
 
 def _wrong(layout: str, what: str, hint: str) -> ConfigurationError:
     return ConfigurationError(f"layout {layout}: {what}", hint=hint)
 
 
-_ID = f"(?P<job_id>{UUID})"
+_ID = f"{_GROUP}{UUID})"
 
 PRESENTATIONS = make_layout(
     "presentations",

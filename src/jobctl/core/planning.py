@@ -15,7 +15,7 @@ from jobctl.errors import IllegalTransition
 from jobctl.model.evidence import Trust
 from jobctl.model.files import Check, Media, Probe, Seen, Verdict
 from jobctl.model.finding import Finding, FindingKind
-from jobctl.model.job import Origin
+from jobctl.model.job import Job, Origin
 from jobctl.model.names import to_stored
 from jobctl.model.plan import INVERSE, Action, Row, Verb
 from jobctl.model.status import Cause, ErrorCode, Status, check_transition
@@ -377,20 +377,42 @@ def _version(case: Case) -> int | None:
 def why_unlawful(action: Action, *, is_undo: bool) -> str | None:
     """The reason why a step read from a file may not be taken, whatever its plan's hash says.
 
-    A plan is data from outside: its steps obey the transition table, concern one job each, and
-    stay below their root.
+    A plan is data from outside: its steps obey the transition table, concern one job each,
+    rest on a file where they make one complete, and stay below their root.
     """
     if (action.verb in INVERSE) == is_undo:
         return f"{action.verb} is no step of this kind of plan"
-    rows = [action.job_before, action.job_after, action.artifact_before, action.artifact_after]
-    if any(row is not None and row.get("job_id") != action.job_id for row in rows):
-        return "its rows are of another job"
-    if any(row is not None and to_stored(action.path or "") != row.get("path") for row in rows[2:]):
-        return "its rows are of another file"
+    if not _is_plain(action.job_id, _LONGEST_ID):
+        return "its job id is none"
+    if not _is_plain(action.reason, _LONGEST_REASON):
+        return "its reason is no sentence"
+    refused = _why_no_rows(action)
+    if refused:
+        return refused
     path = action.path or ""
-    if path.startswith("/") or ".." in path.split("/"):
+    if path.startswith("/") or "\0" in path or ".." in path.split("/"):
         return "its path leads out of the root"
     return None if is_undo else _why_no_transition(action)
+
+
+def _is_plain(text: str, longest: int) -> bool:
+    has_surrogates = any("\ud800" <= char <= "\udfff" for char in text)
+    return 0 < len(text) <= longest and "\0" not in text and not has_surrogates
+
+
+def _why_no_rows(action: Action) -> str | None:
+    job_rows = [row for row in (action.job_before, action.job_after) if row is not None]
+    artifact_rows = [row for row in (action.artifact_before, action.artifact_after) if row is not None]
+    if any(row.get("job_id") != action.job_id for row in (*job_rows, *artifact_rows)):
+        return "its rows are of another job"
+    place = (action.root_id, to_stored(action.path or ""))
+    if any((row.get("root_id"), row.get("path")) != place for row in artifact_rows):
+        return "its rows are of another file"
+    if any(not _JOB_FIELDS.issuperset(row) for row in job_rows):
+        return "its rows have fields no job has"
+    if action.job_after is not None and action.to_status != action.job_after.get("status"):
+        return "its rows do not say what it says"
+    return None
 
 
 def _why_no_transition(action: Action) -> str | None:
@@ -398,10 +420,14 @@ def _why_no_transition(action: Action) -> str | None:
     shape = (action.job_before is not None, action.job_after is not None)
     if shape != _SHAPES[action.verb]:
         return f"its rows do not fit {action.verb}"
-    if action.job_after is None:
+    if action.job_after is None and action.verb is not Verb.LINK:
         return None
+    if action.verb in _RESTS_ON_FILE and (action.expect_file is None or action.artifact_after is None):
+        return "it rests on no file"
     if action.verb is Verb.CREATE:
-        return None if after.get("status") == Status.COMPLETED else "it creates a job that is not completed"
+        return _why_no_creation(after)
+    if action.verb is Verb.LINK:
+        return None
     cause = Cause.RECOVER if action.verb is Verb.COMPLETE else Cause.PROOF_OF_DEATH
     try:
         old, new = Status(before["status"]), Status(after["status"])
@@ -410,6 +436,21 @@ def _why_no_transition(action: Action) -> str | None:
         return "its change of status is not allowed"
     return None
 
+
+def _why_no_creation(job: Row) -> str | None:
+    if job.get("status") != Status.COMPLETED or job.get("progress") != FULL_PROGRESS:
+        return "it creates a job that is not completed"
+    if job.get("origin") != Origin.RECOVERED or any(job.get(name) is not None for name in _NEVER_REBUILT):
+        return "it creates a job that recover would not make"
+    return None
+
+
+_RESTS_ON_FILE = frozenset({Verb.CREATE, Verb.COMPLETE, Verb.LINK})
+_NEVER_REBUILT = ("owner", "executor", "idempotency_key", "error", "error_code")
+_JOB_FIELDS = frozenset(Job.__dataclass_fields__)
+_LONGEST_ID = 200
+_LONGEST_REASON = 10_000
+FULL_PROGRESS = 100.0
 
 _SHAPES = {
     Verb.CREATE: (False, True),

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_LONGEST = 2_000
 _FORMS = re.compile(
     r"(?:^|/)(?:"
     rf"(?:api/custom/|api/custom-projects-backend/)?presentations/(?P<path>{_UUID})(?:/(?:video|thumbnail))?"
     rf"|api/custom/download/(?:presentation|thumbnail)_(?P<name>{_UUID})\.(?:mp4|jpg)"
-    r")/?$"
+    r")/?\Z"
 )
 
 
 def job_id_of(url: str) -> str | None:
-    """The job whose video or thumbnail a URL names, in any of the service's forms; else ``None``."""
-    if len(url) > 2_000:
+    """The job whose video or thumbnail a URL or path names, in any of the service's forms; else ``None``."""
+    if len(url) > _LONGEST:
         return None
     match = _FORMS.search(url.split("?", 1)[0].split("#", 1)[0])
     return (match["path"] or match["name"]) if match else None

@@ -24,6 +24,7 @@ from jobctl.ops.runid import new_run_id
 from jobctl.ops.site import Progress, ProgressSink, Site
 from jobctl.outputs.directories import open_directory
 from jobctl.outputs.root import OpenRoot, write_generation
+from jobctl.outputs.stats import signed64
 from jobctl.store import roots, runs
 from jobctl.store.engine import Connection
 from jobctl.store.runs import FileToCheck, Mark
@@ -88,11 +89,10 @@ def _load(hold: Hold, plan: Plan) -> str:
         run_id = _begin_or_resume(site, connection, plan)
         loaded = runs.last_loaded(connection, run_id)
     remaining = islice(plan, loaded, None)
-    while loaded < plan.total:
+    while batch := list(islice(remaining, _LOAD_CHUNK)):
         with site.store.write() as connection:
             hold.renew(connection)
-            runs.load_actions(connection, site.store.dialect, run_id, islice(remaining, _LOAD_CHUNK))
-            loaded = runs.last_loaded(connection, run_id)
+            runs.load_actions(connection, site.store.dialect, run_id, batch)
     with site.store.write() as connection:
         hold.renew(connection)
         run = runs.get_run(connection, run_id)
@@ -217,7 +217,9 @@ def _what_changed(
     except OSError as error:
         return f"the file cannot be looked at: {error.strerror}"
     planned = file.identity
-    if (found.st_ino, found.st_size, found.st_mtime_ns) != (planned.inode, planned.size, planned.mtime_ns):
+    seen = (signed64(found.st_ino), found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    # The change time too: a file overwritten in place can be dated back, but not made to look unchanged.
+    if seen != (planned.inode, planned.size, planned.mtime_ns, planned.ctime_ns):
         return "the file was changed or replaced since the plan"
     return None
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -24,8 +25,10 @@ from jobctl.model.files import FileIdentity, Tier, Verdict
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.plan import Action, PlanHeader, Verb
+from jobctl.model.timestamps import parse_timestamp
 
 FORMAT = "jobctl-plan/v1"
+_LONGEST_LINE = 1 << 20
 _MADE_AGAIN = "nothing was changed; make a new plan with 'jobctl recover --plan FILE'"
 
 
@@ -124,15 +127,15 @@ class PlanWriter:
 
     def finish(self) -> Plan:
         """Seal the plan."""
-        plan_id = self._hash.hexdigest()
-        footer = {
-            "plan_id": plan_id,
+        summary = {
             "counts": self.counts,
             "findings": self.findings,
             "incomplete": self.is_incomplete,
             "declined": self.declined,
         }
-        self._file.write(json.dumps(footer) + "\n")
+        self._write({"summary": summary})
+        plan_id = self._hash.hexdigest()
+        self._file.write(json.dumps({"plan_id": plan_id}) + "\n")
         self._file.flush()
         return Plan(
             self._file,
@@ -160,6 +163,8 @@ def load_plan(path: str) -> Plan:
     Raises ``PlanStale`` where it was altered, torn, or never was a plan.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UsageError(f"{path} is no regular file; nothing was changed", hint="name a saved plan")
         file = open(path, encoding="utf-8")  # noqa: SIM115 - the plan closes it
     except OSError as error:
         raise UsageError(
@@ -170,50 +175,66 @@ def load_plan(path: str) -> Plan:
     except PlanStale:
         file.close()
         raise
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
         file.close()
         raise PlanStale(f"{path} is not a plan this version of jobctl can apply", hint=_MADE_AGAIN) from None
 
 
 def _checked(path: str, file: IO[str]) -> Plan:
+    """The plan in ``file``, once every line of it holds. Any error it raises says that it is none."""
     from pydantic import TypeAdapter  # noqa: PLC0415 - slow to import
 
     check_action = TypeAdapter(Action)
     digest = hashlib.sha256()
-    first = file.readline()
+    first = _line(file)
     digest.update(first.encode())
     if json.loads(first)["format"] != FORMAT:
         raise ValueError(first)
     header = TypeAdapter(PlanHeader).validate_python(json.loads(first)["header"])
-    for line in file:
+    parse_timestamp(header.created_at)
+    counts: Counter[Verb] = Counter()
+    summary: dict[str, Any] | None = None
+    while line := _line(file):
         document = json.loads(line)
         if "plan_id" in document:
-            return _sealed(path, file, header, document, digest.hexdigest())
+            if document["plan_id"] != digest.hexdigest() or summary is None or _line(file):
+                raise _altered(path)
+            return _summed_up(file, header, digest.hexdigest(), counts, summary)
         digest.update(line.encode())
         if "action" in document:
             action = check_action.validate_python(action_from_json(document["action"]))
-            unlawful = why_unlawful(action, is_undo=header.undo_of is not None)
-            if unlawful:
-                raise PlanStale(
-                    f"step {action.seq} of the plan {path} is refused: {unlawful}", hint=_MADE_AGAIN
-                )
+            counts[action.verb] += 1
+            _expect_lawful(path, header, action, number=counts.total())
+        summary = document.get("summary", summary)
     raise _altered(path)
 
 
-def _sealed(path: str, file: IO[str], header: PlanHeader, footer: dict[str, Any], digest: str) -> Plan:
-    if footer["plan_id"] != digest:
-        raise _altered(path)
-    counts = {Verb(verb): int(count) for verb, count in footer["counts"].items()}
-    findings = {FindingKind(kind): int(count) for kind, count in footer["findings"].items()}  # type: ignore[call-arg]
-    return Plan(
-        file,
-        header,
-        digest,
-        counts,
-        findings,
-        is_incomplete=bool(footer["incomplete"]),
-        declined=int(footer["declined"]),
-    )
+def _line(file: IO[str]) -> str:
+    """The next line; an endless one is no line of ours."""
+    line = file.readline(_LONGEST_LINE)
+    if len(line) == _LONGEST_LINE:
+        raise ValueError("the line is too long")
+    return line
+
+
+def _expect_lawful(path: str, header: PlanHeader, action: Action, *, number: int) -> None:
+    refused = why_unlawful(action, is_undo=header.undo_of is not None)
+    if action.seq != number:
+        refused = f"it is number {action.seq}"
+    elif action.root_id is not None and action.root_id not in header.roots:
+        refused = "its root is not the plan's"
+    if refused:
+        raise PlanStale(f"step {number} of the plan {path} is refused: {refused}", hint=_MADE_AGAIN)
+
+
+def _summed_up(
+    file: IO[str], header: PlanHeader, plan_id: str, counts: Counter[Verb], summary: dict[str, Any]
+) -> Plan:
+    if header.command != ("undo" if header.undo_of else "recover") or not header.roots:
+        raise ValueError("the header fits no plan")
+    findings = {FindingKind(kind): int(count) for kind, count in summary["findings"].items()}  # type: ignore[call-arg]
+    is_incomplete, declined = bool(summary["incomplete"]), int(summary["declined"])
+    return Plan(file, header, plan_id, dict(counts), findings, is_incomplete=is_incomplete, declined=declined)
 
 
 def _altered(path: str) -> PlanStale:

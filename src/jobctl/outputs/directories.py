@@ -18,6 +18,8 @@ _HOW = struct.pack(
     _RESOLVE_NO_XDEV | _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH,
 )
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# No system call takes a path of 4,096 bytes; a character has up to four, a name up to 255.
+_SURELY_SHORT = 1_000
 _libc = ctypes.CDLL(None, use_errno=True)
 # Sandboxes answer EPERM or ENOSYS to system calls they do not know.
 _UNAVAILABLE = frozenset({errno.ENOSYS, errno.EPERM})
@@ -33,6 +35,20 @@ def open_directory(root_fd: int, path: str) -> int:
     Raises ``OSError``: ``EXDEV`` where another file system is mounted on the way,
     ``ELOOP`` or ``ENOTDIR`` where a symlink stands in it.
     """
+    if len(path) < _SURELY_SHORT:
+        return _open_at_once(root_fd, path)
+    fd = os.dup(root_fd)
+    while path:
+        end = len(path) if len(path) < _SURELY_SHORT else path.rindex("/", 0, _SURELY_SHORT)
+        try:
+            below = _open_at_once(fd, path[:end])
+        finally:
+            os.close(fd)
+        fd, path = below, path[end + 1 :]
+    return fd
+
+
+def _open_at_once(root_fd: int, path: str) -> int:
     if not path:
         return os.open(".", _FLAGS, dir_fd=root_fd)
     if _Openat2.is_available:

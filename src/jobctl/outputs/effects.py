@@ -10,14 +10,16 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from types import TracebackType
 from typing import Protocol
 
 Observer = Callable[[str, int], None]
 
 _RENAME_NOREPLACE = 1
 _UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP})
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Committable(Protocol):
@@ -32,20 +34,38 @@ class _Observed:
     number = 0
 
 
+class _Numbered:
+    """One effect between its two observers. ``after`` is not told of an effect that failed."""
+
+    __slots__ = ("name", "number")
+
+    def __init__(self, name: str) -> None:
+        _Observed.number += 1
+        self.name, self.number = name, _Observed.number
+
+    def __enter__(self) -> None:
+        if _Observed.before is not None:
+            _Observed.before(self.name, self.number)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and _Observed.after is not None:
+            _Observed.after(self.name, self.number)
+
+
+_UNOBSERVED = nullcontext()
+
+
 def observe(*, before: Observer | None = None, after: Observer | None = None) -> None:
-    """Call ``before`` and ``after`` around every effect with its name and number, from 1."""
+    """Call ``before`` and ``after`` around every effect with its name and number, from 1; neither: stop."""
     _Observed.before, _Observed.after, _Observed.number = before, after, 0
 
 
-@contextmanager
-def _effect(name: str) -> Iterator[None]:
-    _Observed.number += 1
-    number = _Observed.number
-    if _Observed.before is not None:
-        _Observed.before(name, number)
-    yield
-    if _Observed.after is not None:
-        _Observed.after(name, number)
+def _effect(name: str) -> AbstractContextManager[None]:
+    if _Observed.before is None and _Observed.after is None:
+        return _UNOBSERVED
+    return _Numbered(name)
 
 
 def commit(transaction: Committable) -> None:
@@ -55,7 +75,7 @@ def commit(transaction: Committable) -> None:
 
 
 def create_file(directory_fd: int, name: str, mode: int = 0o600) -> int:
-    """Create a file that must not exist, and open it for writing."""
+    """Create a file that must not exist, and open it for reading and writing."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with _effect("create"):
         return os.open(name, flags, mode, dir_fd=directory_fd)
@@ -73,6 +93,12 @@ def write_all(fd: int, content: bytes) -> None:
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(fd, rest) :]
+
+
+def truncate(fd: int, size: int) -> None:
+    """Cut a file to ``size`` bytes."""
+    with _effect("truncate"):
+        os.ftruncate(fd, size)
 
 
 def fsync_file(fd: int) -> None:
@@ -103,14 +129,20 @@ def rename_noreplace(source_fd: int, source: str, target_fd: int, target: str) -
     """Move a file to a name that must be free.
 
     Raises ``FileExistsError`` where it is taken. Where the file system cannot do that in
-    one step it is linked and unlinked; where it can do neither, that error is raised and
-    nothing was moved.
+    one step the file is linked and unlinked: a crash between the two leaves it under both
+    names, and the same call again completes the move. Where it can do neither, that error
+    is raised and nothing was moved.
     """
     with _effect("rename"):
         if _renameat2(source_fd, source, target_fd, target):
             return
-        os.link(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
-        os.unlink(source, dir_fd=source_fd)
+    try:
+        with _effect("link"):
+            os.link(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
+    except FileExistsError:
+        if not _is_one_file(source_fd, source, target_fd, target):
+            raise
+    unlink(source_fd, source)
 
 
 def write_file_atomically(directory_fd: int, name: str, content: bytes, mode: int = 0o600) -> None:
@@ -133,8 +165,8 @@ def write_file_atomically(directory_fd: int, name: str, content: bytes, mode: in
 
 
 def _renameat2(source_fd: int, source: str, target_fd: int, target: str) -> bool:
-    """Try renameat2(2); False where kernel or file system do not know it."""
-    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    """Try renameat2(2); False where C library, kernel or file system do not know it."""
+    function = getattr(_libc, "renameat2", None)
     if function is None:
         return False
     result = function(source_fd, os.fsencode(source), target_fd, os.fsencode(target), _RENAME_NOREPLACE)
@@ -144,3 +176,9 @@ def _renameat2(source_fd: int, source: str, target_fd: int, target: str) -> bool
     if number in _UNSUPPORTED:
         return False
     raise OSError(number, os.strerror(number), source, None, target)
+
+
+def _is_one_file(source_fd: int, source: str, target_fd: int, target: str) -> bool:
+    one = os.stat(source, dir_fd=source_fd, follow_symlinks=False)
+    other = os.stat(target, dir_fd=target_fd, follow_symlinks=False)
+    return os.path.samestat(one, other)

@@ -15,7 +15,7 @@ from jobctl.outputs import container
 from jobctl.outputs.decode import Decoder
 from jobctl.outputs.settle import why_unsettled, writer_state
 from jobctl.outputs.stamp import read_stamp, sha256_of, stamp_of_comment, verify_stamp
-from jobctl.outputs.walk import signed64
+from jobctl.outputs.stats import signed64
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
 
@@ -44,7 +44,9 @@ def probe(
         )
         if pending:
             return Probe(Check(Verdict.UNSETTLED, Tier.STAT, pending), _identity(found))
-        return _unless_changed(fd, found, _look(fd, found, depth, decoder))
+        probed = _look(fd, found, depth, decoder)
+        changed = _why_changed(fd, found, depth)
+        return Probe(Check(Verdict.UNSETTLED, Tier.STAT, changed)) if changed else probed
     except OSError as error:
         return Probe(Check(Verdict.UNREADABLE, Tier.STAT, f"it cannot be read: {error.strerror}"))
     finally:
@@ -73,10 +75,14 @@ def _commented_stamp(media: Media | None, size: int, digest: str) -> Stamp | Non
     return None if job_id is None else Stamp(job_id, size, digest)
 
 
-def _unless_changed(fd: int, before: os.stat_result, probed: Probe) -> Probe:
-    if _identity(os.fstat(fd)) == _identity(before):
-        return probed
-    return Probe(Check(Verdict.UNSETTLED, Tier.STAT, "it was changed while it was looked at"))
+def _why_changed(fd: int, before: os.stat_result, depth: Tier) -> str | None:
+    """Why what was read is not what the file holds now, or ``None``."""
+    if _identity(os.fstat(fd)) != _identity(before):
+        return "it was changed while it was looked at"
+    # The deep checks take long enough for a writer to come who has not written yet.
+    if depth >= Tier.DEMUX and writer_state(fd) == "open":
+        return "it was opened for writing while it was looked at"
+    return None
 
 
 def _identity(found: os.stat_result) -> FileIdentity:

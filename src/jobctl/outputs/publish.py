@@ -6,19 +6,24 @@ hidden temporary file, which no layout takes for a result.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from jobctl.errors import PublishRefused
-from jobctl.model.files import Tier, Verdict
+from jobctl.model.files import Stamp, Tier, Verdict
 from jobctl.outputs import container, effects
-from jobctl.outputs.stamp import make_stamp, sha256_of
+from jobctl.outputs.settle import writer_state
+from jobctl.outputs.stamp import box_of, digest_of, is_stampable, read_stamp, sha256_of, verify_stamp
 
 _HEAD = 64
-_LEFT = "the file was left where it is"
+_LONGEST_NAME = 255
+_SOURCE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CANNOT_RENAME = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 
 
 class Published(NamedTuple):
@@ -29,39 +34,39 @@ class Published(NamedTuple):
     sha256: str
 
 
+BeforeRename = Callable[[Published], None]
+
+
 def publish(
     temporary: str | os.PathLike[str],
     final: str | os.PathLike[str],
     *,
     job_id: str,
-    before_rename: Callable[[Published], None] | None = None,
+    before_rename: BeforeRename | None = None,
 ) -> Published:
     """Give the finished file ``temporary`` its final name in the same directory.
 
     mp4 and mov files are stamped with the job id first. ``before_rename`` is called once the
     file is on the disk and before it can be seen; an error it raises stops the publication.
 
-    Raises ``PublishRefused`` where the file is not whole, the name is taken or the directories
-    differ; the final name is untouched then.
+    Raises ``PublishRefused`` where the file is not whole or still written to, the name is
+    taken, the directories differ or the job id cannot be carried, and ``OSError`` where the
+    disk fails. The temporary file is kept then, and can be published again.
     """
     source, target = os.path.abspath(temporary), os.path.abspath(final)
-    directory, name = os.path.split(target)
+    directory = os.path.dirname(target)
     if os.path.dirname(source) != directory:
-        raise PublishRefused(
-            f"{source} is not in the directory of {target}; {_LEFT}",
-            hint="write the temporary file beside the final one, for instance with publishing()",
-        )
+        raise _refused(source, f"it is not in the directory of {target}", "write it beside the final file")
+    if not is_stampable(job_id):
+        why = f"no stamp can carry the job id {job_id!r}"
+        raise _refused(source, why, "use 1 to 200 printable characters")
     directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        published = _make_ready(directory_fd, os.path.basename(source), target, job_id)
+        _expect_free(directory_fd, source, target, job_id)
+        published = _make_ready(directory_fd, source, target, job_id)
         if before_rename is not None:
             before_rename(published)
-        try:
-            effects.rename_noreplace(directory_fd, os.path.basename(source), directory_fd, name)
-        except FileExistsError:
-            raise PublishRefused(
-                f"{target} is there already; {_LEFT}", hint=f"see whose it is: jobctl scan --job {job_id}"
-            ) from None
+        _move(directory_fd, source, target, job_id)
         effects.fsync_directory(directory_fd)
     finally:
         os.close(directory_fd)
@@ -69,39 +74,128 @@ def publish(
 
 
 @contextmanager
-def publishing(final: str | os.PathLike[str], *, job_id: str) -> Iterator[str]:
+def publishing(
+    final: str | os.PathLike[str], *, job_id: str, before_rename: BeforeRename | None = None
+) -> Iterator[str]:
     """Give the path of a hidden temporary file to write to; publish it at the end of the block.
 
-    Where the block raises, the temporary file is removed and nothing is published.
+    Where the block raises, the temporary file is removed and nothing is published. Where the
+    block made its file and only publishing failed, the file is kept: the error names it.
     """
     directory, name = os.path.split(os.path.abspath(final))
-    temporary = os.path.join(directory, f".{name}.{secrets.token_hex(6)}.part")
+    end = f".{secrets.token_hex(6)}.part"
+    kept = os.fsdecode(os.fsencode(name)[: _LONGEST_NAME - len(end) - 1])
+    temporary = os.path.join(directory, f".{kept}{end}")
     try:
         yield temporary
-        publish(temporary, final, job_id=job_id)
     except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
+        _discard(temporary)
         raise
+    publish(temporary, final, job_id=job_id, before_rename=before_rename)
 
 
-def _make_ready(directory_fd: int, name: str, target: str, job_id: str) -> Published:
+def _discard(path: str) -> None:
+    directory, name = os.path.split(path)
+    with suppress(OSError):
+        directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            effects.unlink(directory_fd, name)
+        finally:
+            os.close(directory_fd)
+
+
+def _refused(source: str, why: str, hint: str) -> PublishRefused:
+    return PublishRefused(f"{source} was not published: {why}; it was left where it is", hint=hint)
+
+
+def _taken(source: str, target: str, job_id: str) -> PublishRefused:
+    return _refused(source, f"{target} is there already", f"see whose it is: jobctl scan --job {job_id}")
+
+
+def _expect_free(directory_fd: int, source: str, target: str, job_id: str) -> None:
+    """Refuse a taken name before the file is touched; the rename makes sure of it once more."""
+    try:
+        there = os.stat(os.path.basename(target), dir_fd=directory_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    with suppress(FileNotFoundError):
+        ours = os.stat(os.path.basename(source), dir_fd=directory_fd, follow_symlinks=False)
+        # Both names on one file: a crash between link and unlink; the move completes it.
+        if os.path.samestat(there, ours) and source != target:
+            return
+    raise _taken(source, target, job_id)
+
+
+def _make_ready(directory_fd: int, source: str, target: str, job_id: str) -> Published:
     """Check the file, stamp it, and wait until it is on the disk."""
-    fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory_fd)
+    fd = _open_closed(directory_fd, source)
     try:
         size = os.fstat(fd).st_size
         check = container.check(fd, size, Tier.TABLES)
         if check.verdict is not Verdict.WHOLE:
-            raise PublishRefused(
-                f"{target} was not published, the file is {check.verdict}: {check.reason}",
-                hint="let the encoder finish and close the file first",
+            raise _refused(
+                source,
+                f"the file is {check.verdict}: {check.reason}",
+                "let the encoder finish and close the file first",
             )
-        if container.sniff(os.pread(fd, _HEAD, 0)) == "isobmff":
-            _, box = make_stamp(fd, job_id)
-            os.lseek(fd, size, os.SEEK_SET)
-            effects.write_all(fd, box)
-            size += len(box)
+        size, sha256 = _stamped(fd, size, job_id)
         effects.fsync_file(fd)
-        return Published(target, size, sha256_of(fd, size))
+        return Published(target, size, sha256)
     finally:
         os.close(fd)
+
+
+def _open_closed(directory_fd: int, source: str) -> int:
+    """Open a file that nobody else is writing, for reading and writing."""
+    name = os.path.basename(source)
+    try:
+        reading = os.open(name, os.O_RDONLY | _SOURCE, dir_fd=directory_fd)
+    except OSError as error:
+        hint = "write it first, as a regular file the service's user owns"
+        raise _refused(source, f"it cannot be opened ({error.strerror})", hint) from None
+    try:
+        if not stat.S_ISREG(os.fstat(reading).st_mode):
+            raise _refused(source, "it is no regular file", "write a regular file")
+        if writer_state(reading) == "open":
+            raise _refused(source, "somebody still has it open for writing", "let the encoder close it first")
+        writing = os.open(name, os.O_RDWR | _SOURCE, dir_fd=directory_fd)
+        if not os.path.sameopenfile(reading, writing):
+            os.close(writing)
+            raise _refused(source, "it was exchanged just now", "let nobody else write there, and try again")
+        return writing
+    finally:
+        os.close(reading)
+
+
+def _stamped(fd: int, size: int, job_id: str) -> tuple[int, str]:
+    """Append the stamp where the container can carry one; size and SHA-256 of all bytes then."""
+    if container.sniff(os.pread(fd, _HEAD, 0)) != "isobmff":
+        return size, sha256_of(fd, size)
+    earlier = read_stamp(fd, size)
+    if earlier is not None and earlier.job_id == job_id and verify_stamp(fd, earlier):
+        return size, sha256_of(fd, size)
+    digest = digest_of(fd, size)
+    box = box_of(Stamp(job_id, size, digest.hexdigest()))
+    os.lseek(fd, size, os.SEEK_SET)
+    try:
+        effects.write_all(fd, box)
+    except OSError:
+        # A torn stamp would make the finished video look cut, and it could not be published again.
+        effects.truncate(fd, size)
+        raise
+    digest.update(box)
+    return size + len(box), digest.hexdigest()
+
+
+def _move(directory_fd: int, source: str, target: str, job_id: str) -> None:
+    try:
+        effects.rename_noreplace(
+            directory_fd, os.path.basename(source), directory_fd, os.path.basename(target)
+        )
+    except FileExistsError:
+        raise _taken(source, target, job_id) from None
+    except OSError as error:
+        if error.errno not in _CANNOT_RENAME:
+            raise
+        why = f"its file system cannot give it a name without replacing ({error.strerror})"
+        raise _refused(source, why, "publish to a file system that can rename or link") from None

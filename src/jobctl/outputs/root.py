@@ -16,33 +16,25 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import NamedTuple, Self
 
+from jobctl import clock
 from jobctl.errors import RootRefused, RootUnavailable, StoreOlderThanRoot
+from jobctl.model.timestamps import format_timestamp
 from jobctl.outputs import effects
 from jobctl.outputs.directories import open_directory
 
 CONTROL_DIRECTORY = ".jobctl"
 MARKER = "root.json"
-_FORMAT = "jobctl-root/v1"
+_SCHEMA = "jobctl-root/v1"
 _LARGEST_MARKER = 4_096
+_MOST_GENERATIONS = 1 << 62
+_CLOCK = "clock"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_NETWORK_FILE_SYSTEMS = frozenset(
-    {
-        "9p",
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "gfs2",
-        "glusterfs",
-        "lustre",
-        "nfs",
-        "nfs4",
-        "ocfs2",
-        "smb3",
-        "smbfs",
-    }
+# Where no other host can write. What is not listed (NFS, FUSE, …) is taken for shared.
+_LOCAL_FILE_SYSTEMS = frozenset(
+    {"bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "nilfs2", "ntfs3", "overlay"}
+    | {"ramfs", "tmpfs", "vfat", "xfs", "zfs"}
 )
 
 
@@ -69,23 +61,37 @@ class OpenRoot:
         os.close(self.fd)
 
 
+class _Marker(NamedTuple):
+    """What ``.jobctl/root.json`` says. ``created_at`` is for people who look into it."""
+
+    root_id: str
+    store_id: str
+    generation: int
+    created_at: str
+
+
 def register(path: str, *, store_id: str, root_id: str, others: Iterable[str], store_path: str | None) -> str:
     """Make ``path`` a root: write its marker. Returns its real path.
 
-    ``others`` are the registered roots, ``store_path`` the file of an embedded store.
-    Raises ``RootRefused`` for a directory that may not become one; writes nothing then.
+    ``others`` are the registered roots, ``store_path`` the file of an embedded store. A
+    directory that bears this very marker is left as it is. Raises ``RootRefused`` for a
+    directory that may not become a root, ``RootUnavailable`` for one that cannot be read;
+    writes nothing then.
     """
     real = resolve(path)
-    _refuse_dangerous(real, others, store_path)
+    _refuse_dangerous(real, store_path)
+    for other in others:
+        if other != real:
+            _refuse_overlap(real, other, store_id=store_id, root_id=root_id)
     fd = _open_path(real)
     try:
         found = _read_marker(real, fd)
-        if found is not None and found["store_id"] != store_id:
+        if found is not None and found.store_id != store_id:
             raise RootRefused(
-                f"{real} belongs to another job store ({found['store_id']}); nothing was changed",
+                f"{real} belongs to another job store ({found.store_id}); nothing was changed",
                 hint="use that store, or move its .jobctl directory away if it is gone for good",
             )
-        if found is None or found["root_id"] != root_id:
+        if found is None or found.root_id != root_id:
             _write_marker(fd, root_id=root_id, store_id=store_id, generation=0)
     except OSError as error:
         raise RootRefused(
@@ -107,13 +113,17 @@ def resolve(path: str) -> str:
 
 
 def known_marker(path: str, *, store_id: str) -> str | None:
-    """The root id that ``path`` was marked with for this store, if it was."""
-    fd = _open_path(path)
-    try:
-        found = _read_marker(path, fd)
-    finally:
-        os.close(fd)
-    return str(found["root_id"]) if found and found["store_id"] == store_id else None
+    """The root id that ``path`` was marked with for this store, if it was. Raises ``RootUnavailable``."""
+    found = _marker_at(path)
+    return found.root_id if found and found.store_id == store_id else None
+
+
+def read_generation(path: str) -> int:
+    """The generation in the marker at ``path``. Raises ``RootUnavailable``."""
+    found = _marker_at(path)
+    if found is None:
+        raise _unmarked(path)
+    return found.generation
 
 
 def open_root(path: str, *, root_id: str, store_id: str, generation: int) -> OpenRoot:
@@ -124,40 +134,37 @@ def open_root(path: str, *, root_id: str, store_id: str, generation: int) -> Ope
     """
     fd = _open_path(path)
     try:
-        found = _read_marker(path, fd)
-        _prove(path, found, root_id, store_id)
-        seen = int(found["generation"]) if found else 0
-        if seen > generation:
+        found = _proven(path, _read_marker(path, fd), root_id=root_id, store_id=store_id)
+        if found.generation > generation:
             raise StoreOlderThanRoot(
-                f"root {path} has seen {seen - generation} changing runs that this store does not know: "
-                "an older copy of the store was put back; nothing was changed",
+                f"root {path} has seen {found.generation - generation} changing runs that this store "
+                "does not know: an older copy of the store was put back; nothing was changed",
                 hint=f"put the newest store back, or accept this one: jobctl root adopt {path}",
             )
-        device = os.fstat(fd).st_dev
+        return OpenRoot(
+            root_id=root_id,
+            path=path,
+            fd=fd,
+            device=os.fstat(fd).st_dev,
+            marker_generation=found.generation,
+            behind=generation - found.generation,
+            is_shared=_file_system(fd) not in _LOCAL_FILE_SYSTEMS,
+        )
     except BaseException:
         os.close(fd)
         raise
-    return OpenRoot(
-        root_id, path, fd, device, seen, generation - seen, _file_system(device) in _NETWORK_FILE_SYSTEMS
-    )
 
 
 def write_generation(root: OpenRoot, *, store_id: str, generation: int) -> None:
-    """Write the marker of a changing run, before it acts."""
-    _write_marker(root.fd, root_id=root.root_id, store_id=store_id, generation=generation)
-    root.marker_generation, root.behind = generation, 0
-
-
-def read_generation(path: str) -> int:
-    """The generation in the marker at ``path``. Raises ``RootUnavailable``."""
-    fd = _open_path(path)
+    """Write the marker of a changing run, before it acts. Raises ``RootUnavailable``."""
     try:
-        found = _read_marker(path, fd)
-    finally:
-        os.close(fd)
-    if found is None:
-        raise _unmarked(path)
-    return int(found["generation"])
+        _write_marker(root.fd, root_id=root.root_id, store_id=store_id, generation=generation)
+    except OSError as error:
+        raise RootUnavailable(
+            f"the marker of root {root.path} cannot be written: {error.strerror}; no step was taken",
+            hint="check its owner, permissions and free space, then run the same command again",
+        ) from None
+    root.marker_generation, root.behind = generation, 0
 
 
 def root_clock_ns(root: OpenRoot) -> int | None:
@@ -165,33 +172,50 @@ def root_clock_ns(root: OpenRoot) -> int | None:
     with suppress(OSError):
         control = os.open(CONTROL_DIRECTORY, _DIRECTORY | os.O_NOFOLLOW, dir_fd=root.fd)
         try:
-            probe = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=control)
+            fd = _touched_file(control)
             try:
-                return os.fstat(probe).st_mtime_ns
+                return os.fstat(fd).st_mtime_ns
             finally:
-                os.close(probe)
+                os.close(fd)
         finally:
             os.close(control)
     return None
 
 
 def become_owner_of(path: str) -> None:
-    """As root, give up root for the owner of ``path``, for good, so that files and store stay theirs."""
-    owner = os.stat(path)
-    if os.geteuid() != 0 or owner.st_uid == 0:
+    """As root, become the owner of ``path`` for good, so that its files and the store stay theirs.
+
+    Any other user stays who they are, and so does root where ``path`` is root's own.
+    Raises ``RootUnavailable`` where that owner cannot be learnt or cannot be become.
+    """
+    if os.geteuid() != 0:
         return
     try:
-        user = pwd.getpwuid(owner.st_uid)
-        os.initgroups(user.pw_name, user.pw_gid)
+        owner = os.stat(path)
+        if owner.st_uid != 0:
+            _become(owner.st_uid, owner.st_gid)
+    except OSError as error:
+        raise RootUnavailable(
+            f"this process cannot become the owner of {path}: {error.strerror}; nothing was changed",
+            hint="run jobctl as the owner of the outputs, or stay root on purpose: --as-root",
+        ) from None
+
+
+def _become(uid: int, gid: int) -> None:
+    """Groups first: without root they cannot be changed. Real, effective and saved: there is no way back."""
+    try:
+        account = pwd.getpwuid(uid)
     except KeyError:
         os.setgroups([])
-    os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
-    os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
+    else:
+        os.initgroups(account.pw_name, account.pw_gid)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
 
 
-def _refuse_dangerous(real: str, others: Iterable[str], store_path: str | None) -> None:
-    home = os.path.realpath(os.path.expanduser("~"))
-    if real in {"/", home}:
+def _refuse_dangerous(real: str, store_path: str | None) -> None:
+    # Every directory that holds a home, the topmost included, holds far more than outputs.
+    if _contains(real, os.path.realpath(os.path.expanduser("~"))):
         raise RootRefused(
             f"{real} may not become a root; nothing was changed", hint="name the outputs directory"
         )
@@ -200,10 +224,19 @@ def _refuse_dangerous(real: str, others: Iterable[str], store_path: str | None) 
             f"{real} holds the job store itself; nothing was changed",
             hint="keep the store outside the outputs",
         )
-    for other in others:
-        if other != real and (_contains(other, real) or _contains(real, other)):
+
+
+def _refuse_overlap(real: str, other: str, *, store_id: str, root_id: str) -> None:
+    """Two roots may neither contain each other nor be one directory, or its copy, in two places."""
+    if _contains(other, real) or _contains(real, other):
+        raise RootRefused(
+            f"{real} overlaps the root {other}; nothing was changed", hint="roots must not overlap"
+        )
+    with suppress(RootUnavailable):
+        if known_marker(other, store_id=store_id) == root_id:
             raise RootRefused(
-                f"{real} overlaps the root {other}; nothing was changed", hint="roots must not overlap"
+                f"{real} is the root {other} in another place, or its copy; nothing was changed",
+                hint=f"if it is a copy, move its {CONTROL_DIRECTORY} directory away",
             )
 
 
@@ -221,20 +254,29 @@ def _open_path(path: str) -> int:
         ) from None
 
 
-def _prove(path: str, found: dict[str, Any] | None, root_id: str, store_id: str) -> None:
+def _marker_at(path: str) -> _Marker | None:
+    fd = _open_path(path)
+    try:
+        return _read_marker(path, fd)
+    finally:
+        os.close(fd)
+
+
+def _proven(path: str, found: _Marker | None, *, root_id: str, store_id: str) -> _Marker:
     if found is None:
         raise _unmarked(path)
-    if found["store_id"] != store_id:
+    if found.store_id != store_id:
         raise RootUnavailable(
-            f"{path} belongs to another job store ({found['store_id']}); nothing was changed",
+            f"{path} belongs to another job store ({found.store_id}); nothing was changed",
             hint="check --database, and that the right directory is mounted",
         )
-    if found["root_id"] != root_id:
+    if found.root_id != root_id:
         raise RootUnavailable(
-            f"{path} is root {found['root_id']}, not {root_id}: another directory is mounted there; "
+            f"{path} is root {found.root_id}, not {root_id}: another directory is mounted there; "
             "nothing was changed",
             hint="run 'jobctl root list' and mount each root in its place",
         )
+    return found
 
 
 def _unmarked(path: str) -> RootUnavailable:
@@ -244,28 +286,22 @@ def _unmarked(path: str) -> RootUnavailable:
     )
 
 
-def _read_marker(path: str, fd: int) -> dict[str, Any] | None:
+def _read_marker(path: str, fd: int) -> _Marker | None:
     """The marker, ``None`` where there is none. Raises ``RootUnavailable`` for what is no marker of ours."""
     try:
         control = open_directory(fd, CONTROL_DIRECTORY)
+        try:
+            return _parse_marker(_read_small_file(control))
+        finally:
+            os.close(control)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _unreadable(path, error.strerror) from None
-    try:
-        content = _read_small_file(control)
-        marker = json.loads(content)
-        if marker["format"] != _FORMAT or int(marker["generation"]) < 0:
-            raise ValueError(marker)
-        return {name: marker[name] for name in ("root_id", "store_id", "generation")}
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _unreadable(path, error.strerror) from None
-    except (ValueError, LookupError, TypeError):
-        raise _unreadable(path, "it is not a marker jobctl wrote") from None
-    finally:
-        os.close(control)
+        is_link = error.errno == errno.ELOOP
+        why = "a symbolic link stands in its place" if is_link else error.strerror
+        raise _unusable(path, why) from None
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise _unusable(path, "it is not a marker jobctl wrote") from None
 
 
 def _read_small_file(directory_fd: int) -> bytes:
@@ -279,10 +315,21 @@ def _read_small_file(directory_fd: int) -> bytes:
         os.close(fd)
 
 
-def _unreadable(path: str, why: str | None) -> RootUnavailable:
+def _parse_marker(content: bytes) -> _Marker:
+    """Raises ``ValueError``, ``LookupError``, ``TypeError`` or ``RecursionError`` for anything else."""
+    document = json.loads(content)
+    generation = document["generation"]
+    texts = [document[name] for name in ("schema", "root_id", "store_id", "created_at")]
+    is_count = type(generation) is int and 0 <= generation < _MOST_GENERATIONS
+    if texts[0] != _SCHEMA or not all(isinstance(text, str) and text for text in texts) or not is_count:
+        raise ValueError(document)
+    return _Marker(root_id=texts[1], store_id=texts[2], generation=generation, created_at=texts[3])
+
+
+def _unusable(path: str, why: str | None) -> RootUnavailable:
     return RootUnavailable(
         f"the marker {path}/{CONTROL_DIRECTORY}/{MARKER} cannot be used: {why}; nothing was changed",
-        hint="mend it, or write it anew: jobctl root adopt " + path,
+        hint=f"mend it; for a registered root it can be written anew: jobctl root adopt {path}",
     )
 
 
@@ -294,21 +341,44 @@ def _write_marker(fd: int, *, root_id: str, store_id: str, generation: int) -> N
         effects.fsync_directory(fd)
         control = open_directory(fd, CONTROL_DIRECTORY)
     try:
-        marker = {"format": _FORMAT, "root_id": root_id, "store_id": store_id, "generation": generation}
-        effects.write_file_atomically(control, MARKER, json.dumps(marker).encode() + b"\n")
+        marker = _Marker(root_id, store_id, generation, _created_at(control))
+        content = json.dumps({"schema": _SCHEMA, **marker._asdict()}, indent=2)
+        effects.write_file_atomically(control, MARKER, content.encode() + b"\n")
     finally:
         os.close(control)
 
 
-def _file_system(device: int) -> str:
-    """The type of the file system with this device number, by proc(5) mountinfo; empty if not listed."""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
+def _created_at(control_fd: int) -> str:
+    """When the marker that stands there was made; now, where none can be read."""
+    with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
+        return str(_parse_marker(_read_small_file(control_fd)).created_at)
+    return format_timestamp(clock.now())
+
+
+def _touched_file(control_fd: int) -> int:
+    """A file that was written just now: without a name, or where there is none such, one that is kept."""
+    with suppress(OSError):
+        return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=control_fd)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(_CLOCK, flags, 0o600, dir_fd=control_fd)
     try:
+        os.utime(fd)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _file_system(fd: int) -> str:
+    """The type of the file system of an open directory, by proc(5); empty where it is not told."""
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:
+            mount = next(line.split()[1] for line in info if line.startswith("mnt_id:"))
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
-            for line in mounts:
-                left, _, right = line.partition(" - ")
-                if left.split()[2] == wanted:
-                    return right.split()[0]
-    except (OSError, IndexError):
-        pass
-    return ""
+            return next(_type_of(line) for line in mounts if line.split(maxsplit=1)[0] == mount)
+    except (OSError, StopIteration, IndexError):
+        return ""
+
+
+def _type_of(mount: str) -> str:
+    return mount.partition(" - ")[2].split(maxsplit=1)[0]

@@ -10,16 +10,28 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 import signal
+from contextlib import suppress
+from typing import Literal
+
+from jobctl.outputs import effects
+
+Writers = Literal["open", "closed", "unknown"]
 
 _OPEN = frozenset({errno.EAGAIN, errno.EBUSY})
+_NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL})
 _FUTURE_NS = 60 * 10**9
 
 
-def writer_state(fd: int) -> str:
-    """``open``: somebody has the file open for writing; ``closed``: nobody on this host; else ``unknown``."""
+def writer_state(fd: int) -> Writers:
+    """``open``: somebody has the file open for writing; ``closed``: nobody on this host; else ``unknown``.
+
+    ``fd`` must be open for reading only: a descriptor of our own that can write counts as a writer.
+    """
     try:
-        # A lease that is broken in the instant we hold it sends this signal, which is ignored by default.
+        # A lease that is broken in the instant we hold it sends this signal, which is ignored by
+        # default; the usual SIGIO would end the process. It is set on this descriptor alone.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
@@ -29,7 +41,7 @@ def writer_state(fd: int) -> str:
 
 
 def why_unsettled(
-    found: os.stat_result, *, writers: str, is_shared: bool, now_ns: int | None, quiet_s: float
+    found: os.stat_result, *, writers: Writers, is_shared: bool, now_ns: int | None, quiet_s: float
 ) -> str | None:
     """The reason why a file may still be written to, or ``None`` for a settled one.
 
@@ -44,7 +56,39 @@ def why_unsettled(
     touched_ns = max(found.st_mtime_ns, found.st_ctime_ns)
     if touched_ns > now_ns + _FUTURE_NS:
         return "it is dated in the future; whether it is still written to cannot be told"
-    age_s = (now_ns - touched_ns) / 1e9
+    age_s = max(0, now_ns - touched_ns) / 1e9
     if age_s < quiet_s:
         return f"it was written {age_s:.0f} s ago, and quiet for less than {quiet_s:.0f} s"
     return None
+
+
+def clock_ns(directory_fd: int) -> int | None:
+    """What time it is by a file system's own clock, in ns; ``None`` where that cannot be learnt.
+
+    ``directory_fd`` is a directory of our own to make a file in for an instant: one without a
+    name, or, where the file system has no such files (NFS), a hidden one.
+    """
+    with suppress(OSError):
+        return _probe_time_ns(directory_fd)
+    return None
+
+
+def _probe_time_ns(directory_fd: int) -> int:
+    name = ""
+    try:
+        fd = _open_unnamed(directory_fd)
+    except OSError as error:
+        if error.errno not in _NO_UNNAMED_FILES:
+            raise
+        name = f".clock.{secrets.token_hex(6)}"
+        fd = effects.create_file(directory_fd, name)
+    try:
+        if name:
+            effects.unlink(directory_fd, name)
+        return os.fstat(fd).st_mtime_ns
+    finally:
+        os.close(fd)
+
+
+def _open_unnamed(directory_fd: int) -> int:
+    return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=directory_fd)

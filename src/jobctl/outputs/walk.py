@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from jobctl.core.layout import Layout
@@ -19,12 +20,12 @@ from jobctl.model.files import Check, Tier, Verdict
 from jobctl.model.records import DirectoryMark
 from jobctl.outputs.directories import open_directory
 from jobctl.outputs.root import CONTROL_DIRECTORY, OpenRoot, root_clock_ns
+from jobctl.outputs.stats import Found, SecondProcess, signed64, stat_all
 
 NEVER_ENTERED = frozenset({CONTROL_DIRECTORY, "lost+found", ".snapshot"})
 _MTIME_GRAIN_NS = 2 * 10**9
 """Some file systems date changes to two seconds: a change within that of a walk may not show."""
-_PROGRESS_EVERY = 20_000
-_SIGN = 1 << 63
+_BATCH = 250
 _ODD = {
     stat.S_IFLNK: Check(Verdict.UNSUPPORTED, Tier.STAT, "a symbolic link; it is not followed"),
     stat.S_IFDIR: Check(Verdict.NOT_MEDIA, Tier.STAT, "a directory, not a file"),
@@ -34,8 +35,31 @@ _ODD = {
     stat.S_IFBLK: Check(Verdict.NOT_MEDIA, Tier.STAT, "a device, not a file; it was not opened"),
 }
 _MOUNTED = Check(Verdict.UNREADABLE, Tier.STAT, "another file system is mounted on it")
+_REASONS = {
+    errno.EXDEV: "another file system is mounted here",
+    errno.ELOOP: "it was exchanged during the walk",
+    errno.ENOTDIR: "it was exchanged during the walk",
+    errno.ENOENT: "it was moved or removed during the walk",
+}
+
+# The mark of a directory that could not be read: no directory is ever like it, and none like it skipped.
+_NEVER_SEEN = DirectoryMark(
+    path="",
+    dev=0,
+    inode=0,
+    mtime_ns=0,
+    ctime_ns=0,
+    walk_started_ns=0,
+    layout="",
+    is_quiet=False,
+    files=0,
+    bytes=0,
+    foreign_files=0,
+)
 
 Scandir = Callable[[int], Any]
+Row = tuple[str, str, str, str, int, int, int, int, int]
+"""The fields of ``Seen``, in its order."""
 
 
 class UnknownSubtree(NamedTuple):
@@ -59,10 +83,35 @@ class WalkResult:
     """Directories that were not read because nothing in them can have changed."""
     marks: list[DirectoryMark] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
+    """Remembered directories that are gone."""
 
     @property
     def is_full(self) -> bool:
         return not self.skipped
+
+
+@dataclass(slots=True)
+class _Directory:
+    """A directory being read, as it was before its first name was."""
+
+    path: str
+    identity: os.stat_result
+    files: int = 0
+    bytes: int = 0
+    foreign: int = 0
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.path}/" if self.path else ""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Names of one directory that the layout knows, with the role and job id of each."""
+
+    directory: _Directory
+    names: list[str]
+    meanings: list[tuple[str, str]]
 
 
 @dataclass(slots=True)
@@ -75,29 +124,30 @@ class Walk:
     on_progress: Callable[[int], None]
     scandir: Scandir
     result: WalkResult = field(default_factory=WalkResult)
-    _children: dict[str, list[str]] = field(default_factory=dict)
-    _started_ns: int = 0
+    _waiting: list[str] = field(default_factory=lambda: [""])
+    _read_ones: list[_Directory] = field(default_factory=list)
+    _mount_points: frozenset[str] | None = None
 
-    def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        self._started_ns = root_clock_ns(self.root) or 0
-        for path in self.remembered:
-            if path:
-                self._children.setdefault(os.path.dirname(path), []).append(path)
-        waiting = [""]
-        walked: set[str] = set()
-        while waiting:
-            path = waiting.pop()
-            walked.add(path)
-            mark = self.remembered.get(path)
-            if mark is not None and self._is_unchanged(mark):
-                self._skip(mark)
-                waiting.extend(self._children.get(path, ()))
-            else:
-                below = yield from self._read(path)
-                waiting.extend(below)
-        self.result.vanished = [
-            path for path in self.remembered if path not in walked and self._is_proven(path)
-        ]
+    def __iter__(self) -> Iterator[Row]:
+        started_ns = root_clock_ns(self.root) or 0
+        below = _by_parent(self.remembered)
+        visited: set[str] = set()
+        with SecondProcess[_Batch]() as second:
+            while self._waiting:
+                path = self._waiting.pop()
+                visited.add(path)
+                mark = self.remembered.get(path)
+                if mark is not None and self._is_unchanged(mark):
+                    self._skip(mark)
+                    self._waiting.extend(below.get(path, ()))
+                else:
+                    for rows in self._read(path, second):
+                        yield from rows
+                if not self._waiting:
+                    # A directory that bears a file's name is only found out by its stat.
+                    for rows in self._answered(second, wait=True):
+                        yield from rows
+        self._conclude(started_ns, visited)
 
     def _is_unchanged(self, mark: DirectoryMark) -> bool:
         if not mark.is_quiet or mark.layout != self.layout.digest:
@@ -108,7 +158,8 @@ class Walk:
             return False
         seen = (signed64(now.st_dev), signed64(now.st_ino), now.st_mtime_ns, now.st_ctime_ns)
         same = seen == (mark.dev, mark.inode, mark.mtime_ns, mark.ctime_ns)
-        return same and mark.mtime_ns + _MTIME_GRAIN_NS < mark.walk_started_ns
+        # A copy that keeps times sets mtime back after it made names; ctime cannot be set.
+        return same and max(mark.mtime_ns, mark.ctime_ns) + _MTIME_GRAIN_NS < mark.walk_started_ns
 
     def _skip(self, mark: DirectoryMark) -> None:
         result = self.result
@@ -117,101 +168,137 @@ class Walk:
         result.bytes += mark.bytes
         result.foreign += mark.foreign_files
 
-    def _read(self, path: str) -> Generator[tuple[Any, ...], None, list[str]]:
-        """Yield the files of one directory; return the paths of those below it."""
+    def _read(self, path: str, second: SecondProcess[_Batch]) -> Iterator[list[Row]]:
+        """Yield files of one directory, and those of others that the second process is done with."""
         try:
             fd = open_directory(self.root.fd, path)
-        except FileNotFoundError:
-            return []
         except OSError as error:
             self._unknown(path, error)
-            return []
+            return
         try:
-            return (yield from self._read_open(path, fd))
+            directory = _Directory(path, os.fstat(fd))
+            self._read_ones.append(directory)
+            for batch in self._batches(directory, fd):
+                if not second.take(fd, batch):
+                    yield self._rows(batch, stat_all(fd, batch.names))
+                yield from self._answered(second, wait=False)
         except OSError as error:
             self._unknown(path, error)
-            return []
         finally:
             os.close(fd)
 
-    def _read_open(self, path: str, fd: int) -> Generator[tuple[Any, ...], None, list[str]]:
-        result, root_id, device = self.result, self.root.root_id, self.root.device
-        classify, exclude = self.layout.classify, self.layout.exclude | NEVER_ENTERED
-        prefix = f"{path}/" if path else ""
-        found = os.fstat(fd)
-        files = size = foreign = 0
-        below: list[str] = []
+    def _batches(self, directory: _Directory, fd: int) -> Iterator[_Batch]:
+        """Read the names of a directory, and keep those the layout knows."""
+        classify = _foreign if self.layout.excludes(directory.path) else self.layout.classify
+        prefix = directory.prefix
+        names: list[str] = []
+        meanings: list[tuple[str, str]] = []
         with self.scandir(fd) as entries:
             for entry in entries:
                 name = entry.name
                 known = classify(name)
-                if known is None:
-                    if not entry.is_dir(follow_symlinks=False):
-                        foreign += 1
-                    elif name not in exclude:
-                        below.append(prefix + name)
-                    continue
-                try:
-                    seen = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                files += 1
-                size += seen.st_size
-                if seen.st_mode & 0o170000 != stat.S_IFREG or seen.st_dev != device:
-                    self._note_odd(prefix + name, seen, device, below)
-                yield (
-                    known[1],
-                    root_id,
-                    prefix + name,
-                    known[0],
-                    signed64(seen.st_dev),
-                    signed64(seen.st_ino),
-                    seen.st_size,
-                    seen.st_mtime_ns,
-                    seen.st_ctime_ns,
-                )
-                if files % _PROGRESS_EVERY == 0:
-                    self.on_progress(result.files + files)
-        result.files += files
-        result.bytes += size
-        result.foreign += foreign
-        self._mark(path, found, files, size, foreign)
-        self.on_progress(result.files)
-        return below
+                if known is not None:
+                    names.append(name)
+                    meanings.append(known)
+                    if len(names) == _BATCH:
+                        yield _Batch(directory, names, meanings)
+                        names, meanings = [], []
+                elif not entry.is_dir(follow_symlinks=False):
+                    directory.foreign += 1
+                elif name not in NEVER_ENTERED:
+                    self._waiting.append(prefix + name)
+        self.result.foreign += directory.foreign
+        if names:
+            yield _Batch(directory, names, meanings)
 
-    def _mark(self, path: str, found: os.stat_result, files: int, size: int, foreign: int) -> None:
-        mark = DirectoryMark(
-            path=path,
+    def _answered(self, second: SecondProcess[_Batch], *, wait: bool) -> Iterator[list[Row]]:
+        """Yield the files that the second process has looked at, or this one has in its place."""
+        for batch, answer in second.answered(wait=wait):
+            try:
+                rows = self._rows(batch, self._look_again(batch) if answer is None else answer)
+            except OSError as error:
+                self._unknown(batch.directory.path, error)
+            else:
+                yield rows
+
+    def _look_again(self, batch: _Batch) -> list[Found]:
+        fd = open_directory(self.root.fd, batch.directory.path)
+        try:
+            return stat_all(fd, batch.names)
+        finally:
+            os.close(fd)
+
+    def _rows(self, batch: _Batch, answer: list[Found] | OSError) -> list[Row]:
+        if isinstance(answer, OSError):
+            raise answer
+        directory, root_id, device = batch.directory, self.root.root_id, signed64(self.root.device)
+        prefix, regular, kind = directory.prefix, stat.S_IFREG, 0o170000
+        rows = [
+            (key, root_id, prefix + name, role, dev, inode, size, mtime_ns, ctime_ns)
+            for name, (role, key), (mode, dev, inode, size, mtime_ns, ctime_ns) in zip(
+                batch.names, batch.meanings, answer, strict=True
+            )
+            if (mode & kind == regular and dev == device)
+            or self._tell_odd(prefix + name, mode, dev == device)
+        ]
+        size = sum(map(itemgetter(6), rows))
+        directory.files += len(rows)
+        directory.bytes += size
+        self.result.files += len(rows)
+        self.result.bytes += size
+        self.on_progress(self.result.files)
+        return rows
+
+    def _tell_odd(self, path: str, mode: int, is_same_device: bool) -> bool:  # noqa: FBT001 - in the hot loop
+        """Note what bears a name of ours and is no file of this file system; False: it is gone already."""
+        kind = stat.S_IFMT(mode)
+        if kind == stat.S_IFDIR:
+            self._waiting.append(path)
+        if kind in _ODD:
+            self.result.odd[path] = _ODD[kind]
+        elif kind and not is_same_device and self._is_mounted(path):
+            self.result.odd[path] = _MOUNTED
+        return bool(kind)
+
+    def _is_mounted(self, path: str) -> bool:
+        """Whether a file is a mount of its own: layered file systems give files other device numbers too."""
+        if self._mount_points is None:
+            self._mount_points = _mount_points()
+        return os.path.join(self.root.path, path) in self._mount_points
+
+    def _unknown(self, path: str, error: OSError) -> None:
+        """Note a place that could not be looked at, unless nothing of ours can be there."""
+        if not self.layout.excludes(path):
+            reason = _REASONS.get(error.errno or 0) or os.strerror(error.errno or errno.EIO)
+            self.result.unknown.append(UnknownSubtree(path, reason))
+
+    def _conclude(self, started_ns: int, visited: set[str]) -> None:
+        """Mark what was read, and each gap: then it is looked at again also where all above it is skipped."""
+        result = self.result
+        gaps = {place.path for place in result.unknown}
+        for directory in self._read_ones:
+            if directory.path not in gaps:
+                result.marks.append(self._mark(directory, started_ns))
+        result.marks += [_NEVER_SEEN._replace(path=path) for path in gaps]
+        result.vanished = [
+            path for path in self.remembered if path not in visited and not _is_below(path, gaps)
+        ]
+
+    def _mark(self, directory: _Directory, started_ns: int) -> DirectoryMark:
+        found = directory.identity
+        return DirectoryMark(
+            path=directory.path,
             dev=signed64(found.st_dev),
             inode=signed64(found.st_ino),
             mtime_ns=found.st_mtime_ns,
             ctime_ns=found.st_ctime_ns,
-            walk_started_ns=self._started_ns,
+            walk_started_ns=started_ns,
             layout=self.layout.digest,
             is_quiet=False,
-            files=files,
-            bytes=size,
-            foreign_files=foreign,
+            files=directory.files,
+            bytes=directory.bytes,
+            foreign_files=directory.foreign,
         )
-        self.result.marks.append(mark)
-
-    def _note_odd(self, path: str, seen: os.stat_result, device: int, below: list[str]) -> None:
-        kind = stat.S_IFMT(seen.st_mode)
-        if kind == stat.S_IFDIR:
-            below.append(path)
-        self.result.odd[path] = _MOUNTED if seen.st_dev != device else _ODD[kind]
-
-    def _unknown(self, path: str, error: OSError) -> None:
-        reason = os.strerror(error.errno or errno.EIO)
-        if error.errno == errno.EXDEV:
-            reason = "another file system is mounted here"
-        elif error.errno in {errno.ELOOP, errno.ENOTDIR}:
-            reason = "it was exchanged during the walk"
-        self.result.unknown.append(UnknownSubtree(path, reason))
-
-    def _is_proven(self, path: str) -> bool:
-        """Whether a directory we did not meet is gone, and not below a place we could not look at."""
-        return not any(not place.path or path.startswith(f"{place.path}/") for place in self.result.unknown)
 
 
 def walk(
@@ -230,6 +317,31 @@ def walk(
     return Walk(root, layout, remembered or {}, on_progress, scandir)
 
 
-def signed64(number: int) -> int:
-    """A device or inode number as the databases hold it."""
-    return number if number < _SIGN else number - 2 * _SIGN
+def _foreign(name: str) -> None:
+    """The meaning of every name in a directory that the layout excludes."""
+    del name
+
+
+def _by_parent(paths: Mapping[str, object]) -> dict[str, list[str]]:
+    below: dict[str, list[str]] = {}
+    for path in paths:
+        if path:
+            below.setdefault(os.path.dirname(path), []).append(path)
+    return below
+
+
+def _is_below(path: str, gaps: set[str]) -> bool:
+    """Whether a directory we did not meet may still be there, in a place we could not look at."""
+    while path and path not in gaps:
+        path = os.path.dirname(path)
+    return path in gaps
+
+
+def _mount_points() -> frozenset[str]:
+    """Where something is mounted, by proc(5), which writes white space and backslashes in octal."""
+    try:
+        with open("/proc/self/mountinfo", "rb") as mounts:
+            fields = [line.split()[4] for line in mounts]
+    except (OSError, IndexError):
+        return frozenset()
+    return frozenset(os.fsdecode(each.decode("unicode_escape").encode("latin-1")) for each in fields)

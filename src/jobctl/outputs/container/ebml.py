@@ -36,6 +36,7 @@ _IN_CLUSTER = frozenset(
         _CRC,
     }  # position, sizes, silence
 )
+_CUE_POINT, _CUE_TRACK_POSITIONS, _CUE_CLUSTER_POSITION = 0xBB, 0xB7, 0xF1
 _VIDEO_TRACK = 1
 _LARGEST_TRACKS = 4 << 20
 _LARGEST_BLOCK = 64 << 20
@@ -69,7 +70,7 @@ def judge(reader: Reader, depth: Tier) -> list[str]:
         raise Fault(Verdict.PARTIAL, Tier.BOXES, reason)
     if depth < Tier.TABLES and segment.end is not None:
         return _trailing(reader, segment)
-    blocks = _walk(reader, segment, depth)
+    blocks = _Walk(reader, segment, depth).blocks()
     if segment.end is None:
         reason = "its segment has no size: written live, or never finished; that cannot be told"
         raise Fault(Verdict.UNSUPPORTED, Tier.TABLES, reason)
@@ -111,32 +112,76 @@ def _cut(position: int) -> Fault:
     return Fault(Verdict.PARTIAL, Tier.TABLES, f"it ends inside the element at byte {position:,}")
 
 
-def _walk(reader: Reader, segment: Element, depth: Tier) -> int:
-    """Walk the segment down to the blocks; return how many belong to a video track."""
-    codecs: dict[int, Codec] = {}
-    limit = segment.end if segment.end is not None else reader.size
-    position, blocks, elements = segment.content, 0, 0
-    while position < limit:
-        element = _element(reader, position)
-        elements += 1
-        if element is None or elements > _MOST_ELEMENTS:
-            break
-        if element.id not in _LEVEL_1:
-            raise Fault(Verdict.CORRUPT, Tier.TABLES, f"at byte {position:,} stands no element of a segment")
-        if element.end is not None and element.end > limit:
-            raise _cut(position)
-        if element.id == _TRACKS:
-            codecs = _tracks(reader, element)
-        if element.id == _CLUSTER:
-            found, position = _cluster(reader, element, limit, codecs, depth)
+class _Walk:
+    """One walk through the elements of a segment."""
+
+    def __init__(self, reader: Reader, segment: Element, depth: Tier) -> None:
+        self.reader = reader
+        self.segment = segment
+        self.depth = depth
+        self.codecs: dict[int, Codec] = {}
+        self.clusters: list[int] = []
+        """Where clusters begin, counted from the segment's content, as cues count."""
+        self.cues: list[Element] = []
+
+    def blocks(self) -> int:
+        """Walk down to the blocks; return how many belong to a video track."""
+        limit = self.segment.end if self.segment.end is not None else self.reader.size
+        position, blocks, elements = self.segment.content, 0, 0
+        while position < limit:
+            element = _element(self.reader, position)
+            elements += 1
+            if element is None or elements > _MOST_ELEMENTS:
+                break
+            if element.id not in _LEVEL_1:
+                raise Fault(
+                    Verdict.CORRUPT, Tier.TABLES, f"at byte {position:,} stands no element of a segment"
+                )
+            if element.end is not None and element.end > limit:
+                raise _cut(position)
+            found, position = self._take(element, limit)
             blocks += found
-        elif element.end is None:
-            raise Fault(Verdict.CORRUPT, Tier.TABLES, f"the element at byte {position:,} has no size")
-        else:
-            position = element.end
-    if not any(codec.is_video for codec in codecs.values()):
-        raise Fault(Verdict.NOT_MEDIA if codecs else Verdict.PARTIAL, Tier.TABLES, "it names no video track")
-    return blocks
+        if not any(codec.is_video for codec in self.codecs.values()):
+            verdict = Verdict.NOT_MEDIA if self.codecs else Verdict.PARTIAL
+            raise Fault(verdict, Tier.TABLES, "it names no video track")
+        self._check_cues()
+        return blocks
+
+    def _take(self, element: Element, limit: int) -> tuple[int, int]:
+        """The video blocks of one element, and where it ends."""
+        if element.id == _CLUSTER:
+            self.clusters.append(element.start - self.segment.content)
+            return _cluster(self.reader, element, limit, self.codecs, self.depth)
+        if element.end is None:
+            raise Fault(Verdict.CORRUPT, Tier.TABLES, f"the element at byte {element.start:,} has no size")
+        if element.id == _TRACKS:
+            self.codecs = _tracks(self.reader, element)
+        elif element.id == _CUES:
+            self.cues.append(element)
+        return 0, element.end
+
+    def _check_cues(self) -> None:
+        """Each cue must lead to a cluster (RFC 9559, 5.1.5): else clusters were lost or moved."""
+        known = set(self.clusters)
+        for cues in self.cues:
+            for position in _cue_positions(self.reader, cues):
+                if position not in known:
+                    reason = (
+                        f"its cues name a cluster at byte {self.segment.content + position:,}, where none is"
+                    )
+                    raise Fault(Verdict.CORRUPT, Tier.TABLES, reason)
+
+
+def _cue_positions(reader: Reader, cues: Element) -> Iterator[int]:
+    for point in _inside(reader, cues):
+        if point.id == _CUE_POINT:
+            for place in _inside(reader, point):
+                if place.id == _CUE_TRACK_POSITIONS:
+                    yield from (
+                        _integer(reader, field)
+                        for field in _inside(reader, place)
+                        if field.id == _CUE_CLUSTER_POSITION
+                    )
 
 
 def _cluster(

@@ -10,7 +10,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from jobctl.model.files import Tier, Verdict
@@ -188,6 +188,7 @@ def _track(content: bytes, start: int, end: int) -> Track:
     track.codec = _codec(content, *_only(table, b"stsd", "stbl"), track.handler)
     _read_sizes(content, table, track)
     _read_chunks(content, table, track)
+    _check_times(content, _only(mdia, b"mdhd", "mdia"), table, track)
     return track
 
 
@@ -260,6 +261,27 @@ def _read_chunks(content: bytes, table: dict[bytes, list[tuple[int, int]]], trac
     track.runs = list(zip(entries[0::3], entries[1::3], strict=True))
 
 
+def _check_times(
+    content: bytes, mdhd: tuple[int, int], table: dict[bytes, list[tuple[int, int]]], track: Track
+) -> None:
+    """The time tables must speak of just the samples there are (14496-12, 8.4.2, 8.6.1 and 8.6.2)."""
+    start = mdhd[0]
+    scale_at = start + (20 if content[start : start + 1] == b"\1" else 12)
+    if not int.from_bytes(content[scale_at : scale_at + 4]):
+        raise Fault(Verdict.CORRUPT, Tier.TABLES, "a track has no time scale")
+    for name in ("stts", "ctts"):
+        for place in table.get(name.encode(), ()):
+            _, raw = _table(content, place, name, head=4, width=8)
+            timed = sum(_numbers(raw, "I")[0::2])
+            if timed != track.count:
+                reason = f"{name} times {timed:,} samples, there are {track.count:,}"
+                raise Fault(Verdict.CORRUPT, Tier.TABLES, reason)
+    for place in table.get(b"stss", ()):
+        _, raw = _table(content, place, "stss", head=4, width=4)
+        if max(_numbers(raw, "I"), default=0) > track.count:
+            raise Fault(Verdict.CORRUPT, Tier.TABLES, "stss names samples that do not exist")
+
+
 def _chunks(track: Track) -> Iterator[tuple[int, int, int]]:
     """Each chunk's offset, its first sample and how many it holds."""
     sample, total = 0, len(track.offsets)
@@ -277,6 +299,7 @@ def _chunks(track: Track) -> Iterator[tuple[int, int, int]]:
 
 
 def _check_tables(tracks: list[Track], data: list[tuple[int, int]]) -> None:
+    extents: list[tuple[int, int]] = []
     for track in tracks:
         if track.handler == b"vide" and not track.count:
             raise Fault(Verdict.PARTIAL, Tier.TABLES, "its video track holds no samples")
@@ -290,6 +313,16 @@ def _check_tables(tracks: list[Track], data: list[tuple[int, int]]) -> None:
                     raise Fault(Verdict.CORRUPT, Tier.TABLES, "its chunks hold more samples than have a size")
                 length = count * track.uniform_size if track.uniform_size > 1 or not track.codec.is_pcm else 0
             _expect_inside(data, offset, offset + length)
+            extents.append((offset, offset + length))
+    _expect_apart(extents)
+
+
+def _expect_apart(extents: list[tuple[int, int]]) -> None:
+    """No two chunks may share bytes: then at least one of them is not what was written there."""
+    extents.sort()
+    for (_, end), (start, _) in pairwise(extents):
+        if start < end:
+            raise Fault(Verdict.CORRUPT, Tier.TABLES, f"two chunks share the bytes at {start:,}")
 
 
 def _expect_inside(data: list[tuple[int, int]], start: int, end: int) -> None:
@@ -314,9 +347,17 @@ def _check_fragments(reader: Reader, boxes: list[Box], data: list[tuple[int, int
     moofs = [box for box in boxes if box.type == b"moof"]
     if not moofs:
         raise Fault(Verdict.PARTIAL, Tier.TABLES, "it is fragmented and holds no fragment")
+    extents: list[tuple[int, int]] = []
+    sequence: list[int] = []
     for moof in moofs:
-        for start, end in _fragment_runs(reader, moof):
-            _expect_inside(data, start, end)
+        number, runs = _fragment(reader, moof)
+        sequence.append(number)
+        extents.extend(runs)
+    for start, end in extents:
+        _expect_inside(data, start, end)
+    _expect_apart(extents)
+    _expect_in_sequence(sequence)
+    _check_closing_indexes(reader, boxes, {moof.offset for moof in moofs})
     if boxes[-1].type == b"moof":
         raise Fault(Verdict.PARTIAL, Tier.TABLES, "its last fragment has no data")
     if not any(box.type in {b"mfra", b"sidx"} for box in boxes):
@@ -324,20 +365,76 @@ def _check_fragments(reader: Reader, boxes: list[Box], data: list[tuple[int, int
         raise Fault(Verdict.UNSUPPORTED, Tier.TABLES, reason)
 
 
-def _fragment_runs(reader: Reader, moof: Box) -> Iterator[tuple[int, int]]:
-    """The byte ranges that one fragment's track runs claim (14496-12, 8.8.7 and 8.8.8)."""
+def _expect_in_sequence(numbers: list[int]) -> None:
+    """Fragments count up (14496-12, 8.8.5): a jump is a fragment that is gone, a step back one too many."""
+    for before, number in pairwise(numbers):
+        if number != before + 1 and any(numbers):
+            raise Fault(Verdict.CORRUPT, Tier.TABLES, f"fragment {number:,} follows fragment {before:,}")
+
+
+def _check_closing_indexes(reader: Reader, boxes: list[Box], moofs: set[int]) -> None:
+    """What mfra and sidx say of the fragments must be there (14496-12, 8.8.10 and 8.16.3)."""
+    ends = {box.end for box in boxes}
+    for box in boxes:
+        if box.type == b"mfra":
+            listed = set(_listed_moofs(reader, box))
+            if listed - moofs:
+                reason = f"its index names a fragment at byte {min(listed - moofs):,}, where none is"
+                raise Fault(Verdict.CORRUPT, Tier.TABLES, reason)
+        elif box.type == b"sidx" and not ends.issuperset(_sidx_ends(reader, box)):
+            raise Fault(Verdict.CORRUPT, Tier.TABLES, "its index (sidx) does not fit its fragments")
+
+
+def _listed_moofs(reader: Reader, mfra: Box) -> Iterator[int]:
+    length = mfra.end - mfra.content
+    if length > _LARGEST_FRAGMENT_INDEX:
+        raise Fault(Verdict.UNSUPPORTED, Tier.TABLES, "its closing index is larger than 8 MiB")
+    content = reader.at(mfra.content, length)
+    for start, end in _children(content, 0, length, "mfra").get(b"tfra", ()):
+        wide = content[start : start + 1] == b"\1"
+        sizes = int.from_bytes(content[start + 8 : start + 12])
+        numbers = sum((sizes >> shift & 3) + 1 for shift in (0, 2, 4))
+        width = (16 if wide else 8) + numbers
+        _, raw = _table(content, (start, end), "tfra", head=12, width=width)
+        field = slice(8, 16) if wide else slice(4, 8)
+        for position in range(0, len(raw), width):
+            yield int.from_bytes(raw[position : position + width][field])
+
+
+def _sidx_ends(reader: Reader, sidx: Box) -> Iterator[int]:
+    """Where each part that an index refers to ends."""
+    content = reader.at(sidx.content, min(sidx.end - sidx.content, _LARGEST_FRAGMENT_INDEX))
+    wide = content[:1] == b"\1"
+    offset_at = 20 if wide else 16
+    first = int.from_bytes(content[offset_at : offset_at + (8 if wide else 4)])
+    table = offset_at + (8 if wide else 4)
+    count = int.from_bytes(content[table + 2 : table + 4])
+    position = sidx.end + first
+    if table + 4 + 12 * count > len(content):
+        raise Fault(Verdict.CORRUPT, Tier.TABLES, f"sidx claims {count:,} entries and has no room for them")
+    for entry in range(table + 4, table + 4 + 12 * count, 12):
+        position += int.from_bytes(content[entry : entry + 4]) & 0x7FFFFFFF
+        yield position
+
+
+def _fragment(reader: Reader, moof: Box) -> tuple[int, list[tuple[int, int]]]:
+    """One fragment's number, and the byte ranges its track runs claim (14496-12, 8.8.5 to 8.8.8)."""
     length = moof.end - moof.content
     if length > _LARGEST_FRAGMENT_INDEX:
         raise Fault(Verdict.UNSUPPORTED, Tier.TABLES, "the index of a fragment is larger than 8 MiB")
     content = reader.at(moof.content, length)
-    for place in _children(content, 0, length, "moof").get(b"traf", ()):
+    runs: list[tuple[int, int]] = []
+    children = _children(content, 0, length, "moof")
+    header = _only(children, b"mfhd", "moof")[0]
+    for place in children.get(b"traf", ()):
         inner = _children(content, *place, "traf")
         base, default_size = _fragment_header(content, _only(inner, b"tfhd", "traf"), moof)
         position = base
         for run in inner.get(b"trun", ()):
             start, size = _run_extent(content, run, base, position, default_size)
-            yield start, start + size
+            runs.append((start, start + size))
             position = start + size
+    return int.from_bytes(content[header + 4 : header + 8]), runs
 
 
 def _fragment_header(content: bytes, place: tuple[int, int], moof: Box) -> tuple[int, int]:

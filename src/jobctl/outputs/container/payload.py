@@ -13,6 +13,8 @@ from typing import NamedTuple
 _ZERO_RUN_IN_NAL = b"\0" * 16
 _ZERO_RUN = b"\0" * 256
 _SMALLEST_SUSPECT = 16
+# MPEG video may be stuffed with zeros up to its bit rate (ISO/IEC 13818-2, 5.2.3).
+_STUFFED = frozenset({"mp4v", "m1v ", "m2v1", "V_MPEG1", "V_MPEG2", "V_MPEG4/ISO/ASP", "V_MPEG4/ISO/SP"})
 
 
 class Codec(NamedTuple):
@@ -30,7 +32,8 @@ def why_torn(sample: bytes, codec: Codec) -> str | None:
         return None
     if codec.nal_length:
         return _why_no_chain(sample, codec.nal_length)
-    if _ZERO_RUN in sample or (len(sample) >= _SMALLEST_SUSPECT and not sample.strip(b"\0")):
+    is_empty = len(sample) >= _SMALLEST_SUSPECT and not sample.strip(b"\0")
+    if is_empty or (_ZERO_RUN in sample and codec.name not in _STUFFED):
         return "it is filled with zeros"
     return None
 
