@@ -111,7 +111,7 @@ BAD = [
     ),
     Bad(
         "altered plan",
-        lambda w: ["apply", _plan(w, lambda text: text.replace('"create"', '"fail"', 1)), *_at(w)],
+        lambda w: ["apply", _plan(w, lambda text: text.replace('"medium"', '"certain"', 1)), *_at(w)],
         12,
         "plan-stale",
         "altered",

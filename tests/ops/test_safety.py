@@ -464,3 +464,17 @@ def test_a_layout_that_no_longer_fits_is_told_not_taken_for_missing_videos(world
         assert list(scanning) == []
     assert scanning.report.unmatched == 1
     assert world.recover().counts["planned"] == 0
+
+
+def test_a_root_that_moved_keeps_its_records_and_a_copy_of_it_is_refused(
+    world: World, tmp_path: Path
+) -> None:
+    recovered(world)
+    shutil.copytree(world.root, tmp_path / "copy")
+    with pytest.raises(RootRefused, match="is a copy of root"):
+        replace(world, root=tmp_path / "copy").init()
+    moved = replace(world, root=world.root.rename(tmp_path / "moved"))
+    moved.init()
+    with world.site() as site, site.store.read() as connection:
+        assert [row.path for row in roots.get_roots(connection)] == [str(moved.root)]
+    assert moved.recover().counts["planned"] == 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import version
 from typing import NamedTuple
 
+from jobctl.errors import RootRefused
 from jobctl.ops.layouts import layout_of
 from jobctl.ops.stepdown import make_place_for_store, step_down_to
 from jobctl.outputs import effects
@@ -72,6 +74,9 @@ def _register(store: Store, path: str, *, layout: str, host: str | None) -> Init
             _distrust(store, row)
         _mark(store, real, row.root_id, known)
         return InitialisedRoot(row.root_id, row.path, row.layout, row.host, made=False)
+    moved = next((row for row in known if row.root_id == marked_as), None)
+    if moved is not None:
+        return _move(store, moved, real)
     # The marker comes first: one without a row is an init cut short, and is completed under
     # its own id. A row without a marker is then always a directory that was exchanged.
     root_id = marked_as or f"r{secrets.token_hex(4)}"
@@ -80,6 +85,19 @@ def _register(store: Store, path: str, *, layout: str, host: str | None) -> Init
         at = store.now(connection)
         roots.add_root(connection, root_id=root_id, path=real, layout=layout, host=host, at=at)
     return InitialisedRoot(root_id, real, layout, host, made=True)
+
+
+def _move(store: Store, row: RootRow, real: str) -> InitialisedRoot:
+    """A registered root that is mounted elsewhere now. Refused while it is at its old place as well."""
+    if os.path.isdir(row.path) and known_marker(row.path, store_id=store.store_id) == row.root_id:
+        raise RootRefused(
+            f"{real} is a copy of root {row.root_id} at {row.path}; nothing was changed",
+            hint="remove .jobctl from the copy to make it a root of its own",
+        )
+    with store.write() as connection:
+        roots.move_root(connection, row.root_id, path=real)
+    _distrust(store, row)
+    return InitialisedRoot(row.root_id, real, row.layout, row.host, made=False)
 
 
 def _mark(store: Store, real: str, root_id: str, known: Sequence[RootRow]) -> None:

@@ -46,6 +46,11 @@ def add_root(
     connection.execute(insert(root), {**values, "generation": 0})
 
 
+def move_root(connection: Connection, root_id: str, *, path: str) -> None:
+    """Record that a root is found at another path now."""
+    connection.execute(update(root).where(root.c.root_id == root_id).values(path=to_stored(path)))
+
+
 def advance_generation(connection: Connection, root_id: str) -> int:
     """Count one more changing run; its number is returned."""
     changed = update(root).where(root.c.root_id == root_id).values(generation=root.c.generation + 1)
