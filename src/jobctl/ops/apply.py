@@ -26,6 +26,7 @@ from jobctl.outputs.directories import open_directory
 from jobctl.outputs.root import OpenRoot, write_generation
 from jobctl.outputs.stats import signed64
 from jobctl.store import roots, runs
+from jobctl.store.dialect import refresh_statistics
 from jobctl.store.engine import Connection
 from jobctl.store.runs import FileToCheck, Mark
 
@@ -97,6 +98,7 @@ def _load(hold: Hold, plan: Plan) -> str:
         hold.renew(connection)
         run = runs.get_run(connection, run_id)
         if run is not None and run.state == "loading":
+            refresh_statistics(connection, site.store.dialect, "run_action")
             generations = {
                 root_id: roots.advance_generation(connection, root_id) for root_id in plan.header.roots
             }

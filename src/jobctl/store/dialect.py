@@ -263,6 +263,12 @@ def _told_as_sqlalchemy_tells(connection: Connection, sql: str) -> Iterator[None
 _cursors = count(1)
 
 
+def refresh_statistics(connection: Connection, dialect: Dialect, table: str) -> None:
+    """Tell PostgreSQL's planner of many new rows at once; it would hear of them only later."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"ANALYZE {dialect.table(table)}")
+
+
 def bulk_insert(
     connection: Connection, dialect: Dialect, table: str, names: Sequence[str], rows: Iterable[Sequence[Any]]
 ) -> None:
