@@ -13,7 +13,7 @@ from typing import NamedTuple
 from jobctl.model.files import BROKEN, Check, Role, Seen, Verdict
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.records import Declined, Linked, Record, Tombstone
-from jobctl.model.status import ENDED, OPEN_ENDED_FAILURES, Status
+from jobctl.model.status import OPEN_ENDED_FAILURES, Status
 from jobctl.model.timestamps import format_timestamp, from_epoch_ns
 
 
@@ -363,8 +363,3 @@ _WITH_RECORD = {
     Status.CANCELLED: _withdrawn,
     Status.EXPIRED: _withdrawn,
 }
-
-
-def is_ended(case: Case) -> bool:
-    """Whether the job's record says that nothing more will happen to it."""
-    return case.record is not None and Status(case.record.status) in ENDED
