@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from jobctl.core.reconcile import Candidate, Case
-from jobctl.model.evidence import Fact, Trust
+from jobctl.model.evidence import Bound, Fact, Trust
 from jobctl.model.files import Media, Probe, Role, Seen
 from jobctl.model.job import Confidence
 from jobctl.model.names import to_stored
@@ -90,7 +90,7 @@ def stamp_conflict(case: Case, probe: Probe) -> str | None:
 
 
 def believe(facts: Iterable[Fact]) -> Belief:
-    """Choose for each field the fact with the most trust; the first of equals."""
+    """Choose for each field the fact to be believed: a value before a bound, then by trust; the first of equals."""
     by_field: dict[str, list[Fact]] = {}
     for fact in facts:
         by_field.setdefault(fact.field, []).append(fact)
@@ -99,8 +99,7 @@ def believe(facts: Iterable[Fact]) -> Belief:
     conflicts: list[str] = []
     trust = Trust.FILE_ALONE
     for name, claims in by_field.items():
-        claims.sort(key=lambda claim: -claim.trust)
-        best, others = claims[0], claims[1:]
+        best, *others = _ranked(claims)
         values[name] = best.value
         provenance[name] = _provenance(best, others)
         if name == "status":
@@ -145,8 +144,18 @@ def _creation_facts(case: Case, media: Media | None, fact: Any, latest: str) -> 
     if dated:
         moment, file = min(dated, key=lambda pair: pair[0])
         where = f"{file.seen.root_id}:{to_stored(file.seen.path)}"
-        note = "not later than: the oldest of its files"
-        facts.append(Fact(case.key, "created_at", moment, "file", where, Trust.NAME_AND_FILE, note))
+        facts.append(
+            Fact(
+                case.key,
+                "created_at",
+                moment,
+                "file",
+                where,
+                Trust.NAME_AND_FILE,
+                "the oldest of its files",
+                Bound.NOT_LATER,
+            )
+        )
     return facts
 
 
@@ -165,11 +174,34 @@ def _first(files: Sequence[Candidate], role: Role) -> Candidate | None:
     return next((file for file in files if file.seen.role == role), None)
 
 
-def _contradicts(best: Fact, other: Fact) -> bool:
-    """Bounds such as "not later than" narrow a value; they do not contradict a better one."""
-    return (
-        best.value != other.value and not other.note.startswith("not ") and not best.note.startswith("not ")
+def _ranked(claims: Sequence[Fact]) -> list[Fact]:
+    """The claims, the most believable first: a value before a bound, unless better evidence bars it."""
+    barred = {id(claim) for claim in claims if any(_bars(bound, claim) for bound in claims)}
+    return sorted(
+        claims,
+        key=lambda claim: (
+            id(claim) in barred,
+            claim.bound is not Bound.EXACT,
+            -claim.trust,
+            # The tightest bound: the earliest "not later than" comes before the latest "not before".
+            claim.bound is Bound.NOT_BEFORE,
+            str(claim.value) if claim.bound is Bound.NOT_LATER else "",
+        ),
     )
+
+
+def _bars(bound: Fact, claim: Fact) -> bool:
+    """Whether a bound of more trust rules a value out."""
+    if claim.bound is not Bound.EXACT or bound.trust <= claim.trust:
+        return False
+    if bound.bound is Bound.NOT_LATER:
+        return str(claim.value) > str(bound.value)
+    return bound.bound is Bound.NOT_BEFORE and str(claim.value) < str(bound.value)
+
+
+def _contradicts(best: Fact, other: Fact) -> bool:
+    """Bounds narrow a value; they do not contradict one."""
+    return best.value != other.value and best.bound is Bound.EXACT and other.bound is Bound.EXACT
 
 
 def _conflict(best: Fact, rival: Fact) -> str:
@@ -190,6 +222,6 @@ def _source(fact: Fact) -> dict[str, Any]:
         "locator": fact.locator,
         "trust": fact.trust.label,
     }
-    if fact.note:
-        entry["note"] = fact.note
+    if fact.meaning:
+        entry["note"] = fact.meaning
     return entry
