@@ -90,7 +90,7 @@ def stamp_conflict(case: Case, probe: Probe) -> str | None:
 
 
 def believe(facts: Iterable[Fact]) -> Belief:
-    """Choose for each field the fact to be believed: a value before a bound, then by trust; the first of equals."""
+    """Choose the fact to be believed of each field: a value before a bound, then by trust."""
     by_field: dict[str, list[Fact]] = {}
     for fact in facts:
         by_field.setdefault(fact.field, []).append(fact)

@@ -1,4 +1,4 @@
-"""Evidence beyond the files: what logs and the remote renderer say. Frozen: changes are further migrations."""
+"""Evidence beyond the files: logs and the remote renderer. Frozen: changes are further migrations."""
 
 from __future__ import annotations
 
