@@ -19,8 +19,9 @@ from typing import NamedTuple
 from jobctl.model.files import FileIdentity
 from jobctl.model.plan import Outcome
 from jobctl.model.quarantine import Item, Taken
+from jobctl.model.timestamps import format_timestamp
 from jobctl.outputs import effects
-from jobctl.outputs.manifest import Event, Run, disk_failed, event_line, open_run, take_line
+from jobctl.outputs.manifest import Event, Run, TakeLines, disk_failed, event_line, open_run
 from jobctl.outputs.root import OpenRoot
 from jobctl.outputs.settle import writer_state
 from jobctl.outputs.stats import signed64
@@ -76,8 +77,13 @@ def is_same_file(found: os.stat_result, identity: FileIdentity) -> bool:
         stat.S_ISREG(found.st_mode)
         and found.st_size == identity.size
         and found.st_mtime_ns == identity.mtime_ns
-        and signed64(found.st_ino) == signed64(identity.inode)
+        and _is_number(found.st_ino, identity.inode)
     )
+
+
+def _is_number(found: int, planned: int) -> bool:
+    """Whether a device or inode is the planned one, which is written as the databases hold it."""
+    return found == planned or signed64(found) == planned
 
 
 def stat_or_none(directory_fd: int, name: str) -> os.stat_result | None:
@@ -92,22 +98,20 @@ class _Taking:
     """One call of ``take``; a chunk's items share one sync of the manifest and of each directory."""
 
     def __init__(self, root: OpenRoot, run: Run, places: Directories, at: datetime) -> None:
-        self.root, self.run, self.places, self.at = root, run, places, at
+        self.root, self.run, self.places = root, run, places
+        self._lines = TakeLines(root, run.run_id, at=at)
+        self._at = format_timestamp(at)
         # Moving one name of a file changes the ctime that its other names show too.
         self._linked: dict[int, int] = {}
 
     def take(self, items: list[Item]) -> list[Taken]:
         is_resumed = self.run.has_lines
         looked = [self._look(item) for item in items]
-        self.run.append(
-            take_line(self.root, self.run.run_id, each.item, each.stat, at=self.at)
-            for each in looked
-            if isinstance(each, _Found)
-        )
+        self.run.append(self._lines.line(each.item, each.stat) for each in looked if isinstance(each, _Found))
         taken = [self._move(each) if isinstance(each, _Found) else each for each in looked]
         self.places.sync()
         self.run.append(
-            event_line(Event.KEPT, each.item.action, at=self.at, note=each.note)
+            event_line(Event.KEPT, each.item.action, at=self._at, note=each.note)
             for each, was in zip(taken, looked, strict=True)
             if (is_resumed or isinstance(was, _Found)) and self._is_kept(each)
         )
@@ -157,8 +161,9 @@ class _Taking:
         if not stat.S_ISREG(found.st_mode):
             return "it is no regular file any more"
         planned = item.identity
-        is_same = is_same_file(found, planned) and signed64(found.st_dev) == signed64(planned.dev)
-        if is_same and found.st_ctime_ns in {planned.ctime_ns, self._linked.get(found.st_ino)}:
+        is_same = is_same_file(found, planned) and _is_number(found.st_dev, planned.dev)
+        is_untouched = found.st_ctime_ns == planned.ctime_ns
+        if is_same and (is_untouched or found.st_ctime_ns == self._linked.get(found.st_ino)):
             return None
         return _CHANGED
 
@@ -232,7 +237,7 @@ class _Taking:
         except OSError as error:
             # It stays, and the manifest tells of it as it is, so that it too can be given back.
             other = item._replace(identity=identity_of(moved), sha256=None, reason="moved by mistake")
-            self.run.append([take_line(self.root, self.run.run_id, other, moved, at=self.at)])
+            self.run.append([self._lines.line(other, moved)])
             why = f"{_CHANGED}; what stands there now was moved and could not be put back: {error.strerror}"
             return Taken(item, Outcome.CONFLICT, why)
         return Taken(item, Outcome.CONFLICT, _CHANGED)

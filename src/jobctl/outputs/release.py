@@ -17,6 +17,7 @@ from operator import attrgetter
 
 from jobctl.model.plan import Outcome
 from jobctl.model.quarantine import Entry, Released, Whereabouts
+from jobctl.model.timestamps import format_timestamp
 from jobctl.outputs import effects
 from jobctl.outputs.entries import original, resembles
 from jobctl.outputs.manifest import Event, Run, event_line, open_run
@@ -81,7 +82,7 @@ class _Restoring:
     """One call of ``give_back`` on one run."""
 
     def __init__(self, root: OpenRoot, run: Run, at: datetime) -> None:
-        self.root, self.run, self.at = root, run, at
+        self.root, self.run, self.at = root, run, format_timestamp(at)
 
     def give_back(self, entries: list[Entry]) -> list[Released]:
         with Directories(self.root) as places:
@@ -196,7 +197,7 @@ class _Purging:
     """One call of ``purge`` on one run."""
 
     def __init__(self, run: Run, older_than: timedelta, keep: Keep, at: datetime) -> None:
-        self.run, self.older_than, self.keep, self.at = run, older_than, keep, at
+        self.run, self.older_than, self.keep, self.at = run, older_than, keep, format_timestamp(at)
 
     def purge(self, entries: list[Entry]) -> list[Released]:
         looked = [self._look(entry) for entry in entries]
@@ -238,9 +239,7 @@ class _Purging:
         return Released(entry, Outcome.DONE)
 
 
-def _tell(
-    run: Run, released: list[Released], looked: list[Released | None], done: Event, *, at: datetime
-) -> None:
+def _tell(run: Run, released: list[Released], looked: list[Released | None], done: Event, *, at: str) -> None:
     """Tell the manifest how the steps it was told of ended."""
     run.append(
         event_line(done, each.entry.action, at=at)

@@ -17,6 +17,7 @@ from jobctl.outputs.root import CONTROL_DIRECTORY, OpenRoot
 _MOST_OPEN = 200
 # So that a manifest's line can hold it, however its characters are escaped.
 _LONGEST_PATH = 50_000
+_LEADING_ASTRAY = frozenset({"", ".", ".."})
 
 
 def is_confined(path: str) -> bool:
@@ -26,7 +27,7 @@ def is_confined(path: str) -> bool:
         len(path) <= _LONGEST_PATH
         and "\0" not in path
         and steps[0].casefold() != CONTROL_DIRECTORY
-        and not any(step in {"", ".", ".."} for step in steps)
+        and _LEADING_ASTRAY.isdisjoint(steps)
     )
 
 
