@@ -18,7 +18,7 @@ from pathlib import Path
 
 import bench
 from jobctl.model.plan import Outcome
-from jobctl.model.quarantine import Entry, Item
+from jobctl.model.quarantine import Entry, Item, Released, Taken
 from jobctl.outputs.entries import entries
 from jobctl.outputs.quarantine import CHUNK, identity_of, take
 from jobctl.outputs.release import give_back, purge
@@ -51,21 +51,22 @@ def measure(directory: Path, files: int) -> None:
     register(str(root), store_id="bench", root_id="bench", others=[], store_path=None)
     names = list(_make(root, files))
     with open_root(str(root), root_id="bench", store_id="bench", generation=0) as opened, hold_files(opened):
-        floor = _floor(root, names, b"")
         line = b"x" * 480 + b"\n"
-        durable = _floor(root, names, line)
-        items = _items(opened, names)
-        took = bench.seconds(lambda: _expect_done(take(opened, _RUN, items, at=_AT), files))
+        floor = durable = took = back = float("inf")
+        for turn in range(3):
+            floor = min(floor, _floor(root, names, b""))
+            durable = min(durable, _floor(root, names, line))
+            items, run_id = _items(opened, names), f"{_RUN}-{turn}"
+            took = min(took, _seconds_of(take(opened, run_id, items, at=_AT), files))
+            back = min(back, _seconds_of(give_back(opened, entries(opened, run_id=run_id), at=_AT), files))
         print(f"  rename {floor:.2f} s, with manifest and syncs {durable:.2f} s, quarantine {took:.2f} s")
         bench.tell("  quarantine / bare renames", took, floor, 2.5)
         bench.tell("  quarantine / renames, same manifest, same syncs", took, durable, 2.5)
-        told = bench.seconds(lambda: sum(1 for _ in entries(opened)), times=3)
+        print(f"  giving back {back:.2f} s")
+        _seconds_of(take(opened, _RUN, _items(opened, names), at=_AT), files)
+        told = bench.seconds(lambda: sum(1 for _ in entries(opened, run_id=_RUN)), times=3)
         print(f"  reading the manifest with a look at every file {told:.2f} s")
-        back = bench.seconds(lambda: _expect_done(give_back(opened, entries(opened), at=_AT), files))
-        bench.tell("  giving back / bare renames", back, floor, 5)
-        _expect_done(take(opened, _RUN + "-2", _items(opened, names), at=_AT), files)
-        gone = bench.seconds(lambda: _purge(opened, files))
-        print(f"  purging {gone:.2f} s")
+        print(f"  purging {_seconds_of(_purge(opened), files):.2f} s")
 
 
 def _make(root: Path, files: int) -> Iterator[str]:
@@ -122,18 +123,26 @@ def _items(root: OpenRoot, names: list[str]) -> list[Item]:
     ]
 
 
-def _purge(root: OpenRoot, files: int) -> None:
+def _purge(root: OpenRoot) -> Iterator[Released]:
     def keep(_: Entry) -> None:
         return None
 
-    old = entries(root, run_id=_RUN + "-2")
-    _expect_done(purge(root, old, older_than=timedelta(0), keep=keep, at=_AT), files)
+    old = entries(root, run_id=_RUN)
+    return purge(root, old, older_than=timedelta(0), keep=keep, at=_AT)
 
 
-def _expect_done(told: Iterator[object], files: int) -> None:
-    done = sum(getattr(each, "outcome", None) is Outcome.DONE for each in told)
+def _seconds_of(told: Iterator[Taken | Released], files: int) -> float:
+    """How long it takes until all is done."""
+    done = 0
+
+    def work() -> None:
+        nonlocal done
+        done = sum(each.outcome is Outcome.DONE for each in told)
+
+    took = bench.seconds(work)
     if done != files:
-        sys.exit(f"{done} of {files} files were moved")
+        sys.exit(f"{done} of {files} files were done")
+    return took
 
 
 if __name__ == "__main__":

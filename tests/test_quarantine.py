@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -388,6 +389,28 @@ def test_a_file_that_is_exchanged_in_the_last_instant_is_moved_back(outputs: Pat
     assert in_quarantine(outputs) == {}
 
 
+def test_what_was_exchanged_is_moved_back_by_the_next_try_though_the_first_was_killed(
+    outputs: Path, video: Path
+) -> None:
+    def exchange(name: str, _: int) -> None:
+        if name == "rename":
+            effects.observe(after=die)
+            video.rename(video.with_name("planned"))
+            video.write_text("another")
+
+    def die(name: str, _: int) -> None:
+        raise KeyboardInterrupt
+
+    planned = item(outputs, NAME)
+    effects.observe(before=exchange)
+    with pytest.raises(KeyboardInterrupt):
+        taken(outputs, [planned])
+    effects.observe()
+    assert in_quarantine(outputs) == {"1": b"another"}
+    assert taken(outputs, [planned]) == [(Outcome.CONFLICT, CHANGED[1])]
+    assert video.read_text() == "another"
+
+
 def test_what_was_exchanged_and_cannot_be_moved_back_can_be_given_back(outputs: Path, video: Path) -> None:
     def exchange(name: str, _: int) -> None:
         if name == "rename":
@@ -425,6 +448,63 @@ def test_one_that_cannot_be_moved_hinders_no_other(outputs: Path, video: Path) -
     items = [item(outputs, NAME, 1), item(outputs, "other", 2)]
     video.unlink()
     assert taken(outputs, items) == [GONE, DONE]
+
+
+@pytest.fixture
+def nobodys_root() -> Iterator[Path]:
+    """A root of a user whom permissions bind."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    place = Path(tempfile.mkdtemp())
+    place.chmod(0o755)
+    outputs = made_root(place / "outputs")
+    (outputs / "a").mkdir()
+    (outputs / "a" / "file").write_text("x")
+    for path in [outputs, *outputs.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY)
+    yield outputs
+    shutil.rmtree(place)
+
+
+TAKE_AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from quarantined import given_back, item, opened, taken
+here = Path(sys.argv[1])
+with opened(here):  # nobody may not read the library this imports
+    pass
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+((outcome, note),) = taken(here, [item(here, "a/file")])
+print(outcome, note)
+os.chmod(here / "a", 0o700)
+os.chmod(here / "a" / "file", 0o600) if outcome == "skipped" else None
+((outcome, note),) = taken(here, [item(here, "a/file")])
+print(outcome, note)
+os.chmod(here / "a", 0o500)
+print(*given_back(here)[0])
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "told"),
+    [
+        ("a/file", 0, "skipped it cannot be opened to see whether it is still being written"),
+        ("a", 0o500, "failed it could not be moved: Permission denied"),
+    ],
+)
+def test_what_permissions_forbid_is_told_and_works_once_they_are_mended(
+    nobodys_root: Path, path: str, mode: int, told: str
+) -> None:
+    (nobodys_root / path).chmod(mode)
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", TAKE_AS_NOBODY, str(nobodys_root)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+    assert said.stderr == ""
+    assert said.stdout.splitlines() == [
+        told,
+        "done None",
+        "failed it cannot be reached: Permission denied",
+    ]
 
 
 FOREIGN_QUARANTINE = """
@@ -682,6 +762,35 @@ def test_a_take_line_with_a_wrong_field_is_no_take_line(
     manifest(outputs).write_text(json.dumps({**line, **wrong}) + "\n")
     assert known(outputs) == []
     assert [told.line for told in unreadable(outputs)] == [1]
+
+
+LINE = {
+    "event": "take",
+    "action": 1,
+    "path": "a",
+    **dict.fromkeys(("dev", "inode", "size", "mtime_ns", "ctime_ns", "uid", "gid"), 1),
+    "mode": "0644",
+    "reason": "no record of it",
+    "root_id": "r1",
+    "store_id": "s1",
+    "run_id": RUN,
+    "at": "2026-01-31T12:00:00.000000Z",
+}
+anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers())
+mangled = st.dictionaries(st.sampled_from([*LINE, "job_id", "role", "sha256"]), anything, max_size=3)
+
+
+@given(st.lists(st.binary(max_size=40) | mangled.map(lambda change: json.dumps({**LINE, **change}).encode())))
+@settings(max_examples=150)
+def test_no_manifest_brings_anything_down_or_moves_anything_out_of_the_root(content: list[bytes]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        outputs = made_root(Path(directory) / "outputs")
+        manifest(outputs).parent.mkdir(parents=True)
+        manifest(outputs).write_bytes(b"\n".join(content))
+        (manifest(outputs).parent / "1").write_text("x")
+        given_back(outputs)
+        purged(outputs, days=0)
+        assert os.listdir(directory) == ["outputs"]
 
 
 @pytest.mark.parametrize("there", ["no manifest", "directory", "fifo", "symlink", "run is a file"])

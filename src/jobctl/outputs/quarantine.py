@@ -131,20 +131,34 @@ class _Taking:
             directory_fd = self.places.open(directory)
             found = stat_or_none(directory_fd, name)
         except FileNotFoundError:
-            directory_fd, found = self.run.fd, None
+            directory_fd, found = None, None
         except OSError as error:
             return Taken(item, Outcome.SKIPPED, why_not_reached(error))
         why = _GONE if found is None else self._why_not(found, item)
         if found is not None and why is None:
             return _Found(item, directory, name, found)
+        return self._look_in_quarantine(item, directory_fd, found) or Taken(item, Outcome.SKIPPED, why)
+
+    def _look_in_quarantine(
+        self, item: Item, directory_fd: int | None, found: os.stat_result | None
+    ) -> Taken | None:
+        """What an earlier try did to an item that is not where the plan saw it; ``None``: nothing.
+
+        That try may have ended before what it did was on the disk, or half-way.
+        """
+        name = item.path.rpartition("/")[2]
         placed = stat_or_none(self.run.fd, str(item.action))
-        if placed is None or not is_same_file(placed, item.identity):
-            return Taken(item, Outcome.SKIPPED, why)
-        # An earlier try moved it, and may have ended before that was on the disk.
-        self.places.touch(directory_fd)
+        if placed is None:
+            return None
+        self.places.touch(self.run.fd if directory_fd is None else directory_fd)
+        if not is_same_file(placed, item.identity):
+            is_other = not _is_number(placed.st_ino, item.identity.inode)
+            if directory_fd is not None and found is None and is_other:
+                return self._move_back(item, directory_fd, name, placed)
+            return None
         if placed.st_nlink > 1:
             self._linked[placed.st_ino] = placed.st_ctime_ns
-        if found is not None and os.path.samestat(found, placed):
+        if directory_fd is not None and found is not None and os.path.samestat(found, placed):
             return self._complete(item, directory_fd, name)
         return Taken(item, Outcome.ALREADY)
 
@@ -191,7 +205,7 @@ class _Taking:
         if moved is None:
             return Taken(found.item, Outcome.CONFLICT, "it was moved, and somebody took it out of quarantine")
         if not is_same_file(moved, found.item.identity):
-            return self._move_back(found, directory_fd, moved)
+            return self._move_back(found.item, directory_fd, found.name, moved)
         return self._moved(found.item, moved)
 
     def _after_error(self, found: _Found, directory_fd: int, error: OSError) -> Taken:
@@ -229,11 +243,10 @@ class _Taking:
         finally:
             os.close(fd)
 
-    def _move_back(self, found: _Found, directory_fd: int, moved: os.stat_result) -> Taken:
+    def _move_back(self, item: Item, directory_fd: int, name: str, moved: os.stat_result) -> Taken:
         """Another file was put under the name in the last instant: it goes back where it was."""
-        item, place = found.item, str(found.item.action)
         try:
-            effects.rename_noreplace(self.run.fd, place, directory_fd, found.name)
+            effects.rename_noreplace(self.run.fd, str(item.action), directory_fd, name)
         except OSError as error:
             # It stays, and the manifest tells of it as it is, so that it too can be given back.
             other = item._replace(identity=identity_of(moved), sha256=None, reason="moved by mistake")
