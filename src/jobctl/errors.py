@@ -199,6 +199,13 @@ class DiskFailed(JobctlError):
     code = "disk-failed"
 
 
+class LogUnreadable(JobctlError):
+    """A log cannot be read, or only in part; what could be read was kept."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "log-unreadable"
+
+
 class PublishRefused(JobctlError):
     """A file could not be published without replacing or breaking another one."""
 

@@ -67,6 +67,9 @@ _EVENT_KINDS = {
     Verb.UNNOTE: "undone",
 }
 
+NO_FILE = ""
+"""What a declined mark names in place of root and path where a record rested on no file."""
+
 
 class FileToCheck(NamedTuple):
     """A pending step's file: what must still be there for the step to be taken."""
@@ -379,26 +382,22 @@ class _Chunk:
         self.connection.execute(insert(event).from_select(names, rows))
 
     def decline_files(self) -> None:
-        """Leave a mark for each file whose recovery is being taken back."""
-        has_file = run_action.c.expect_file.is_not(None)
+        """Leave a mark for each file, or record without one, whose recovery is being taken back."""
+        is_marked = or_(run_action.c.expect_file.is_not(None), run_action.c.verb == Verb.FORGET)
+        place = [
+            run_action.c.job_id,
+            func.coalesce(run_action.c.root_id, NO_FILE),
+            func.coalesce(run_action.c.path, NO_FILE),
+        ]
         places = tuple_(declined.c.job_id, declined.c.root_id, declined.c.path)
-        marked = self._steps(_DECLINING, run_action.c.job_id, run_action.c.root_id, run_action.c.path).where(
-            has_file
-        )
+        marked = self._steps(_DECLINING, *place).where(is_marked)
         self.connection.execute(delete(declined).where(places.in_(marked)))
         identity = [
-            self.read.field(run_action.c.expect_file, column)
+            func.coalesce(self.read.field(run_action.c.expect_file, column), 0)
             for column in (declined.c.inode, declined.c.size, declined.c.mtime_ns)
         ]
-        rows = self._steps(
-            _DECLINING,
-            run_action.c.job_id,
-            run_action.c.root_id,
-            run_action.c.path,
-            *identity,
-            literal(self.at, declined.c.at.type),
-            literal(self.run_id),
-        ).where(has_file)
+        moment = literal(self.at, declined.c.at.type)
+        rows = self._steps(_DECLINING, *place, *identity, moment, literal(self.run_id)).where(is_marked)
         names = ["job_id", "root_id", "path", "inode", "size", "mtime_ns", "at", "run_id"]
         self.connection.execute(insert(declined).from_select(names, rows))
 
