@@ -102,6 +102,12 @@ class UnknownRun(UsageError):
     code = "unknown-run"
 
 
+class UnknownLog(UsageError):
+    """No log of this name was read."""
+
+    code = "unknown-log"
+
+
 class ApprovalNeeded(JobctlError):
     """The plan needs a yes, and there is no terminal to ask on."""
 

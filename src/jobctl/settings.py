@@ -30,6 +30,10 @@ class Settings:
     lock_stale_after_s: float = 120.0
     plan_max_age_h: float = 24.0
     layouts: Mapping[str, Any] = field(default_factory=dict)
+    logs: Mapping[str, Any] = field(default_factory=dict)
+    """Rules for server logs, by name, beside those built in."""
+    log_timezone: str = "UTC"
+    """The zone of moments in logs that name none."""
     as_root: bool = False
     """Whether to stay root, instead of becoming the owner of store and outputs."""
     source: str | None = None
@@ -44,8 +48,9 @@ class Settings:
 
 _MACHINE_ID = "/etc/machine-id"
 _NUMBERS = {"quiet_s", "stale_after_s", "lock_stale_after_s", "plan_max_age_h"}
-_TEXTS = {"database", "host_id", "video_url_form", "thumbnail_url_form"}
-_KNOWN = sorted({*_NUMBERS, *_TEXTS, "layouts", "as_root"})
+_TEXTS = {"database", "host_id", "video_url_form", "thumbnail_url_form", "log_timezone"}
+_TABLES = {"layouts", "logs"}
+_KNOWN = sorted({*_NUMBERS, *_TEXTS, *_TABLES, "as_root"})
 _ENVIRONMENT = {
     "database": "JOBCTL_DATABASE_URL",
     **{name: f"JOBCTL_{name.upper()}" for name in sorted((_NUMBERS | _TEXTS) - {"database"})},
@@ -114,9 +119,9 @@ def _checked(name: str, value: Any, path: str) -> Any:
         if not isinstance(value, bool):
             raise ConfigurationError(f"{path}: as_root must be true or false", hint="write as_root = true")
         return value
-    if name == "layouts":
+    if name in _TABLES:
         if not isinstance(value, dict):
-            raise ConfigurationError(f"{path}: layouts must be tables", hint="write [layouts.NAME]")
+            raise ConfigurationError(f"{path}: {name} must be tables", hint=f"write [{name}.NAME]")
         return value
     return _typed(name, value, path)
 

@@ -250,7 +250,10 @@ def test_what_is_proposed_is_lawful_and_so_is_its_inverse(action: Action) -> Non
         ({"path": "../../etc/passwd"}, "another file"),
         ({"job_before": {"job_id": JOB, "status": "expired"}, "verb": Verb.COMPLETE}, "not allowed"),
         ({"job_before": {"job_id": JOB, "status": "completed"}, "verb": Verb.FAIL}, "not allowed"),
-        ({"job_after": {"job_id": JOB, "status": "queued"}, "to_status": "queued"}, "neither completed nor failed"),
+        (
+            {"job_after": {"job_id": JOB, "status": "queued"}, "to_status": "queued"},
+            "neither completed nor failed",
+        ),
         ({"job_after": {"job_id": JOB, "status": "queued"}}, "do not say what it says"),
         ({"job_after": {"job_id": JOB, "status": "completed", "bananas": 1}}, "fields no job has"),
         ({"expect_file": None}, "rests on no file"),

@@ -19,6 +19,7 @@ class Entry(NamedTuple):
 
 
 GROUPS = {
+    "evidence": "What server logs say of jobs.",
     "root": "The registered outputs directories.",
     "run": "One applied plan.",
 }
@@ -44,8 +45,8 @@ COMMANDS = {
     "recover": Entry(
         "recover",
         "recover",
-        "Rebuild lost records from the files that are there.",
-        f"{_CONSENT} --plan --root --include-declined",
+        "Rebuild lost records from files, logs and other evidence.",
+        f"{_CONSENT} --plan --root --include-declined --log --log-timezone",
     ),
     "apply": Entry("apply", "apply", "Apply a saved plan, exactly as it was saved.", _CONSENT),
     "undo": Entry("undo", "undo", "Take back what a run did.", f"{_CONSENT} --plan"),
@@ -60,6 +61,17 @@ COMMANDS = {
     ),
     "show": Entry("show", "show", "Show one job with its files and its history."),
     "explain": Entry("explain", "explain", "Tell where each field of a job comes from."),
+    "evidence ingest": Entry(
+        "evidence",
+        "ingest",
+        "Read server logs, from where an earlier reading stopped.",
+        "--log-timezone --name",
+        streams=True,
+    ),
+    "evidence list": Entry("evidence", "list_", "List the logs that were read.", streams=True),
+    "evidence forget": Entry(
+        "evidence", "forget", "Drop what one log said; jobs and files stay as they are.", "--yes"
+    ),
     "root list": Entry("root", "list_", "List the registered outputs directories."),
     "root adopt": Entry("root", "adopt", "Accept a directory or a store that was put back."),
 }

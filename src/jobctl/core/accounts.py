@@ -40,7 +40,7 @@ class Fate(NamedTuple):
     proven_after: str = ""
 
 
-class Testimony(NamedTuple):
+class Statement(NamedTuple):
     """One trace with whose it is."""
 
     stream: str
@@ -84,11 +84,11 @@ class Account:
 
 
 def account_of(
-    job_id: str, testimonies: Sequence[Testimony], lives: Lives, facts: Iterable[Fact] = ()
+    job_id: str, statements: Sequence[Statement], lives: Lives, facts: Iterable[Fact] = ()
 ) -> Account:
     """What the logs and other sources say of one job; ``facts`` are those that are not from logs."""
     account = Account(list(facts))
-    of_work = sorted((each for each in testimonies if each.trace.is_of_work), key=_by_time)
+    of_work = sorted((each for each in statements if each.trace.is_of_work), key=_by_time)
     if of_work:
         last = of_work[-1]
         ended = lives.boot_after(last.stream, last.life)
@@ -97,29 +97,29 @@ def account_of(
         if ended:
             boot, name = ended
             account.facts.append(_fact(job_id, "lost_in", name, boot.mark.where, _when(boot.mark)))
-    elif testimonies:
-        account.fate = _only_asked([each.trace for each in testimonies])
-    account.facts += _facts_of_asking(job_id, [each.trace for each in testimonies])
+    elif statements:
+        account.fate = _only_asked([each.trace for each in statements])
+    account.facts += _facts_of_asking(job_id, [each.trace for each in statements])
     return account
 
 
 def heirs_of(
-    shared: Iterable[tuple[str, Sequence[Testimony]]], last_life: Mapping[str, int]
+    shared: Iterable[tuple[str, Sequence[Statement]]], last_life: Mapping[str, int]
 ) -> dict[str, str]:
     """Which stream goes on in which other: a job was at work at the end of one and at the other's begin.
 
-    ``shared``: the testimonies of jobs that more than one stream worked on.
+    ``shared``: the statements of jobs that more than one stream worked on.
     """
     claims: dict[str, set[str]] = {}
-    for _, testimonies in shared:
-        for earlier in testimonies:
-            for later in testimonies:
+    for _, statements in shared:
+        for earlier in statements:
+            for later in statements:
                 if _goes_on(earlier, later, last_life):
                     claims.setdefault(earlier.stream, set()).add(later.stream)
     return {stream: heirs.pop() for stream, heirs in claims.items() if len(heirs) == 1}
 
 
-def _goes_on(earlier: Testimony, later: Testimony, last_life: Mapping[str, int]) -> bool:
+def _goes_on(earlier: Statement, later: Statement, last_life: Mapping[str, int]) -> bool:
     if earlier.stream == later.stream or later.life != 0 or earlier.life != last_life.get(earlier.stream):
         return False
     began_there = earlier.trace.created or earlier.trace.started
@@ -127,10 +127,10 @@ def _goes_on(earlier: Testimony, later: Testimony, last_life: Mapping[str, int])
     return bool(began_there) and not began_here and later.trace.is_of_work and earlier.trace.is_of_work
 
 
-def _by_time(testimony: Testimony) -> tuple[str, int, str]:
-    last = testimony.trace.last
+def _by_time(statement: Statement) -> tuple[str, int, str]:
+    last = statement.trace.last
     moment = (last.at or last.after) if last else ""
-    return moment, testimony.life, testimony.stream
+    return moment, statement.life, statement.stream
 
 
 def _fate(trace: Trace, ended: tuple[Boot, str] | None) -> Fate:
@@ -172,6 +172,9 @@ def _facts_of_work(job_id: str, traces: Sequence[Trace], fate: Fate) -> Iterator
     yield from _facts_of_mark(job_id, "created_at", created or first, is_it=created is not None)
     if last.started:
         yield from _facts_of_mark(job_id, "started_at", last.started, is_it=True)
+    if last.started and last.started.at:
+        note = "work on it began then"
+        yield _fact(job_id, "created_at", last.started.at, last.started.where, note, bound=Bound.NOT_LATER)
     if fate.end is End.COMPLETED and last.ended:
         yield from _facts_of_mark(job_id, "completed_at", last.ended, is_it=True)
         yield _fact(job_id, "status", "completed", last.ended.where)

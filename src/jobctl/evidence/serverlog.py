@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, NamedTuple
 
 from jobctl.core.urls import without_queries
+from jobctl.errors import UsageError
 from jobctl.evidence.logfile import HEAD
 from jobctl.evidence.rules import Rule, RuleSet
 from jobctl.model.logs import Mention
@@ -34,11 +35,10 @@ _COLOUR = rb"(?:\x1b\[[0-9;]{0,12}m)?"
 _HEAD = re.compile(
     rb"%b(?P<speaker>(?P<instance>[A-Za-z0-9][\w.-]{0,62}) {0,40}\|%b ?)?"
     rb"(?P<record>"
-    rb"(?:\[?(?P<iso>%b)\]?[ ,]{0,3}(?:- )?(?:[A-Za-z_][\w.]{0,80} - )?"
-    rb"(?:%b(?: - | ?\[[\w.]{1,80}\] ?|: ?| ))?)?"
-    rb"(?:%b)?"
+    rb"(?:\[?(?P<iso>%b)\]?[ ,]{0,3}(?:- )?(?:[A-Za-z_][\w.]{0,80} - )?)?"
+    rb"(?:%b|%b(?: - | \[[\w.]{1,80}\] | ))?"
     rb"(?:[0-9A-Fa-f.:]{2,45} - (?:[^\s\[]{1,80} \[(?P<clf>%b)\] )?)?"
-    rb")" % (_COLOUR, _COLOUR, _ISO, _LEVEL, _RECORD, _CLF)
+    rb")" % (_COLOUR, _COLOUR, _ISO, _RECORD, _LEVEL, _CLF)
 )
 # Two records on one line, their newline lost: the second begins at its own head.
 _GLUED = re.compile(_RECORD)
@@ -223,6 +223,25 @@ def _continued(text: bytes, end: int, instance: str) -> tuple[list[bytes], bool]
             message = head.end("speaker") if head and head["speaker"] else begin
             lines.append(text[message : min(end, begin + _LONGEST_TEXT)])
     return lines, False
+
+
+def zone_of(text: str) -> tzinfo:
+    """The time zone that ``UTC``, ``+02:00`` or ``Europe/Berlin`` names. Raises ``UsageError``."""
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - beside its only use
+
+    if text.upper() in {"UTC", "Z"}:
+        return UTC
+    offset = re.fullmatch(r"(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d)", text)
+    if offset and int(offset["hours"]) < 24 and int(offset["minutes"]) < 60:
+        size = timedelta(hours=int(offset["hours"]), minutes=int(offset["minutes"]))
+        return timezone(size if offset["sign"] == "+" else -size)
+    try:
+        return ZoneInfo(text)
+    except (ValueError, OSError, LookupError):
+        raise UsageError(
+            f"{text!r} names no time zone that this machine knows; nothing was read",
+            hint="write --log-timezone UTC, +02:00 or Europe/Berlin",
+        ) from None
 
 
 def _parsed(text: str) -> datetime:

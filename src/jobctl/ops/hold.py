@@ -101,6 +101,16 @@ def hold_roots(site: Site, *, command: str, only: str | None = None, wait_s: flo
         yield held
 
 
+@contextmanager
+def held_lock(site: Site, name: str, *, command: str, wait_s: float = 0.0) -> Iterator[locks.Fence]:
+    """Hold one lock. Raises ``Locked``; the fence is to be renewed within the holder's transactions."""
+    fence = _acquire(site, name, holder=uuid.uuid4().hex, command=command, wait_s=wait_s)
+    try:
+        yield fence
+    finally:
+        _release(site, fence)
+
+
 def _acquire(site: Site, name: str, *, holder: str, command: str, wait_s: float) -> locks.Fence:
     deadline = clock.monotonic() + wait_s
 
