@@ -213,17 +213,19 @@ def _bars(bound: Fact, claim: Fact) -> bool:
 
 
 def _contradicts(best: Fact, other: Fact) -> bool:
-    """Bounds narrow a value; they do not contradict one. Nor do moments a little apart."""
-    if best.value == other.value or best.bound is not Bound.EXACT or other.bound is not Bound.EXACT:
+    """Bounds narrow a value; they do not contradict one."""
+    both_exact = best.bound is Bound.EXACT and other.bound is Bound.EXACT
+    return both_exact and are_apart(best.value, other.value)
+
+
+def are_apart(one: Any, other: Any) -> bool:
+    """Whether two values contradict each other: moments a little apart are of one event."""
+    if one == other:
         return False
-    return not (best.field.endswith("_at") and _are_near(best.value, other.value))
-
-
-def _are_near(one: Any, other: Any) -> bool:
     try:
-        return abs(parse_timestamp(one) - parse_timestamp(other)) <= _SAME_EVENT
+        return abs(parse_timestamp(one) - parse_timestamp(other)) > _SAME_EVENT
     except (TypeError, ValueError):
-        return False
+        return True
 
 
 def _conflict(best: Fact, rival: Fact) -> str:

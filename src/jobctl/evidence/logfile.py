@@ -8,6 +8,7 @@ import errno
 import hashlib
 import lzma
 import os
+import select
 import stat
 import sys
 import zlib
@@ -20,6 +21,7 @@ from jobctl.errors import LogUnreadable
 BLOCK = 1 << 20
 STDIN = "-"
 _SAMPLE = 1 << 16
+_IDLE_S = 0.5
 HEAD = 4_096
 """By how many bytes at the beginning, and before the place reached, a log is known again."""
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
@@ -82,8 +84,8 @@ class Place(NamedTuple):
 class LogText:
     """One log as UTF-8 bytes (as far as it is text), read block by block from a pipe or a file.
 
-    ``trouble`` says why reading ended early; what came before it is good. Opening raises
-    ``LogUnreadable`` where there is no text to be read at all.
+    ``trouble`` says why reading ended early; what came before it is good. ``is_pipe``: it can
+    be read only once. Opening raises ``LogUnreadable`` where there is no text to be read at all.
     """
 
     def __init__(self, path: str) -> None:
@@ -91,6 +93,9 @@ class LogText:
         self.trouble: LogUnreadable | None = None
         self._file = _opened(path)
         self._is_plain = False
+        self._is_unpacked = False
+        self.is_pipe = not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
+        self._may_wait = False
         self._ahead: list[bytes] = []
         self._blocks = self._text()
         try:
@@ -115,7 +120,7 @@ class LogText:
         return len(self.head) >= place.head_bytes and digest(self.head[: place.head_bytes]) == place.head
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield the text, in blocks of about a mebibyte."""
+        """Yield the text, in blocks of about a mebibyte; an empty one where a pipe falls silent."""
         yield from self._ahead
         yield from self._blocks
 
@@ -145,6 +150,8 @@ class LogText:
     def _read_head(self) -> None:
         while sum(map(len, self._ahead)) < HEAD and (block := next(self._blocks, b"")):
             self._ahead.append(block)
+        # What is followed live falls silent now and then: whoever reads it is told by an empty block.
+        self._may_wait = self.is_pipe and self._is_unpacked
 
     def _text(self) -> Generator[bytes, None, None]:
         sample, blocks = _sampled(self._unpacked())
@@ -167,7 +174,8 @@ class LogText:
             raise _unreadable(self.path, "it is packed by zstd", hint)
         unpack = next((make for magic, make in _MAGIC if first.startswith(magic)), None)
         if unpack is None:
-            self._is_plain = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
+            self._is_plain = not self.is_pipe
+            self._is_unpacked = True
             yield first
             yield from raw
             return
@@ -182,6 +190,9 @@ class LogText:
     def _raw(self) -> Iterator[bytes]:
         read = getattr(self._file, "read1", self._file.read)
         while True:
+            if self._may_wait and not select.select([self._file], [], [], _IDLE_S)[0]:
+                yield b""
+                continue
             try:
                 block = read(BLOCK)
             except OSError as error:

@@ -72,10 +72,14 @@ class LogReader:
     def read(self, blocks: Iterable[bytes], *, at_byte: int = 0, at_line: int = 0) -> Iterator[Batch]:
         """Give what the text says, block after block, beginning at a place that was reached before.
 
-        A last line that has no end yet is read, but not counted as read.
+        A last line that has no end yet is read, but not counted as read. Where the text
+        falls silent an empty batch says so.
         """
         waiting, tail = b"", b""
         for block in blocks:
+            if not block:
+                yield Batch((), at_byte, at_line, tail)
+                continue
             text = waiting + block
             whole = text.rfind(b"\n") + 1 if len(text) < 2 * _LONGEST_LINE else len(text)
             found = list(self._found(text[:whole], at_line))

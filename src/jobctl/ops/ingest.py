@@ -8,7 +8,7 @@ it was, and no line counts twice.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
 from typing import NamedTuple
@@ -119,9 +119,8 @@ class _Reading:
             if not text.head:
                 self.report.logs.append(LogRead(path, self.log, 0, 0, 0))
                 return
-            known = [part for part in parts if text.is_continued(Place(*part[3:]))]
-            for part in known:
-                if self._goes_on(path, part):
+            for part in parts:
+                if text.is_continued(Place(*part[3:])) and self._goes_on(text, part):
                     return
             self.stream = self._stream_for(path, text, streams)
             number = 1 + max((part.part for part in parts if part.stream == self.stream), default=0)
@@ -129,15 +128,21 @@ class _Reading:
             part = PartRow(self.stream, number, path, len(head), digest(head), 0, digest(b""), 0, 0)
             self._read_on(text, part, text.blocks())
 
-    def _goes_on(self, path: str, part: PartRow) -> bool:
+    def _goes_on(self, found: LogText, part: PartRow) -> bool:
         """Read what follows in a part that was read before, whatever it is called now; if it is that part."""
-        with closing(LogText(path)) as text:
+        # A second look at a file leaves the first at its beginning; at a pipe there is only one.
+        with nullcontext(found) if found.is_pipe else closing(LogText(found.path)) as text:
             blocks = text.blocks_after(Place(*part[3:]))
-            if blocks is None:
-                return False
-            self.stream = part.stream
-            self._read_on(text, part._replace(path=path), blocks)
-        return True
+            if blocks is not None:
+                self.stream = part.stream
+                self._read_on(text, part._replace(path=text.path), blocks)
+            elif text.is_pipe:
+                raise LogUnreadable(
+                    f"the log {text.path} begins like one that was read before, but goes on otherwise; "
+                    "it was not read",
+                    hint="save it as a file, and read that",
+                )
+        return blocks is not None
 
     def _stream_for(self, path: str, text: LogText, streams: Sequence[StreamRow]) -> str:
         """Where a new part belongs: behind the one before it, or else at the beginning of a stream."""
@@ -192,10 +197,12 @@ class _Keeper:
         }
         self._book = Logbook(part.stream, instances, self._recall if rows else _nothing)
         self._flushed_at = clock.monotonic()
+        self._has_news = False
 
     def note(self, batch: Batch) -> None:
-        """Take a batch; an empty one says that nothing more is to be had just now."""
+        """Take a batch; one that does not move on says that nothing more is to be had just now."""
         moved = batch.end_byte > self.part.read_bytes
+        self._has_news = self._has_news or moved
         self._book.note(self.part.path, batch.mentions, lines_before=self._lines_before)
         self.part = self.part._replace(
             tail_bytes=len(batch.tail) if moved else self.part.tail_bytes,
@@ -203,7 +210,8 @@ class _Keeper:
             read_bytes=batch.end_byte,
             read_lines=batch.end_line,
         )
-        if len(self._book.traces) >= _FLUSH_TRACES or clock.monotonic() - self._flushed_at > _FLUSH_S:
+        is_due = len(self._book.traces) >= _FLUSH_TRACES or clock.monotonic() - self._flushed_at > _FLUSH_S
+        if is_due or (self._has_news and not moved):
             self.flush()
 
     def flush(self) -> None:
@@ -219,7 +227,7 @@ class _Keeper:
             evidence.record_progress(connection, self.part.stream, self._log, state, self.part, at=now)
         self.jobs.update(key.job_id for key in book.traces)
         self._book = Logbook(self.part.stream, book.instances, self._recall)
-        self._connection, self._flushed_at = None, clock.monotonic()
+        self._connection, self._flushed_at, self._has_news = None, clock.monotonic(), False
 
     def _recall(self, key: Key) -> Trace | None:
         """What was written of a trace; read on one connection until the next flush."""
