@@ -28,12 +28,15 @@ _MOMENT = (
 _NUMBER = r"-?[0-9]{1,9}(?:\.[0-9]{1,9})?"
 PLACEHOLDERS = {
     "{job_id}": f"(?P<job_id>{JOB_ID})",
-    "{uuid}": rf"(?P<job_id>{UUID})\b",
+    "{uuid}": f"(?P<job_id>{UUID})",
+    # After an id that ends the message: no more of it follows, though a record without its newline may.
+    "{end}": r"(?:[^0-9a-f-]|\z)",
     "{at}": f"(?P<at>{_MOMENT})",
     "{status}": "(?P<status>[a-z_]{1,40})",
     "{progress}": f"(?P<progress>{_NUMBER})",
     "{remote_id}": "(?P<remote_id>[0-9a-f]{24})",
-    "{text}": "(?P<text>.*)",
+    # Nothing: the rest of the record, wherever that ends.
+    "{text}": "(?P<text>)",
 }
 """What may stand in a pattern for a group that many need."""
 

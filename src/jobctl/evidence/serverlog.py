@@ -24,8 +24,11 @@ _LONGEST_LINE = 1 << 20
 _LONGEST_HEAD = 400
 _LONGEST_TEXT = 2_000
 _MOST_LINES = 20
+_MOST_HEADS = 10_000
+_NEAR = 140
 _EARLIEST = "2000"
 
+_LEVELS = (b"INFO:", b"ERROR:", b"WARNING:", b"DEBUG:", b"CRITICAL:")
 _LEVEL = rb"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)"
 _RECORD = _LEVEL + rb":(?:[A-Za-z_][\w.]{0,80}:| {1,12})"
 _ISO = rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
@@ -66,6 +69,7 @@ class LogReader:
         self._rules = [rule for rule_set in rule_sets for rule in rule_set.rules]
         self._zone = zone
         self._latest = latest
+        self._heads: dict[bytes, _Head | None] = {}
         self.naive = 0
         """How many moments named no zone."""
 
@@ -96,31 +100,48 @@ class LogReader:
             tail = (tail + waiting[:whole][-HEAD:])[-HEAD:]
             yield Batch(said, at_byte + whole, at_line + waiting.count(b"\n", 0, whole), tail)
 
-    def _found(self, text: bytes, at_line: int) -> Iterator[_Found]:
-        line, counted, taken = at_line + 1, 0, -1
-        for begin, rule, match in self._hits(text):
-            if begin <= taken:
-                continue
-            line_begin = _line_begin(text, begin)
-            head = _head_of(text, line_begin, begin)
-            if head is None:
-                continue
-            taken = begin
-            line, counted = line + text.count(b"\n", counted, begin), begin
-            instance, own_time = head
-            said, is_open = _text_of(rule, match, text, instance) if rule.text_group else ("", False)
-            yield _Found(line_begin, instance, self._mention(rule, match, line, own_time, said), is_open)
-
-    def _hits(self, text: bytes) -> list[tuple[int, Rule, Any]]:
-        """Everything that fits a rule, in the order of the text; of several rules at one place the first."""
+    def _hits(self, text: bytes) -> list[tuple[int, int, Any]]:
+        """Everything that fits a rule, in the order of the text: where, which rule, and the match."""
         hits = [
-            (match.start(), number, rule, match)
+            (match.start(), number, match)
             for number, rule in enumerate(self._rules)
             if rule.contains in text
             for match in rule.pattern.finditer(text)
         ]
-        hits.sort(key=lambda hit: hit[:2])
-        return [(begin, rule, match) for begin, _, rule, match in hits]
+        hits.sort()
+        return hits
+
+    def _found(self, text: bytes, at_line: int) -> Iterator[_Found]:
+        line, line_begin, seen, taken = at_line + 1, 0, 0, -1
+        for begin, number, match in self._hits(text):
+            if begin == taken:
+                continue
+            newline = text.rfind(b"\n", seen, begin)
+            if newline >= 0:
+                line_begin = newline + 1
+                line += text.count(b"\n", seen, begin)
+            seen = begin
+            # Progress bars write one line over the other.
+            over = text.rfind(b"\r", max(line_begin, begin - _LONGEST_HEAD), begin) + 1
+            head = self._head(text, max(line_begin, over), begin)
+            if head is None:
+                continue
+            taken, rule = begin, self._rules[number]
+            said, is_open = _text_of(rule, match, text, head.instance) if rule.text_group else ("", False)
+            yield _Found(
+                line_begin, head.instance, self._mention(rule, match, line, head.moment, said), is_open
+            )
+
+    def _head(self, text: bytes, line_begin: int, begin: int) -> _Head | None:
+        """The head of the record whose message begins there; most lines of a log have one of a few."""
+        prefix = text[line_begin:begin]
+        if not 0 < len(prefix) <= _LONGEST_HEAD:
+            return _head_of(text, line_begin, begin)
+        if prefix not in self._heads:
+            if len(self._heads) >= _MOST_HEADS:
+                self._heads.clear()
+            self._heads[prefix] = _head_of(text, line_begin, begin)
+        return self._heads[prefix]
 
     def _mention(self, rule: Rule, match: Any, line: int, own_time: bytes, said: str) -> Mention:
         fields = {name: match[number] for number, name in rule.fields}
@@ -152,17 +173,18 @@ class LogReader:
         return written if _EARLIEST < written <= self._latest else ""
 
 
+class _Head(NamedTuple):
+    """What stands before a message."""
+
+    instance: str
+    moment: bytes
+
+
 class _Found(NamedTuple):
     line_begin: int
     instance: str
     mention: Mention
     is_open: bool
-
-
-def _line_begin(text: bytes, position: int) -> int:
-    newline = text.rfind(b"\n", 0, position)
-    # Progress bars write one line over the other.
-    return max(newline, text.rfind(b"\r", max(newline, position - _LONGEST_HEAD, 0), position)) + 1
 
 
 def _decoded(value: bytes | None) -> str:
@@ -172,6 +194,9 @@ def _decoded(value: bytes | None) -> str:
 def _text_of(rule: Rule, match: Any, text: bytes, instance: str) -> tuple[str, bool]:
     """The text of a record, with the lines it goes on in; and whether more of them may follow."""
     begin, end = match.span(rule.text_group)
+    if begin == end:
+        end = text.find(b"\n", begin)
+        end = len(text) if end < 0 else end
     first = _before_glued(text[begin : min(end, begin + _LONGEST_TEXT)])
     lines, is_open = [first], False
     if rule.continues and begin + len(first) == end:
@@ -181,20 +206,29 @@ def _text_of(rule: Rule, match: Any, text: bytes, instance: str) -> tuple[str, b
     return without_queries(said).strip(), is_open
 
 
-def _head_of(text: bytes, line_begin: int, begin: int) -> tuple[str, bytes] | None:
+def _head_of(text: bytes, line_begin: int, begin: int) -> _Head | None:
     """Instance and time in the head of a line; ``None`` where no message begins at ``begin``."""
+    if begin - line_begin > _LONGEST_HEAD and not _is_glued(text, line_begin, begin):
+        return None
     head = _HEAD.match(text, line_begin, min(len(text), line_begin + _LONGEST_HEAD))
     if head is None:
         return None
-    instance = (head["instance"] or b"").decode("ascii")
+    instance = _decoded(head["instance"])
     end = head.end()
     if end <= begin and _is_adornment(text, end, begin):
-        return instance, head["iso"] or head["clf"] or b""
-    if begin == line_begin or begin < end:
-        return instance, b""
-    near = max(line_begin, begin - 140)
-    glued = [found.end() for found in _GLUED.finditer(text, near, begin)]
-    return (instance, b"") if glued and _is_adornment(text, glued[-1], begin) else None
+        return _Head(instance, head["iso"] or head["clf"] or b"")
+    # What fits from the line's beginning on holds the head within itself.
+    is_whole_line = begin == line_begin or begin < end
+    return _Head(instance, b"") if is_whole_line or _is_glued(text, line_begin, begin) else None
+
+
+def _is_glued(text: bytes, line_begin: int, begin: int) -> bool:
+    """Whether a record's own head stands before ``begin`` in the middle of a line."""
+    near = text[max(line_begin, begin - _NEAR) : begin]
+    if not any(level in near for level in _LEVELS):
+        return False
+    heads = [found.end() for found in _GLUED.finditer(near)]
+    return bool(heads) and _is_adornment(near, heads[-1], len(near))
 
 
 def _is_adornment(text: bytes, begin: int, end: int) -> bool:
