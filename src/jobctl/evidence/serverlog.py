@@ -134,9 +134,9 @@ class LogReader:
 
     def _head(self, text: bytes, line_begin: int, begin: int) -> _Head | None:
         """The head of the record whose message begins there; most lines of a log have one of a few."""
-        prefix = text[line_begin:begin]
-        if not 0 < len(prefix) <= _LONGEST_HEAD:
+        if not 0 < begin - line_begin <= _LONGEST_HEAD:
             return _head_of(text, line_begin, begin)
+        prefix = text[line_begin:begin]
         if prefix not in self._heads:
             if len(self._heads) >= _MOST_HEADS:
                 self._heads.clear()
