@@ -222,7 +222,7 @@ def _sqlite_records(source: Source, path: str) -> Iterator[_Record]:
     if source.schema not in {None, "main"}:
         raise _unusable(source, path, "SQLite has no schemas", "leave schema out")
     _expect_file(source, path)
-    with _explained(source, path, sqlite3.Error), closing(_open_sqlite(path)) as connection:
+    with _explained(source, path, sqlite3.Error), closing(open_readonly(path)) as connection:
         table = _SQLiteTable(source, connection)
         _checked_columns(source, path, table)
         if table.is_of_a_store():
@@ -262,7 +262,11 @@ def _expect_file(source: Source, path: str) -> None:
         raise _unusable(source, path, "it is no regular file", "check database = …")
 
 
-def _open_sqlite(path: str) -> sqlite3.Connection:
+def open_readonly(path: str) -> sqlite3.Connection:
+    """Open a SQLite file of another program so that nothing in it can be changed.
+
+    Raises ``sqlite3.Error`` where it is none or cannot be opened.
+    """
     try:
         return _connect_sqlite(path, "mode=ro")
     except sqlite3.OperationalError:
