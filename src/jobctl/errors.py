@@ -217,3 +217,10 @@ class PublishRefused(JobctlError):
 
     exit_code = ExitCode.INCOMPLETE
     code = "publish-refused"
+
+
+class SourceUnusable(JobctlError):
+    """Another table that knows of jobs could not be read; it was left as it is, the rest goes on."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "source-unusable"

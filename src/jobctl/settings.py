@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from jobctl.errors import ConfigurationError
+from jobctl.source import Source, sources_from_list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,8 @@ class Settings:
     """Rules for server logs, by name, beside those built in."""
     log_timezone: str = "UTC"
     """The zone of moments in logs that name none."""
+    sources: tuple[Source, ...] = ()
+    """Other tables that know of jobs."""
     as_root: bool = False
     """Whether to stay root, instead of becoming the owner of store and outputs."""
     source: str | None = None
@@ -42,7 +45,8 @@ class Settings:
     def digest(self) -> str:
         """A short name of everything that shapes a plan: a plan made under other settings is stale."""
         shaping = [self.video_url_form, self.thumbnail_url_form, self.quiet_s, self.stale_after_s]
-        text = json.dumps([*shaping, dict(self.layouts)], sort_keys=True, default=str)
+        sources = [source.shape() for source in self.sources]
+        text = json.dumps([*shaping, dict(self.layouts), sources], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -50,7 +54,7 @@ _MACHINE_ID = "/etc/machine-id"
 _NUMBERS = {"quiet_s", "stale_after_s", "lock_stale_after_s", "plan_max_age_h"}
 _TEXTS = {"database", "host_id", "video_url_form", "thumbnail_url_form", "log_timezone"}
 _TABLES = {"layouts", "logs"}
-_KNOWN = sorted({*_NUMBERS, *_TEXTS, *_TABLES, "as_root"})
+_KNOWN = sorted({*_NUMBERS, *_TEXTS, *_TABLES, "source", "as_root"})
 _ENVIRONMENT = {
     "database": "JOBCTL_DATABASE_URL",
     **{name: f"JOBCTL_{name.upper()}" for name in sorted((_NUMBERS | _TEXTS) - {"database"})},
@@ -70,7 +74,8 @@ def load_settings(
         values["database"] = database
     values.setdefault("database", _default_database(environ))
     values.setdefault("host_id", _host_id())
-    return Settings(**values, source=path)
+    sources = values.pop("source", ())
+    return Settings(**values, sources=sources, source=path)
 
 
 def _config_path(config: str | None, environ: Mapping[str, str]) -> str | None:
@@ -119,6 +124,8 @@ def _checked(name: str, value: Any, path: str) -> Any:
         if not isinstance(value, bool):
             raise ConfigurationError(f"{path}: as_root must be true or false", hint="write as_root = true")
         return value
+    if name == "source":
+        return sources_from_list(value, path)
     if name in _TABLES:
         if not isinstance(value, dict):
             raise ConfigurationError(f"{path}: {name} must be tables", hint=f"write [{name}.NAME]")
@@ -175,4 +182,4 @@ def _host_id() -> str:
     return f"{node}-{named[:8]}" if re.fullmatch("[0-9a-f]{32}", named) else node
 
 
-assert {each.name for each in fields(Settings)} == {*_KNOWN, "source"}  # noqa: S101 - keeps the lists complete
+assert {each.name for each in fields(Settings)} == {*_KNOWN, "sources"}  # noqa: S101 - keeps the lists complete

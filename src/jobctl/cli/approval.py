@@ -170,14 +170,17 @@ def _steps_taken(hold: Hold, run_id: str) -> Iterable[Step]:
 
 def _say_nothing_to_do(call: Call, plan: Plan) -> None:
     told = sum(plan.findings.values())
-    rest = f"; {counted(told, 'finding')} left alone, 'jobctl scan' lists them" if told else ""
+    if plan.header.command == "import":
+        rest = f"; {counted(told, 'entry', 'entries')} not imported" if told else ""
+    else:
+        rest = f"; {counted(told, 'finding')} left alone, 'jobctl scan' lists them" if told else ""
     call.output.say(f"Nothing to do{rest}.")
     if plan.declined:
         call.output.say(
             f"{counted(plan.declined, 'recovery', 'recoveries')} taken back before: "
             "jobctl recover --include-declined"
         )
-    if plan.is_incomplete:
+    if plan.is_incomplete and plan.header.command != "import":
         call.output.warn("part of the tree could not be read, so there may be more to do")
 
 

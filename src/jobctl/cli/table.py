@@ -50,6 +50,13 @@ COMMANDS = {
     ),
     "apply": Entry("apply", "apply", "Apply a saved plan, exactly as it was saved.", _CONSENT),
     "undo": Entry("undo", "undo", "Take back what a run did.", f"{_CONSENT} --plan"),
+    "import": Entry(
+        "import_",
+        "import_",
+        "Record the jobs of a dump, or of an export.",
+        f"{_CONSENT} --plan --format --table --source --timezone",
+    ),
+    "export": Entry("export", "export", "Write the records to a file.", "--format --status"),
     "runs": Entry("runs", "runs", "List the applied plans, newest first.", "--limit", streams=True),
     "run show": Entry("run", "show", "Show one run and what became of each step.", "--result", streams=True),
     "list": Entry(

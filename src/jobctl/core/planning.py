@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from jobctl.core.accounts import SOURCE as LOG
 from jobctl.core.accounts import End
+from jobctl.core.dump import why_no_job
 from jobctl.core.rebuild import Belief, UrlForms, believe, confidence_of, facts_of_video, stamp_conflict
 from jobctl.core.reconcile import Candidate, Case, Liveness, unlinked_files
 from jobctl.errors import IllegalTransition
@@ -473,7 +474,8 @@ def _why_no_rows(action: Action) -> str | None:
     place = (action.root_id, to_stored(action.path or ""))
     if any((row.get("root_id"), row.get("path")) != place for row in artifact_rows):
         return "its rows are of another file"
-    if any(not _JOB_FIELDS.issuperset(row) for row in job_rows):
+    known = _JOB_FIELDS | {"body"} if action.verb in _CARRIES_BODY else _JOB_FIELDS
+    if any(not known.issuperset(row) for row in job_rows):
         return "its rows have fields no job has"
     if action.job_after is not None and action.to_status != action.job_after.get("status"):
         return "its rows do not say what it says"
@@ -489,6 +491,8 @@ def _why_no_transition(action: Action) -> str | None:
         return None
     if action.verb is Verb.CREATE:
         return _why_no_creation(action, after)
+    if action.verb is Verb.IMPORT:
+        return why_no_job(after)
     if action.verb in _RESTS_ON_FILE and (action.expect_file is None or action.artifact_after is None):
         return "it rests on no file"
     if action.verb is Verb.LINK:
@@ -525,6 +529,7 @@ def _founded(job: Row, name: str) -> object:
 _RESTS_ON_FILE = frozenset({Verb.COMPLETE, Verb.LINK})
 _NEVER_REBUILT = ("executor", "idempotency_key")
 _NEVER_GUESSED = ("owner",)
+_CARRIES_BODY = frozenset({Verb.IMPORT, Verb.FORGET})
 _JOB_FIELDS = frozenset(Job.__dataclass_fields__)
 _LONGEST_ID = 200
 _LONGEST_REASON = 10_000
@@ -536,4 +541,5 @@ _SHAPES = {
     Verb.FAIL: (True, True),
     Verb.LINK: (False, False),
     Verb.NOTE_MISSING: (False, False),
+    Verb.IMPORT: (False, True),
 }

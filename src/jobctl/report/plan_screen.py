@@ -23,6 +23,7 @@ _MEANING = {
     Verb.FAIL: "fail a job whose executor is proven dead",
     Verb.LINK: "add a file to the record of its job",
     Verb.NOTE_MISSING: "note that a file is gone; the status stays",
+    Verb.IMPORT: "record a job from a dump",
     Verb.FORGET: "remove a record that the run made",
     Verb.REVERT: "put a record back as it was",
     Verb.UNLINK: "take a file off its record; the file stays",
