@@ -33,6 +33,8 @@ _REBUILT = frozenset(
 )
 """The fields of a job that evidence may fill in."""
 
+_NOT_BESIDE_VIDEO = frozenset({"progress", "video_url", "thumbnail_url"})
+
 _DISPUTED = frozenset({FindingKind.AMBIGUOUS, FindingKind.CONFLICT})
 
 
@@ -146,13 +148,16 @@ def _answer(material: Material, finding: Finding) -> Action | Finding:
 
 
 def _facts_beside_video(case: Case) -> list[Fact]:
-    """What other evidence adds to a whole video; how far its job had come is decided by the video."""
-    account = case.account
-    if account is None:
-        return []
-    has_completed = account.fate is not None and account.fate.end is End.COMPLETED
-    left_out = {"progress"} if has_completed else {"progress", "status"}
-    return [fact for fact in account.facts if fact.field not in left_out]
+    """What other evidence adds to a whole video.
+
+    How far its job had come is decided by the video, and how its URL is written by the settings.
+    """
+    facts = case.account.facts if case.account else []
+    return [
+        fact
+        for fact in facts
+        if fact.field not in _NOT_BESIDE_VIDEO and (fact.field != "status" or fact.value == Status.COMPLETED)
+    ]
 
 
 def _seen(finding: Finding) -> Seen:

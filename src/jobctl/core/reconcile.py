@@ -192,11 +192,10 @@ def _without_record(case: Case, world: World) -> Iterator[Finding]:
             yield _of_file(FindingKind.LEFTOVER, case.key, candidate, reason)
         return
     whole = case.whole_videos
-    fate = case.account.fate if case.account else None
-    if whole and fate and fate.end is End.FAILED:
+    denied = _why_not_completed(case.account) if case.account else None
+    if whole and denied:
         for video in whole:
-            reason = f"whole, while the log says that its job failed: {fate.sentence}"
-            yield _of_file(FindingKind.CONFLICT, case.key, video, reason)
+            yield _of_file(FindingKind.CONFLICT, case.key, video, f"whole, while {denied}")
     elif len(whole) == 1:
         yield _orphan(case, whole[0])
     elif whole:
@@ -208,6 +207,16 @@ def _without_record(case: Case, world: World) -> Iterator[Finding]:
         yield _of_file(
             FindingKind.LOST, case.key, case.files[0], f"known only by its {names}; neither video nor record"
         )
+
+
+def _why_not_completed(account: Account) -> str | None:
+    """What evidence says against calling a job completed, or ``None``."""
+    if account.fate and account.fate.end is End.FAILED:
+        return f"the log says that its job failed: {account.fate.sentence}"
+    for fact in account.facts:
+        if fact.field == "status" and fact.value in {Status.FAILED, Status.CANCELLED}:
+            return f"{fact.source} says that its job is {fact.value} ({fact.locator})"
+    return None
 
 
 def _remembered(case: Case, account: Account, world: World) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from jobctl.core.accounts import Account, Lives, Statement, account_of, heirs_of
 from jobctl.core.logbook import boots_from_json, stream_of, trace_from_json
+from jobctl.model.evidence import Fact
 from jobctl.store import evidence
 from jobctl.store.engine import Connection
 
@@ -28,9 +29,11 @@ def load_lives(connection: Connection) -> Lives:
     return Lives(boots, names, heirs_of(shared, last_life))
 
 
-def account_of_rows(job_id: str, rows: Iterable[tuple[Any, ...]], lives: Lives) -> Account:
-    """The account of one job from its rows of the table of evidence."""
-    return account_of(job_id, [_statement(row) for row in rows], lives)
+def account_of_rows(
+    job_id: str, rows: Iterable[tuple[Any, ...]], lives: Lives, facts: Iterable[Fact] = ()
+) -> Account:
+    """The account of one job from its rows of the table of evidence, and what other sources say."""
+    return account_of(job_id, [_statement(row) for row in rows], lives, facts)
 
 
 def _statement(row: tuple[Any, ...]) -> Statement:

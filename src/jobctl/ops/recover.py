@@ -9,6 +9,7 @@ from itertools import islice
 from jobctl.core.planning import Material, Terms, propose
 from jobctl.core.rebuild import UrlForms
 from jobctl.core.reconcile import Case
+from jobctl.errors import JobctlError
 from jobctl.model.files import Seen, Tier
 from jobctl.model.plan import PlanHeader
 from jobctl.model.timestamps import format_timestamp
@@ -23,8 +24,17 @@ _BATCH = 500
 _CLOCK_SLACK = timedelta(days=1)
 
 
-def plan_recover(hold: Hold, *, include_declined: bool = False, progress: ProgressSink | None = None) -> Plan:
-    """Plan to rebuild what is lost under the held roots. Changes neither tree nor jobs."""
+def plan_recover(
+    hold: Hold,
+    *,
+    include_declined: bool = False,
+    progress: ProgressSink | None = None,
+    troubles: list[JobctlError] | None = None,
+) -> Plan:
+    """Plan to rebuild what is lost under the held roots. Changes neither tree nor jobs.
+
+    What could not be read, though the rest went on, is added to ``troubles``.
+    """
     site = hold.site
 
     def report(step: Progress) -> None:
@@ -42,6 +52,8 @@ def plan_recover(hold: Hold, *, include_declined: bool = False, progress: Progre
             for material in _materials(site, batch, inspector, terms, report):
                 _write(writer, material)
     writer.is_incomplete = not scanning.report.is_complete
+    if troubles is not None:
+        troubles.extend(scanning.report.errors)
     return writer.finish()
 
 

@@ -42,6 +42,7 @@ from jobctl.ops.inspect import Inspector
 from jobctl.ops.layouts import layout_of
 from jobctl.ops.runid import new_run_id
 from jobctl.ops.site import Progress, ProgressSink, Site
+from jobctl.ops.sources import SourcesRead, read_sources
 from jobctl.ops.witness import Witness
 from jobctl.outputs.root import OpenRoot
 from jobctl.outputs.spool import Spool
@@ -106,7 +107,7 @@ class ScanReport:
     @property
     def is_complete(self) -> bool:
         """Whether every root this host can see was read without a gap."""
-        return not self.unknown and not self.errors and all(root.is_complete for root in self.roots)
+        return not self.unknown and all(root.is_complete for root in self.roots)
 
     def count(self, finding: Finding) -> None:
         """Add one finding to the sums."""
@@ -165,7 +166,9 @@ class Scan:
             )
             with self.site.store.read() as connection:
                 lives = load_lives(connection)
-            pass_ = _Pass(self, walked, world, inspector, Witness(self.site), lives)
+            sources = stack.enter_context(read_sources(self.site, progress=self.progress))
+            self.report.errors.extend(sources.errors)
+            pass_ = _Pass(self, walked, world, inspector, Witness(self.site), lives, sources)
             yield from pass_.run(spool, every=every)
             self.report.probed = inspector.probed
         self.report.seconds = clock.monotonic() - began
@@ -266,6 +269,7 @@ class _Pass:
     inspector: Inspector
     witness: Witness
     lives: Lives
+    sources: SourcesRead
     gone: list[tuple[str, str, str]] = field(default_factory=list)
     restless: set[tuple[str, str]] = field(default_factory=set)
     """Directories with a video that is not settled and whole: to be looked at again."""
@@ -314,18 +318,19 @@ class _Pass:
             iter(()) if self.scan.options.include_declined else declined,
             sightings.stream_watches(connection, dialect, low, high, host=self.scan.site.host),
             evidence.stream_traces(connection, dialect, low, high),
+            self.sources.stream(low, high),
         ]
 
     def _case(self, key: str, groups: list[list[Any]]) -> Case:
-        walked, remembered, records, linked, tombstones, declined, watches, traces = groups
+        walked, remembered, records, linked, tombstones, declined, watches, traces, facts = groups
         case = Case(key)
         if records:
             case.record = Record._make(records[0])
             self.scan.report.records += 1
         if walked or remembered:
             case.files = self._files(walked, remembered)
-        if traces:
-            case.account = account_of_rows(key, traces, self.lives)
+        if traces or facts:
+            case.account = account_of_rows(key, traces, self.lives, [fact for _, fact in facts])
         if not case.files and case.record is None and case.account is None:
             return case
         case.linked = [_linked(row) for row in linked]

@@ -59,6 +59,8 @@ def recover(
     with call.open_site() as site, hold_roots(site, command="recover", only=root, wait_s=wait_s) as hold:
         troubles = read_logs(call, site, logs, log_timezone).errors if logs else []
         with call.progress() as progress:
-            proposed = plan_recover(hold, include_declined=include_declined, progress=progress)
+            proposed = plan_recover(
+                hold, include_declined=include_declined, progress=progress, troubles=troubles
+            )
         with proposed:
             return carry_out(call, hold, proposed, consent, troubles=troubles)
