@@ -212,6 +212,13 @@ class LogUnreadable(JobctlError):
     code = "log-unreadable"
 
 
+class SidecarUnusable(JobctlError):
+    """A sidecar is none; its video was judged without it."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "sidecar-unusable"
+
+
 class PublishRefused(JobctlError):
     """A file could not be published without replacing or breaking another one."""
 

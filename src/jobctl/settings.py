@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from jobctl.errors import ConfigurationError
-from jobctl.source import Source, sources_from_list
+from jobctl.source import SIDECAR_FIELDS, Source, sources_from_list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,8 @@ class Settings:
     """The zone of moments in logs that name none."""
     sources: tuple[Source, ...] = ()
     """Other tables that know of jobs."""
+    sidecar: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Job fields to the keys under which sidecars of others tell them."""
     as_root: bool = False
     """Whether to stay root, instead of becoming the owner of store and outputs."""
     source: str | None = None
@@ -46,7 +48,8 @@ class Settings:
         """A short name of everything that shapes a plan: a plan made under other settings is stale."""
         shaping = [self.video_url_form, self.thumbnail_url_form, self.quiet_s, self.stale_after_s]
         sources = [source.shape() for source in self.sources]
-        text = json.dumps([*shaping, dict(self.layouts), sources], sort_keys=True, default=str)
+        tables = [dict(self.layouts), dict(self.sidecar), sources]
+        text = json.dumps([*shaping, *tables], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -54,7 +57,7 @@ _MACHINE_ID = "/etc/machine-id"
 _NUMBERS = {"quiet_s", "stale_after_s", "lock_stale_after_s", "plan_max_age_h"}
 _TEXTS = {"database", "host_id", "video_url_form", "thumbnail_url_form", "log_timezone"}
 _TABLES = {"layouts", "logs"}
-_KNOWN = sorted({*_NUMBERS, *_TEXTS, *_TABLES, "source", "as_root"})
+_KNOWN = sorted({*_NUMBERS, *_TEXTS, *_TABLES, "sidecar", "source", "as_root"})
 _ENVIRONMENT = {
     "database": "JOBCTL_DATABASE_URL",
     **{name: f"JOBCTL_{name.upper()}" for name in sorted((_NUMBERS | _TEXTS) - {"database"})},
@@ -126,11 +129,26 @@ def _checked(name: str, value: Any, path: str) -> Any:
         return value
     if name == "source":
         return sources_from_list(value, path)
+    if name == "sidecar":
+        return _sidecar(value, path)
     if name in _TABLES:
         if not isinstance(value, dict):
             raise ConfigurationError(f"{path}: {name} must be tables", hint=f"write [{name}.NAME]")
         return value
     return _typed(name, value, path)
+
+
+def _sidecar(value: Any, path: str) -> dict[str, tuple[str, ...]]:
+    """``owner = "request.user"``: a field, and the keys that lead to it."""
+    is_sound = isinstance(value, dict) and all(isinstance(keys, str) and keys for keys in value.values())
+    if not is_sound:
+        hint = 'write owner = "request.user" under [sidecar]'
+        raise ConfigurationError(f"{path}: sidecar must be a table of field = keys", hint=hint)
+    for name in value:
+        if name not in SIDECAR_FIELDS:
+            hint = f"known fields: {', '.join(SIDECAR_FIELDS)}"
+            raise ConfigurationError(f"{path}: sidecar has the unknown field {name!r}", hint=hint)
+    return {name: tuple(keys.split(".")) for name, keys in value.items()}
 
 
 def _typed(name: str, value: Any, where: str) -> Any:

@@ -31,6 +31,9 @@ FIELDS = (
 NAMING_FIELDS = ("job_id", "video_url", "thumbnail_url")
 """The fields that can tell whose row it is, the most direct first."""
 
+SIDECAR_FIELDS = ("job_id", "size", "sha256", "owner", "title", "created_at", "started_at", "completed_at")
+"""What a JSON file beside a video may tell. Its status is decided by the video."""
+
 Scalar = str | int | float | bool
 
 

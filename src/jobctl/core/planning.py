@@ -14,6 +14,7 @@ from jobctl.core.accounts import End
 from jobctl.core.dump import why_no_job
 from jobctl.core.rebuild import Belief, UrlForms, believe, confidence_of, facts_of_video, stamp_conflict
 from jobctl.core.reconcile import Candidate, Case, Liveness, unlinked_files
+from jobctl.core.sidecar import SidecarSays
 from jobctl.errors import IllegalTransition
 from jobctl.model.evidence import Fact, Trust
 from jobctl.model.files import Check, Media, Probe, Seen, Verdict
@@ -50,8 +51,9 @@ class Terms(NamedTuple):
 class Material(NamedTuple):
     """All that a decision about one case rests on.
 
-    ``probes`` holds the deep checks of the videos whose findings act; ``job_row`` and
-    ``artifact_rows`` (by root id and stored path) are the whole rows the store has.
+    ``probes`` holds the deep checks of the videos whose findings act, ``sidecars`` what those
+    say beside each of them; ``job_row`` and ``artifact_rows`` (by root id and stored path) are
+    the whole rows the store has.
     """
 
     case: Case
@@ -59,6 +61,7 @@ class Material(NamedTuple):
     job_row: Row | None
     artifact_rows: Mapping[tuple[str, str], Row]
     terms: Terms
+    sidecars: Mapping[Seen, Sequence[SidecarSays]] = {}
 
 
 class Proposal(NamedTuple):
@@ -136,12 +139,16 @@ def _answer(material: Material, finding: Finding) -> Action | Finding:
     if finding.kind is FindingKind.MISSING_VIDEO:
         return _note_missing(material, finding)
     case, seen = material.case, _seen(finding)
-    probe = material.probes[seen]
+    probe, sidecars = material.probes[seen], material.sidecars.get(seen, ())
     refused = _why_not_complete(case, finding, probe)
     if refused:
         return refused
+    conflict = next((sidecar.conflict for sidecar in sidecars if sidecar.conflict), None)
+    if conflict:
+        return _told(finding, FindingKind.CONFLICT, conflict)
+    told = [fact for sidecar in sidecars for fact in sidecar.facts]
     facts = facts_of_video(case, seen, probe, urls=material.terms.urls, latest=material.terms.latest)
-    belief = believe([*facts, *_facts_beside_video(case)])
+    belief = believe([*facts, *told, *_facts_beside_video(case)])
     if "status" in belief.conflicts:
         return _told(finding, FindingKind.CONFLICT, belief.conflicts["status"])
     return _complete(material, finding, belief) if case.record else _create(material, finding, belief)
