@@ -24,11 +24,10 @@ def read_logs(
     zone = zone_of(zone_name)
     with call.progress() as progress:
         report = ingest(site, paths, zone=zone, name=name, progress=progress)
-    jobs = sum(log.jobs for log in report.logs)
-    size = size_shown(sum(log.bytes for log in report.logs))
-    call.output.note(
-        f"read {counted(len(report.logs), 'log')}, {size} of it new, naming {counted(jobs, 'job')}"
-    )
+    new = sum(log.bytes for log in report.logs)
+    jobs = counted(sum(log.jobs for log in report.logs), "job")
+    found = f"{size_shown(new)} of it new, naming {jobs}" if new else "nothing of it new"
+    call.output.note(f"read {counted(len(report.logs), 'log')}, {found}")
     if report.naive:
         call.output.note(
             f"{counted(report.naive, 'time')} without a zone taken as {zone_name}; "

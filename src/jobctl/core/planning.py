@@ -34,7 +34,10 @@ _REBUILT = frozenset(
 )
 """The fields of a job that evidence may fill in."""
 
-_NOT_BESIDE_VIDEO = frozenset({"progress", "video_url", "thumbnail_url"})
+DECIDED_ELSEWHERE = frozenset({"progress", "video_url", "thumbnail_url"})
+"""What other evidence cannot dispute: progress is the video's, the form of a URL the settings'."""
+
+_TOLD_BY_FATE = frozenset({"status", "error"})
 
 _DISPUTED = frozenset({FindingKind.AMBIGUOUS, FindingKind.CONFLICT})
 
@@ -163,7 +166,7 @@ def _facts_beside_video(case: Case) -> list[Fact]:
     return [
         fact
         for fact in facts
-        if fact.field not in _NOT_BESIDE_VIDEO and (fact.field != "status" or fact.value == Status.COMPLETED)
+        if fact.field not in DECIDED_ELSEWHERE and (fact.field != "status" or fact.value == Status.COMPLETED)
     ]
 
 
@@ -234,7 +237,8 @@ def _record_failure(material: Material, finding: Finding) -> Action:
         Trust.SERVER_LOG,
         account.fate.sentence,
     )
-    belief = believe([status, *(fact for fact in account.facts if fact.field != "status")])
+    error = status._replace(field="error", value=account.fate.sentence, note="")
+    belief = believe([status, error, *(fact for fact in account.facts if fact.field not in _TOLD_BY_FATE)])
     confidence = confidence_of(belief.trust).value
     job: Row = {
         **_new_job(material, belief),

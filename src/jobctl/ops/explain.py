@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from jobctl.core.accounts import Account
+from jobctl.core.planning import DECIDED_ELSEWHERE
 from jobctl.core.rebuild import are_apart, believe
 from jobctl.errors import UnknownJob
 from jobctl.model.evidence import Fact, Trust
@@ -54,7 +55,7 @@ def explain(site: Site, job_id: str) -> Explanation:
 
 
 def _told(account: Account) -> list[str]:
-    return [*([f"log: {account.fate.sentence}"] if account.fate else []), *account.notes]
+    return [*([account.fate.sentence] if account.fate else []), *account.notes]
 
 
 def _fields(job: Job) -> dict[str, dict[str, Any]]:
@@ -88,9 +89,9 @@ def _with_claims(explained: dict[str, dict[str, Any]], facts: Sequence[Fact]) ->
             if (each["source"], each["locator"]) not in known
         ]
         entry["others"] = [*entry["others"], *({**each, "others": []} for each in news if each["locator"])]
-    for entry in explained.values():
-        entry["conflict"] = bool(entry.get("conflict")) or any(
-            _contradicts(entry, other) for other in entry["others"]
+    for name, entry in explained.items():
+        entry["conflict"] = bool(entry.get("conflict")) or (
+            name not in DECIDED_ELSEWHERE and any(_contradicts(entry, other) for other in entry["others"])
         )
     return explained
 

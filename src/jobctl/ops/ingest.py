@@ -161,7 +161,7 @@ class _Reading:
             for batch in self.reader.read(blocks, at_byte=part.read_bytes, at_line=part.read_lines):
                 keeper.note(batch)
                 if self.progress:
-                    self.progress(Progress("read", batch.end_byte, None, part.path))
+                    self.progress(Progress("read", batch.end_byte >> 20, None, part.path))
             keeper.flush()
         if text.trouble:
             self.report.errors.append(text.trouble)

@@ -18,7 +18,7 @@ from jobctl.report.units import counted, local_time
 _EXAMPLES = 5
 
 _MEANING = {
-    Verb.CREATE: "make the record of a video that has none",
+    Verb.CREATE: "make the record of a job that has none",
     Verb.COMPLETE: "complete a record whose video is whole",
     Verb.FAIL: "fail a job whose executor is proven dead",
     Verb.LINK: "add a file to the record of its job",
