@@ -164,6 +164,26 @@ def test_a_file_seen_twice_counts_once_whatever_it_is_called(world: World, tmp_p
         assert [len(state.parts) for state in list_logs(site)] == [1]
 
 
+def test_two_servers_whose_logs_begin_alike_stay_two(world: World, tmp_path: Path) -> None:
+    beginning = [BOOT, "INFO:     Waiting for application startup."] * 100
+    ours, theirs = write(tmp_path / "a.log", *beginning), write(tmp_path / "b.log", *beginning)
+    read(world, ours, theirs)
+    write(ours, *beginning, created(0))
+    write(theirs, *beginning, created(1), BOOT)
+    read(world, ours, theirs)
+    kinds = {finding.job_id: finding.kind for finding in world.scan()}
+    assert kinds == {a_job_id(0): Kind.LOST, a_job_id(1): Kind.INTERRUPTED}
+
+
+def test_a_log_cut_off_in_place_goes_on_as_a_new_part(world: World, tmp_path: Path) -> None:
+    log = write(tmp_path / "app.log", created(0), *beat(datetime(2026, 1, 1)))
+    read(world, log)
+    write(log, BOOT)
+    read(world, log)
+    (finding,) = world.scan()
+    assert finding.kind is Kind.INTERRUPTED
+
+
 def test_reading_goes_on_where_it_stopped_also_after_rotation(world: World, tmp_path: Path) -> None:
     log = write(tmp_path / "app.log", created(), *beat(datetime(2026, 1, 1)))
     read(world, log)

@@ -17,6 +17,7 @@ from jobctl.model.timestamps import format_timestamp
 
 _MOST_TROUBLES = 5
 _MOST_UNDATED = 1_000
+_MOST_WORKING = 10_000
 _NEAR_AMONG_OTHERS = 20
 """How many lines, those of other instances among them, a moment may stand away from its record."""
 
@@ -195,7 +196,7 @@ def _note_work(instance: Instance, job_id: str, says: Says) -> None:
         del instance.left[job_id]
     if says in {Says.COMPLETED, Says.FAILED}:
         instance.working.pop(job_id, None)
-    else:
+    elif len(instance.working) < _MOST_WORKING:
         instance.working[job_id] = None
 
 

@@ -7,11 +7,13 @@ it was, and no line counts twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
-from typing import NamedTuple
+from itertools import count
+from typing import Any, NamedTuple
 
 from jobctl import clock
 from jobctl.core.logbook import (
@@ -23,8 +25,8 @@ from jobctl.core.logbook import (
     trace_from_json,
     trace_to_json,
 )
-from jobctl.errors import JobctlError, LogUnreadable
-from jobctl.evidence.logfile import STDIN, LogText, Place, digest
+from jobctl.errors import JobctlError, Locked, LogUnreadable
+from jobctl.evidence.logfile import HEAD, STDIN, LogText, Place, digest
 from jobctl.evidence.rotation import by_log, is_rotated
 from jobctl.evidence.rules import rule_sets
 from jobctl.evidence.serverlog import Batch, LogReader
@@ -37,6 +39,8 @@ from jobctl.store.evidence import PartRow, StreamRow, TraceRow
 
 _FLUSH_TRACES = 5_000
 _FLUSH_S = 5.0
+_RENEW_S = 30.0
+"""How often the lock is renewed while a followed log is silent."""
 _CLOCK_SLACK = timedelta(days=1)
 
 
@@ -114,19 +118,32 @@ class _Reading:
         """
         with self.site.store.read() as connection:
             parts = evidence.get_parts(connection)
-            streams = evidence.get_streams(connection)
+            streams = {row.stream: row for row in evidence.get_streams(connection)}
         with closing(LogText(path)) as text:
             if not text.head:
                 self.report.logs.append(LogRead(path, self.log, 0, 0, 0))
                 return
             for part in parts:
-                if text.is_continued(Place(*part[3:])) and self._goes_on(text, part):
+                if self._may_be(text, part, streams[part.stream]) and self._goes_on(text, part):
                     return
             self.stream = self._stream_for(path, text, streams)
             number = 1 + max((part.part for part in parts if part.stream == self.stream), default=0)
             head = text.head
             part = PartRow(self.stream, number, path, len(head), digest(head), 0, digest(b""), 0, 0)
             self._read_on(text, part, text.blocks())
+
+    def _may_be(self, text: LogText, part: PartRow, stream: StreamRow) -> bool:
+        """Whether a file begins like a part that was read before, and not just like any log of its service.
+
+        Two servers begin alike. What names jobs is told from all others; of what does not,
+        only the log's own file, or a copy that holds nothing more, is taken for it.
+        """
+        if not text.is_continued(Place(*part[3:])):
+            return False
+        is_copy = len(text.head) == part.read_bytes < HEAD
+        return (
+            is_copy or stream.name == self.log or any(_names_jobs(state) for state in stream.state.values())
+        )
 
     def _goes_on(self, found: LogText, part: PartRow) -> bool:
         """Read what follows in a part that was read before, whatever it is called now; if it is that part."""
@@ -144,20 +161,22 @@ class _Reading:
                 )
         return blocks is not None
 
-    def _stream_for(self, path: str, text: LogText, streams: Sequence[StreamRow]) -> str:
+    def _stream_for(self, path: str, text: LogText, streams: Mapping[str, StreamRow]) -> str:
         """Where a new part belongs: behind the one before it, or else at the beginning of a stream."""
         if self.stream is not None:
             return self.stream
         if not is_rotated(path):
-            for row in sorted(streams, key=lambda row: row.noted_at, reverse=True):
+            for row in sorted(streams.values(), key=lambda row: row.noted_at, reverse=True):
                 if row.name == self.log:
                     return row.stream
-        return f"l{digest(text.head)[:12]}"
+        named = f"l{digest(os.fsencode(self.log) + text.head)[:12]}"
+        return next(name for name in (named, *(f"{named}.{n}" for n in count(2))) if name not in streams)
 
     def _read_on(self, text: LogText, part: PartRow, blocks: Iterator[bytes]) -> None:
         with ExitStack() as stack:
             fence = stack.enter_context(held_lock(self.site, f"log:{part.stream}", command="evidence ingest"))
             keeper = _Keeper(self.site, self.log, part, fence, stack.enter_context(ExitStack()))
+            keeper.expect_unmoved()
             for batch in self.reader.read(blocks, at_byte=part.read_bytes, at_line=part.read_lines):
                 keeper.note(batch)
                 if self.progress:
@@ -199,6 +218,17 @@ class _Keeper:
         self._flushed_at = clock.monotonic()
         self._has_news = False
 
+    def expect_unmoved(self) -> None:
+        """Raise ``Locked`` where another run read on in this part before the lock was ours."""
+        with self._site.store.read() as connection:
+            parts = evidence.get_parts(connection, self.part.stream)
+        reached = next((each.read_bytes for each in parts if each.part == self.part.part), 0)
+        if reached != self.part.read_bytes:
+            raise Locked(
+                f"another run read the log {self.part.path} at the same time; what it said is in the store",
+                hint="for what was added since, run the same command again",
+            )
+
     def note(self, batch: Batch) -> None:
         """Take a batch; one that does not move on says that nothing more is to be had just now."""
         moved = batch.end_byte > self.part.read_bytes
@@ -210,8 +240,9 @@ class _Keeper:
             read_bytes=batch.end_byte,
             read_lines=batch.end_line,
         )
-        is_due = len(self._book.traces) >= _FLUSH_TRACES or clock.monotonic() - self._flushed_at > _FLUSH_S
-        if is_due or (self._has_news and not moved):
+        silent_s = clock.monotonic() - self._flushed_at
+        is_due = silent_s > (_FLUSH_S if self._has_news else _RENEW_S)
+        if is_due or len(self._book.traces) >= _FLUSH_TRACES or (self._has_news and not moved):
             self.flush()
 
     def flush(self) -> None:
@@ -235,6 +266,11 @@ class _Keeper:
             self._connection = self._stack.enter_context(self._site.store.read())
         claims = evidence.get_trace(self._connection, *key)
         return trace_from_json(claims) if claims is not None else None
+
+
+def _names_jobs(state: dict[str, Any]) -> bool:
+    instance = instance_from_json(state)
+    return instance.has_worked or bool(instance.boots)
 
 
 def _nothing(_key: Key) -> None:
