@@ -31,6 +31,7 @@ check: $(READY) ## Lint, types, import directions, generated documentation
 bench: $(READY) ## Print every speed ratio beside its aim
 	$(BIN)/python scripts/bench_scan.py
 	$(BIN)/python scripts/bench_recover.py
+	$(BIN)/python scripts/bench_logs.py
 	$(BIN)/python scripts/bench_quarantine.py
 
 docs: $(READY) ## Write the generated parts of the documentation anew

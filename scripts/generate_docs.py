@@ -15,6 +15,7 @@ from pathlib import Path
 from jobctl.errors import ExitCode
 from jobctl.model.evidence import Trust
 from jobctl.model.finding import FindingKind
+from jobctl.model.logs import Says
 from jobctl.model.status import TRANSITIONS, Status
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,6 +38,12 @@ def trust() -> str:
     """Every grade of evidence, the most trusted first."""
     rows = [f"| {grade.label} | {grade.meaning} |" for grade in sorted(Trust, reverse=True)]
     return "\n".join(["| trust | evidence |", "|---|---|", *rows])
+
+
+def says() -> str:
+    """Everything that a line of a log may say of a job."""
+    rows = [f"| `{each.value}` | {each.meaning} |" for each in Says]
+    return "\n".join(["| says | meaning |", "|---|---|", *rows])
 
 
 def transitions() -> str:
@@ -67,6 +74,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "exit-codes": exit_codes,
     "findings": findings,
     "trust": trust,
+    "says": says,
     "transitions": transitions,
     "commands": commands,
 }

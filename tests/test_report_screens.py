@@ -177,16 +177,24 @@ def _explain(width: int) -> Iterable[RenderableType]:
     stamp = {"source": "stamp", "locator": VIDEO, "trust": "E4"}
     other = {"value": "2026-11-21T09:00:00.000000Z", **place}
     rows = [
-        {"field": "status", "value": "completed", "note": "the file is whole", "others": [], **place},
+        {
+            "field": "status",
+            "value": "completed",
+            "note": "the file is whole",
+            "others": [],
+            "conflict": False,
+            **place,
+        },
         {
             "field": "completed_at",
             "value": "2026-11-22T09:00:00.000000Z",
             "note": "",
             "others": [other],
+            "conflict": True,
             **stamp,
         },
-        {"field": "created_files", "value": [VIDEO], "note": "", "others": [], **place},
-        {"field": "resolution", "value": "1920x1080", "note": "", "others": [], **place},
+        {"field": "created_files", "value": [VIDEO], "note": "", "others": [], "conflict": False, **place},
+        {"field": "resolution", "value": "1920x1080", "note": "", "others": [], "conflict": False, **place},
     ]
     return explanation_screen(
         JOB, rows, [f"seen: thumbnail thumbnail_{JOB}.jpg in root r0a1b2c3d"], width=width

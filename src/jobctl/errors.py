@@ -102,6 +102,12 @@ class UnknownRun(UsageError):
     code = "unknown-run"
 
 
+class UnknownLog(UsageError):
+    """No log of this name was read."""
+
+    code = "unknown-log"
+
+
 class ApprovalNeeded(JobctlError):
     """The plan needs a yes, and there is no terminal to ask on."""
 
@@ -199,8 +205,29 @@ class DiskFailed(JobctlError):
     code = "disk-failed"
 
 
+class LogUnreadable(JobctlError):
+    """A log cannot be read, or only in part; what could be read was kept."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "log-unreadable"
+
+
+class SidecarUnusable(JobctlError):
+    """A sidecar is none; its video was judged without it."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "sidecar-unusable"
+
+
 class PublishRefused(JobctlError):
     """A file could not be published without replacing or breaking another one."""
 
     exit_code = ExitCode.INCOMPLETE
     code = "publish-refused"
+
+
+class SourceUnusable(JobctlError):
+    """Another table that knows of jobs could not be read; it was left as it is, the rest goes on."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "source-unusable"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from jobctl.errors import ConfigurationError
+from jobctl.source import SIDECAR_FIELDS, Source, sources_from_list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,14 @@ class Settings:
     lock_stale_after_s: float = 120.0
     plan_max_age_h: float = 24.0
     layouts: Mapping[str, Any] = field(default_factory=dict)
+    logs: Mapping[str, Any] = field(default_factory=dict)
+    """Rules for server logs, by name, beside those built in."""
+    log_timezone: str = "UTC"
+    """The zone of moments in logs that name none."""
+    sources: tuple[Source, ...] = ()
+    """Other tables that know of jobs."""
+    sidecar: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Job fields to the keys under which sidecars of others tell them."""
     as_root: bool = False
     """Whether to stay root, instead of becoming the owner of store and outputs."""
     source: str | None = None
@@ -38,14 +47,17 @@ class Settings:
     def digest(self) -> str:
         """A short name of everything that shapes a plan: a plan made under other settings is stale."""
         shaping = [self.video_url_form, self.thumbnail_url_form, self.quiet_s, self.stale_after_s]
-        text = json.dumps([*shaping, dict(self.layouts)], sort_keys=True, default=str)
+        sources = [source.shape() for source in self.sources]
+        tables = [dict(self.layouts), dict(self.sidecar), sources]
+        text = json.dumps([*shaping, *tables], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 _MACHINE_ID = "/etc/machine-id"
 _NUMBERS = {"quiet_s", "stale_after_s", "lock_stale_after_s", "plan_max_age_h"}
-_TEXTS = {"database", "host_id", "video_url_form", "thumbnail_url_form"}
-_KNOWN = sorted({*_NUMBERS, *_TEXTS, "layouts", "as_root"})
+_TEXTS = {"database", "host_id", "video_url_form", "thumbnail_url_form", "log_timezone"}
+_TABLES = {"layouts", "logs"}
+_KNOWN = sorted({*_NUMBERS, *_TEXTS, *_TABLES, "sidecar", "source", "as_root"})
 _ENVIRONMENT = {
     "database": "JOBCTL_DATABASE_URL",
     **{name: f"JOBCTL_{name.upper()}" for name in sorted((_NUMBERS | _TEXTS) - {"database"})},
@@ -65,7 +77,8 @@ def load_settings(
         values["database"] = database
     values.setdefault("database", _default_database(environ))
     values.setdefault("host_id", _host_id())
-    return Settings(**values, source=path)
+    sources = values.pop("source", ())
+    return Settings(**values, sources=sources, source=path)
 
 
 def _config_path(config: str | None, environ: Mapping[str, str]) -> str | None:
@@ -114,11 +127,28 @@ def _checked(name: str, value: Any, path: str) -> Any:
         if not isinstance(value, bool):
             raise ConfigurationError(f"{path}: as_root must be true or false", hint="write as_root = true")
         return value
-    if name == "layouts":
+    if name == "source":
+        return sources_from_list(value, path)
+    if name == "sidecar":
+        return _sidecar(value, path)
+    if name in _TABLES:
         if not isinstance(value, dict):
-            raise ConfigurationError(f"{path}: layouts must be tables", hint="write [layouts.NAME]")
+            raise ConfigurationError(f"{path}: {name} must be tables", hint=f"write [{name}.NAME]")
         return value
     return _typed(name, value, path)
+
+
+def _sidecar(value: Any, path: str) -> dict[str, tuple[str, ...]]:
+    """``owner = "request.user"``: a field, and the keys that lead to it."""
+    is_sound = isinstance(value, dict) and all(isinstance(keys, str) and keys for keys in value.values())
+    if not is_sound:
+        hint = 'write owner = "request.user" under [sidecar]'
+        raise ConfigurationError(f"{path}: sidecar must be a table of field = keys", hint=hint)
+    for name in value:
+        if name not in SIDECAR_FIELDS:
+            hint = f"known fields: {', '.join(SIDECAR_FIELDS)}"
+            raise ConfigurationError(f"{path}: sidecar has the unknown field {name!r}", hint=hint)
+    return {name: tuple(keys.split(".")) for name, keys in value.items()}
 
 
 def _typed(name: str, value: Any, where: str) -> Any:
@@ -170,4 +200,4 @@ def _host_id() -> str:
     return f"{node}-{named[:8]}" if re.fullmatch("[0-9a-f]{32}", named) else node
 
 
-assert {each.name for each in fields(Settings)} == {*_KNOWN, "source"}  # noqa: S101 - keeps the lists complete
+assert {each.name for each in fields(Settings)} == {*_KNOWN, "sources"}  # noqa: S101 - keeps the lists complete

@@ -22,14 +22,16 @@ import sqlalchemy.dialects.sqlite.pysqlite
 
 from jobctl import cli
 from jobctl.cli.commands import recover, undo
-from jobctl.ops import apply, explain, init
+from jobctl.evidence import rules
+from jobctl.ops import apply, explain, ingest, init
 from jobctl.ops import recover as recover_op
 from jobctl.ops import undo as undo_op
 from jobctl.outputs import effects
 from jobctl.store import runs
 
 # Imported before the first fork, so that no child pays for it.
-PRELOADED = (apply, explain, init, psycopg, recover, recover_op, sqlalchemy, undo, undo_op)
+rules.rule_sets({})
+PRELOADED = (apply, explain, ingest, init, psycopg, recover, recover_op, sqlalchemy, undo, undo_op)
 
 
 def _fault(how: str) -> None:

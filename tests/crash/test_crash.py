@@ -28,6 +28,9 @@ VOLATILE = {
     "job": {"recovered_at", "updated_at", "version"},
     "artifact": {"run_id", "noted_at", "version"},
     "event": {"event_id", "at", "run_id"},
+    "evidence": {"noted_at"},
+    "log_stream": {"noted_at"},
+    "log_position": {"noted_at"},
 }
 
 
@@ -157,6 +160,21 @@ def test_undo_heals_after_any_fault(stage: Stage) -> None:
     wanted = stage.end_state()
     assert len(wanted["job"]) == 2
     expect_that_any_fault_heals(stage, ["undo", run.run_id, "--yes"], wanted)
+
+
+def test_recover_with_a_log_heals_after_any_fault(stage: Stage) -> None:
+    log = stage.saved / "app.log"
+    log.write_text(
+        f"INFO:svc:Created presentation job: {a_job_id(7)}\n"
+        f"INFO:svc:[HEARTBEAT] Job {a_job_id(7)}: status=processing, progress=30%\n"
+        "INFO:     Started server process [1]\n"
+    )
+    command = ["recover", "--yes", "--log", str(log)]
+    stage.save()
+    assert stage.run(*command).returncode == 0
+    wanted = stage.end_state()
+    assert (len(wanted["job"]), len(wanted["evidence"])) == (4, 1)
+    expect_that_any_fault_heals(stage, command, wanted)
 
 
 def test_the_suite_catches_a_chunk_that_is_torn_in_two(stage: Stage) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +11,7 @@ import typer
 
 from jobctl.cli.context import Call
 from jobctl.cli.output import Format
-from jobctl.errors import ApprovalNeeded, ExitCode, UsageError
+from jobctl.errors import ApprovalNeeded, ExitCode, JobctlError, UsageError, most_severe
 from jobctl.model.plan import Outcome
 from jobctl.report.digest import CALM_KINDS
 from jobctl.report.envelope import Ending
@@ -50,25 +50,30 @@ class Consent(NamedTuple):
             )
 
 
-def carry_out(call: Call, hold: Hold, plan: Plan, consent: Consent) -> ExitCode:
-    """Do with a plan what the caller agreed to, and end the answer."""
+def carry_out(
+    call: Call, hold: Hold, plan: Plan, consent: Consent, *, troubles: Sequence[JobctlError] = ()
+) -> ExitCode:
+    """Do with a plan what the caller agreed to, and end the answer.
+
+    ``troubles``: what could not be read while the plan was made; the answer tells it too.
+    """
     from jobctl.ops.apply import apply_plan  # noqa: PLC0415 - slow to import
 
     if consent.save_as is not None:
         plan.save(consent.save_as)
     if consent.only_shows:
         _show_plan(call, plan)
-        return _end_with_plan(call, plan, consent)
+        return _end_with_plan(call, plan, consent, troubles)
     if plan.total and not consent.yes:
         _show_plan(call, plan)
         if not call.can_ask:
-            return _end_without_approval(call, plan, consent)
+            return _end_without_approval(call, plan, consent, troubles)
         if not _is_confirmed(f"\nApply {counted(plan.total, 'step')}?"):
             call.output.say("Nothing was changed.")
             return ExitCode.APPROVAL
     with call.progress() as progress:
         report = apply_plan(hold, plan, progress=progress)
-    return _end_with_report(call, hold, plan, report)
+    return _end_with_report(call, hold, plan, report, troubles)
 
 
 def _is_confirmed(question: str) -> bool:
@@ -97,28 +102,33 @@ def _list(call: Call, steps: Iterable[Step]) -> None:
         listing.add(step)
 
 
-def _end_with_plan(call: Call, plan: Plan, consent: Consent) -> ExitCode:
-    code = ExitCode.INCOMPLETE if plan.is_incomplete else ExitCode.CLEAN
+def _end_with_plan(call: Call, plan: Plan, consent: Consent, troubles: Sequence[JobctlError]) -> ExitCode:
+    code = ExitCode.INCOMPLETE if plan.is_incomplete or troubles else ExitCode.CLEAN
     if not plan.total:
         _say_nothing_to_do(call, plan)
     if consent.save_as is not None:
         call.output.say(f"Saved; to apply it: jobctl apply {shlex.quote(consent.save_as)}")
     elif plan.total:
         call.output.say(f"Nothing was changed; to apply this: {consent.again}")
-    return call.output.end(Ending(code, counts=_planned(plan), data=_plan_data(plan)))
+    return call.output.end(Ending(code, counts=_planned(plan), errors=troubles, data=_plan_data(plan)))
 
 
-def _end_without_approval(call: Call, plan: Plan, consent: Consent) -> ExitCode:
+def _end_without_approval(
+    call: Call, plan: Plan, consent: Consent, troubles: Sequence[JobctlError]
+) -> ExitCode:
     error = ApprovalNeeded(
         f"applying {counted(plan.total, 'step')} needs a yes, and there is no terminal to ask on; "
         "nothing was changed",
         hint=f"apply them with '{consent.again}', or save them for later with --plan FILE",
     )
-    ending = Ending(error.exit_code, counts=_planned(plan), errors=[error], data=_plan_data(plan))
+    errors = [*troubles, error]
+    ending = Ending(error.exit_code, counts=_planned(plan), errors=errors, data=_plan_data(plan))
     return call.output.end(ending)
 
 
-def _end_with_report(call: Call, hold: Hold, plan: Plan, report: RunReport) -> ExitCode:
+def _end_with_report(
+    call: Call, hold: Hold, plan: Plan, report: RunReport, troubles: Sequence[JobctlError]
+) -> ExitCode:
     output = call.output
     if report.run_id is None:
         _list(call, [])
@@ -131,7 +141,9 @@ def _end_with_report(call: Call, hold: Hold, plan: Plan, report: RunReport) -> E
         if report.undo_command:
             output.say(f"To take it back: {report.undo_command}")
     data = {**_plan_data(plan), "undo": report.undo_command}
-    return output.end(Ending(report.exit_code, run_id=report.run_id, counts=report.counts, data=data))
+    code = most_severe([report.exit_code, *(trouble.exit_code for trouble in troubles)])
+    ending = Ending(code, run_id=report.run_id, counts=report.counts, errors=troubles, data=data)
+    return output.end(ending)
 
 
 def _show_report(call: Call, hold: Hold, report: RunReport) -> None:
@@ -158,14 +170,17 @@ def _steps_taken(hold: Hold, run_id: str) -> Iterable[Step]:
 
 def _say_nothing_to_do(call: Call, plan: Plan) -> None:
     told = sum(plan.findings.values())
-    rest = f"; {counted(told, 'finding')} left alone, 'jobctl scan' lists them" if told else ""
+    if plan.header.command == "import":
+        rest = f"; {counted(told, 'entry', 'entries')} not imported" if told else ""
+    else:
+        rest = f"; {counted(told, 'finding')} left alone, 'jobctl scan' lists them" if told else ""
     call.output.say(f"Nothing to do{rest}.")
     if plan.declined:
         call.output.say(
             f"{counted(plan.declined, 'recovery', 'recoveries')} taken back before: "
             "jobctl recover --include-declined"
         )
-    if plan.is_incomplete:
+    if plan.is_incomplete and plan.header.command != "import":
         call.output.warn("part of the tree could not be read, so there may be more to do")
 
 

@@ -20,6 +20,12 @@ SavePlanOption = Annotated[
     typer.Option("--plan", metavar="FILE", help="Save the plan for 'jobctl apply' and change nothing."),
 ]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for another run to end.")]
+LogTimezoneOption = Annotated[
+    str | None,
+    typer.Option(
+        "--log-timezone", metavar="ZONE", help="Of times in logs that name none, such as UTC or +02:00."
+    ),
+]
 OlderOption = Annotated[
     str | None, typer.Option("--older", metavar="AGE", help="Older than this, such as 36h or 2026-01-31.")
 ]

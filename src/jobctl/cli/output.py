@@ -144,6 +144,11 @@ class Output:
             shown = redact_url(to_shown(self.placed(text)))
             _write(shown) if self.is_terminal else _tell(shown)
 
+    def note(self, text: str) -> None:
+        """Say on stderr what was done on the way to the answer."""
+        if self.format is Format.TEXT and not self.is_quiet:
+            _tell(redact_url(to_shown(text)))
+
     def warn(self, text: str) -> None:
         """Say that something is amiss, and go on."""
         shown = redact_url(to_shown(text))

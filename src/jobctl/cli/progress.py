@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 _REDRAW_S = 0.1
 _PHASES = {
+    "read": "reading logs, MiB",
+    "evidence": "reading other tables",
+    "import": "reading the dump",
+    "export": "writing",
     "walk": "looking for files",
     "check": "checking videos",
     "reconcile": "comparing",

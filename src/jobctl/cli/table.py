@@ -19,6 +19,7 @@ class Entry(NamedTuple):
 
 
 GROUPS = {
+    "evidence": "What server logs say of jobs.",
     "root": "The registered outputs directories.",
     "run": "One applied plan.",
 }
@@ -44,11 +45,18 @@ COMMANDS = {
     "recover": Entry(
         "recover",
         "recover",
-        "Rebuild lost records from the files that are there.",
-        f"{_CONSENT} --plan --root --include-declined",
+        "Rebuild lost records from files, logs and other evidence.",
+        f"{_CONSENT} --plan --root --include-declined --log --log-timezone",
     ),
     "apply": Entry("apply", "apply", "Apply a saved plan, exactly as it was saved.", _CONSENT),
     "undo": Entry("undo", "undo", "Take back what a run did.", f"{_CONSENT} --plan"),
+    "import": Entry(
+        "import_",
+        "import_",
+        "Record the jobs of a dump, or of an export.",
+        f"{_CONSENT} --plan --format --table --source --timezone",
+    ),
+    "export": Entry("export", "export", "Write the records to a file.", "--format --status"),
     "runs": Entry("runs", "runs", "List the applied plans, newest first.", "--limit", streams=True),
     "run show": Entry("run", "show", "Show one run and what became of each step.", "--result", streams=True),
     "list": Entry(
@@ -60,6 +68,17 @@ COMMANDS = {
     ),
     "show": Entry("show", "show", "Show one job with its files and its history."),
     "explain": Entry("explain", "explain", "Tell where each field of a job comes from."),
+    "evidence ingest": Entry(
+        "evidence",
+        "ingest",
+        "Read server logs, from where an earlier reading stopped.",
+        "--log-timezone --name",
+        streams=True,
+    ),
+    "evidence list": Entry("evidence", "list_", "List the logs that were read.", streams=True),
+    "evidence forget": Entry(
+        "evidence", "forget", "Drop what one log said; jobs and files stay as they are.", "--yes"
+    ),
     "root list": Entry("root", "list_", "List the registered outputs directories."),
     "root adopt": Entry("root", "adopt", "Accept a directory or a store that was put back."),
 }

@@ -173,6 +173,7 @@ PRESENTATIONS = make_layout(
     "presentations",
     [
         Rule(Role.VIDEO, rf"presentation_{_ID}\.mp4"),
+        Rule(Role.SIDECAR, rf"presentation_{_ID}\.mp4\.json"),
         Rule(Role.THUMBNAIL, rf"thumbnail_{_ID}\.jpg"),
         Rule(Role.SLIDE, rf"slide_[0-9]{{1,4}}_{_ID}\.mp4"),
         Rule(Role.SLIDE, rf"slide_(?:[0-9]{{1,4}}_)?with_uploaded_{_ID}\.mp4"),

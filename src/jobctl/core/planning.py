@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from jobctl.core.accounts import SOURCE as LOG
+from jobctl.core.accounts import End
+from jobctl.core.dump import why_no_job
 from jobctl.core.rebuild import Belief, UrlForms, believe, confidence_of, facts_of_video, stamp_conflict
 from jobctl.core.reconcile import Candidate, Case, Liveness, unlinked_files
+from jobctl.core.sidecar import SidecarSays
 from jobctl.errors import IllegalTransition
-from jobctl.model.evidence import Trust
+from jobctl.model.evidence import Fact, Trust
 from jobctl.model.files import Check, Media, Probe, Seen, Verdict
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.job import Job, Origin
@@ -20,11 +24,20 @@ from jobctl.model.names import to_stored
 from jobctl.model.plan import INVERSE, Action, Row, Verb
 from jobctl.model.status import Cause, ErrorCode, Status, check_transition
 
-JOB_FIELDS_OF_MEDIA = ("size", "container", "duration_s", "resolution", "video_codec", "audio_codec")
-"""Fields that are believed about a video and kept with its artifact, not in the job row."""
-
+_ENDED_WITHOUT_VIDEO = frozenset({FindingKind.INTERRUPTED, FindingKind.LOST})
 _DECIDED_BY_THE_VIDEO = frozenset({"status", "progress", "completed_at"})
 """Fields in which a whole video overrules an open record; elsewhere the record knows better."""
+
+_REBUILT = frozenset(
+    {"status", "progress", "video_url", "thumbnail_url", "slide_image_path", "created_at", "started_at"}
+    | {"completed_at", "last_heartbeat", "created_files", "owner", "root_id"}
+)
+"""The fields of a job that evidence may fill in."""
+
+DECIDED_ELSEWHERE = frozenset({"progress", "video_url", "thumbnail_url"})
+"""What other evidence cannot dispute: progress is the video's, the form of a URL the settings'."""
+
+_TOLD_BY_FATE = frozenset({"status", "error"})
 
 _DISPUTED = frozenset({FindingKind.AMBIGUOUS, FindingKind.CONFLICT})
 
@@ -41,8 +54,9 @@ class Terms(NamedTuple):
 class Material(NamedTuple):
     """All that a decision about one case rests on.
 
-    ``probes`` holds the deep checks of the videos whose findings act; ``job_row`` and
-    ``artifact_rows`` (by root id and stored path) are the whole rows the store has.
+    ``probes`` holds the deep checks of the videos whose findings act, ``sidecars`` what those
+    say beside each of them; ``job_row`` and ``artifact_rows`` (by root id and stored path) are
+    the whole rows the store has.
     """
 
     case: Case
@@ -50,6 +64,7 @@ class Material(NamedTuple):
     job_row: Row | None
     artifact_rows: Mapping[tuple[str, str], Row]
     terms: Terms
+    sidecars: Mapping[Seen, Sequence[SidecarSays]] = {}
 
 
 class Proposal(NamedTuple):
@@ -70,10 +85,21 @@ def propose(material: Material) -> Proposal:
             told.append(answer)
         else:
             actions.append(answer)
+            told.extend(_disputes(answer))
     if _is_at_rest(case, actions):
         disputed = {finding.path for finding in told if finding.kind in _DISPUTED}
         actions.extend(_links(material, actions, disputed))
     return Proposal(actions, told)
+
+
+def _disputes(action: Action) -> Iterator[Finding]:
+    """The fields that a step leaves empty because equally good evidence disagrees on them."""
+    provenance = (action.job_after or {}).get("provenance") or {}
+    for name, entry in provenance.items():
+        if entry.get("conflict"):
+            claims = [f"{claim['value']!r} ({claim['locator']})" for claim in entry["others"]]
+            reason = f"{name}: {' against '.join(claims)}; left empty"
+            yield Finding(FindingKind.CONFLICT, action.job_id, reason, action.root_id, action.path)
 
 
 def invert(action: Action, *, seq: int) -> Action:
@@ -111,21 +137,37 @@ def _with_version_after(action: Action) -> Row | None:
 
 
 def _answer(material: Material, finding: Finding) -> Action | Finding:
-    if finding.kind is FindingKind.INTERRUPTED:
-        return _fail(material, finding)
+    if finding.kind in _ENDED_WITHOUT_VIDEO:
+        return _fail(material, finding) if material.case.record else _record_failure(material, finding)
     if finding.kind is FindingKind.MISSING_VIDEO:
         return _note_missing(material, finding)
     case, seen = material.case, _seen(finding)
-    probe = material.probes[seen]
+    probe, sidecars = material.probes[seen], material.sidecars.get(seen, ())
     refused = _why_not_complete(case, finding, probe)
     if refused:
         return refused
-    belief = believe(
-        facts_of_video(case, seen, probe, urls=material.terms.urls, latest=material.terms.latest)
-    )
-    if belief.conflicts:
-        return _told(finding, FindingKind.CONFLICT, "; ".join(belief.conflicts))
+    conflict = next((sidecar.conflict for sidecar in sidecars if sidecar.conflict), None)
+    if conflict:
+        return _told(finding, FindingKind.CONFLICT, conflict)
+    told = [fact for sidecar in sidecars for fact in sidecar.facts]
+    facts = facts_of_video(case, seen, probe, urls=material.terms.urls, latest=material.terms.latest)
+    belief = believe([*facts, *told, *_facts_beside_video(case)])
+    if "status" in belief.conflicts:
+        return _told(finding, FindingKind.CONFLICT, belief.conflicts["status"])
     return _complete(material, finding, belief) if case.record else _create(material, finding, belief)
+
+
+def _facts_beside_video(case: Case) -> list[Fact]:
+    """What other evidence adds to a whole video.
+
+    How far its job had come is decided by the video, and how its URL is written by the settings.
+    """
+    facts = case.account.facts if case.account else []
+    return [
+        fact
+        for fact in facts
+        if fact.field not in DECIDED_ELSEWHERE and (fact.field != "status" or fact.value == Status.COMPLETED)
+    ]
 
 
 def _seen(finding: Finding) -> Seen:
@@ -163,21 +205,8 @@ def _existing(material: Material) -> Row:
 
 
 def _create(material: Material, finding: Finding, belief: Belief) -> Action:
-    case, terms, seen = material.case, material.terms, _seen(finding)
+    case, seen = material.case, _seen(finding)
     confidence = confidence_of(belief.trust).value
-    job: Row = {
-        "job_id": case.key,
-        "kind": terms.kind,
-        "queue": "default",
-        "priority": 0,
-        "attempt": 0,
-        "max_attempts": 1,
-        "origin": Origin.RECOVERED.value,
-        "confidence": confidence,
-        "provenance": belief.provenance,
-        "recovered_at": terms.planned_at,
-        **_job_values(belief),
-    }
     return Action(
         seq=0,
         verb=Verb.CREATE,
@@ -188,9 +217,61 @@ def _create(material: Material, finding: Finding, belief: Belief) -> Action:
         to_status=Status.COMPLETED.value,
         confidence=confidence,
         expect_file=seen.identity,
-        job_after=job,
+        job_after={**_new_job(material, belief), "confidence": confidence},
         artifact_after=_video_row(material, seen),
     )
+
+
+def _record_failure(material: Material, finding: Finding) -> Action:
+    """A job of which nothing but its failure is left: its owner is told that instead of "not found"."""
+    case, account = material.case, material.case.account
+    if account is None or account.fate is None:
+        raise ValueError(f"job {case.key} is called failed, but nothing says so")
+    is_interrupted = account.fate.end is End.INTERRUPTED
+    status = Fact(
+        case.key,
+        "status",
+        Status.FAILED.value,
+        LOG,
+        account.fate.where,
+        Trust.SERVER_LOG,
+        account.fate.sentence,
+    )
+    error = status._replace(field="error", value=account.fate.sentence, note="")
+    belief = believe([status, error, *(fact for fact in account.facts if fact.field not in _TOLD_BY_FATE)])
+    confidence = confidence_of(belief.trust).value
+    job: Row = {
+        **_new_job(material, belief),
+        "status": Status.FAILED.value,
+        "error": account.fate.sentence,
+        "error_code": ErrorCode.INTERRUPTED.value if is_interrupted else None,
+        "confidence": confidence,
+    }
+    return Action(
+        seq=0,
+        verb=Verb.CREATE,
+        job_id=case.key,
+        reason=finding.reason,
+        to_status=Status.FAILED.value,
+        confidence=confidence,
+        job_after=job,
+    )
+
+
+def _new_job(material: Material, belief: Belief) -> Row:
+    terms = material.terms
+    return {
+        "job_id": material.case.key,
+        "kind": terms.kind,
+        "queue": "default",
+        "priority": 0,
+        "attempt": 0,
+        "max_attempts": 1,
+        "origin": Origin.RECOVERED.value,
+        "provenance": belief.provenance,
+        "recovered_at": terms.planned_at,
+        **_job_values(belief),
+    }
 
 
 def _complete(material: Material, finding: Finding, belief: Belief) -> Action:
@@ -367,7 +448,8 @@ def _media_row(media: Media) -> Row:
 
 
 def _job_values(belief: Belief) -> Row:
-    return {name: value for name, value in belief.values.items() if name not in JOB_FIELDS_OF_MEDIA}
+    """The believed values that are fields of a job; the others stand in the provenance alone."""
+    return {name: value for name, value in belief.values.items() if name in _REBUILT}
 
 
 def _version(case: Case) -> int | None:
@@ -408,7 +490,8 @@ def _why_no_rows(action: Action) -> str | None:
     place = (action.root_id, to_stored(action.path or ""))
     if any((row.get("root_id"), row.get("path")) != place for row in artifact_rows):
         return "its rows are of another file"
-    if any(not _JOB_FIELDS.issuperset(row) for row in job_rows):
+    known = _JOB_FIELDS | {"body"} if action.verb in _CARRIES_BODY else _JOB_FIELDS
+    if any(not known.issuperset(row) for row in job_rows):
         return "its rows have fields no job has"
     if action.job_after is not None and action.to_status != action.job_after.get("status"):
         return "its rows do not say what it says"
@@ -422,10 +505,12 @@ def _why_no_transition(action: Action) -> str | None:
         return f"its rows do not fit {action.verb}"
     if action.job_after is None and action.verb is not Verb.LINK:
         return None
+    if action.verb is Verb.CREATE:
+        return _why_no_creation(action, after)
+    if action.verb is Verb.IMPORT:
+        return why_no_job(after)
     if action.verb in _RESTS_ON_FILE and (action.expect_file is None or action.artifact_after is None):
         return "it rests on no file"
-    if action.verb is Verb.CREATE:
-        return _why_no_creation(after)
     if action.verb is Verb.LINK:
         return None
     cause = Cause.RECOVER if action.verb is Verb.COMPLETE else Cause.PROOF_OF_DEATH
@@ -437,16 +522,30 @@ def _why_no_transition(action: Action) -> str | None:
     return None
 
 
-def _why_no_creation(job: Row) -> str | None:
-    if job.get("status") != Status.COMPLETED or job.get("progress") != FULL_PROGRESS:
-        return "it creates a job that is not completed"
+def _why_no_creation(action: Action, job: Row) -> str | None:
+    is_completed = job.get("status") == Status.COMPLETED and job.get("progress") == FULL_PROGRESS
+    if is_completed and (action.expect_file is None or action.artifact_after is None):
+        return "it rests on no file"
+    is_failed = job.get("status") == Status.FAILED and bool(job.get("error"))
+    if not is_completed and (not is_failed or action.artifact_after is not None):
+        return "it creates a job that is neither completed nor failed for a reason"
     if job.get("origin") != Origin.RECOVERED or any(job.get(name) is not None for name in _NEVER_REBUILT):
         return "it creates a job that recover would not make"
-    return None
+    unfounded = [name for name in _NEVER_GUESSED if job.get(name) != _founded(job, name)]
+    return f"nothing is said to tell its {unfounded[0]}" if unfounded else None
 
 
-_RESTS_ON_FILE = frozenset({Verb.CREATE, Verb.COMPLETE, Verb.LINK})
-_NEVER_REBUILT = ("owner", "executor", "idempotency_key", "error", "error_code")
+def _founded(job: Row, name: str) -> object:
+    """The value of a field that its provenance vouches for."""
+    provenance = job.get("provenance")
+    entry = provenance.get(name) if isinstance(provenance, dict) else None
+    return entry.get("value") if isinstance(entry, dict) else None
+
+
+_RESTS_ON_FILE = frozenset({Verb.COMPLETE, Verb.LINK})
+_NEVER_REBUILT = ("executor", "idempotency_key")
+_NEVER_GUESSED = ("owner",)
+_CARRIES_BODY = frozenset({Verb.IMPORT, Verb.FORGET})
 _JOB_FIELDS = frozenset(Job.__dataclass_fields__)
 _LONGEST_ID = 200
 _LONGEST_REASON = 10_000
@@ -458,4 +557,5 @@ _SHAPES = {
     Verb.FAIL: (True, True),
     Verb.LINK: (False, False),
     Verb.NOTE_MISSING: (False, False),
+    Verb.IMPORT: (False, True),
 }

@@ -6,7 +6,8 @@ trust disagree that is told instead of picking one silently.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from jobctl.core.reconcile import Candidate, Case
@@ -15,7 +16,7 @@ from jobctl.model.files import Media, Probe, Role, Seen
 from jobctl.model.job import Confidence
 from jobctl.model.names import to_stored
 from jobctl.model.plan import Row
-from jobctl.model.timestamps import format_timestamp, from_epoch_ns
+from jobctl.model.timestamps import format_timestamp, from_epoch_ns, parse_timestamp
 
 _CONFIDENCE = {
     Trust.AUDIT_EVENT: Confidence.CERTAIN,
@@ -26,6 +27,9 @@ _CONFIDENCE = {
     Trust.FILE_ALONE: Confidence.LOW,
 }
 
+# Who writes down when a thing happened does so a little after it; a wrong time zone is further off.
+_SAME_EVENT = timedelta(minutes=15)
+
 
 class UrlForms(NamedTuple):
     """How the service writes its URLs; ``{job_id}`` stands for the id."""
@@ -35,13 +39,17 @@ class UrlForms(NamedTuple):
 
 
 class Belief(NamedTuple):
-    """What the facts of one job come to. ``conflicts`` are sentences for an operator."""
+    """What the facts of one job come to.
+
+    ``conflicts``: for each field on which equally good evidence disagrees, a sentence for an
+    operator. Such a field has no value; the status alone cannot be left open.
+    """
 
     values: Row
     provenance: dict[str, dict[str, Any]]
     trust: Trust
     """Of the fact that decided the status: the whole record is as sure as that."""
-    conflicts: tuple[str, ...]
+    conflicts: Mapping[str, str]
 
 
 def confidence_of(trust: Trust) -> Confidence:
@@ -96,17 +104,22 @@ def believe(facts: Iterable[Fact]) -> Belief:
         by_field.setdefault(fact.field, []).append(fact)
     values: Row = {}
     provenance: dict[str, dict[str, Any]] = {}
-    conflicts: list[str] = []
+    conflicts: dict[str, str] = {}
     trust = Trust.FILE_ALONE
     for name, claims in by_field.items():
         best, *others = _ranked(claims)
-        values[name] = best.value
-        provenance[name] = _provenance(best, others)
         if name == "status":
             trust = best.trust
-        rivals = [claim for claim in others if claim.trust == best.trust and _contradicts(best, claim)]
-        conflicts.extend(_conflict(best, rival) for rival in rivals)
-    return Belief(values, provenance, trust, tuple(conflicts))
+        rival = next(
+            (claim for claim in others if claim.trust == best.trust and _contradicts(best, claim)), None
+        )
+        if rival:
+            conflicts[name] = _conflict(best, rival)
+            provenance[name] = _dispute([best, *others])
+        else:
+            values[name] = best.value
+            provenance[name] = _provenance(best, others)
+    return Belief(values, provenance, trust, conflicts)
 
 
 def _trust_of(job_id: str, probe: Probe) -> Trust:
@@ -201,11 +214,28 @@ def _bars(bound: Fact, claim: Fact) -> bool:
 
 def _contradicts(best: Fact, other: Fact) -> bool:
     """Bounds narrow a value; they do not contradict one."""
-    return best.value != other.value and best.bound is Bound.EXACT and other.bound is Bound.EXACT
+    both_exact = best.bound is Bound.EXACT and other.bound is Bound.EXACT
+    return both_exact and are_apart(best.value, other.value)
+
+
+def are_apart(one: Any, other: Any) -> bool:
+    """Whether two values contradict each other: moments a little apart are of one event."""
+    if one == other:
+        return False
+    try:
+        return abs(parse_timestamp(one) - parse_timestamp(other)) > _SAME_EVENT
+    except (TypeError, ValueError):
+        return True
 
 
 def _conflict(best: Fact, rival: Fact) -> str:
     return f"{best.field}: {best.value!r} ({best.locator}) against {rival.value!r} ({rival.locator})"
+
+
+def _dispute(claims: Sequence[Fact]) -> dict[str, Any]:
+    """The provenance of a field that stays empty: every claim, and none of them believed."""
+    entry = {"value": None, "source": "dispute", "locator": "", "trust": claims[0].trust.label}
+    return {**entry, "conflict": True, "others": [_source(claim) for claim in claims]}
 
 
 def _provenance(best: Fact, others: Sequence[Fact]) -> dict[str, Any]:

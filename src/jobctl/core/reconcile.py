@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import NamedTuple
 
+from jobctl.core.accounts import Account, End
 from jobctl.model.files import BROKEN, Check, Role, Seen, Verdict
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.records import Declined, Linked, Record, Tombstone
 from jobctl.model.status import OPEN_ENDED_FAILURES, Status
-from jobctl.model.timestamps import format_timestamp, from_epoch_ns
+from jobctl.model.timestamps import format_timestamp, from_epoch_ns, parse_timestamp
 
 
 class Candidate(NamedTuple):
@@ -31,12 +33,18 @@ class Liveness(NamedTuple):
     reason: str
 
 
+# A heartbeat reaches the log and the store one after the other; no instance boots in between.
+_SAME_MOMENT = timedelta(seconds=2)
+
 UNKNOWN_EXECUTOR = Liveness("unknown", "nothing is known of its executor")
 
 
 @dataclass(slots=True)
 class Case:
-    """Everything known of one job: its record, its files, and what was decided about it before."""
+    """Everything known of one job: its record, its files, what was decided about it before.
+
+    ``account``: what other evidence says of it.
+    """
 
     key: str
     record: Record | None = None
@@ -45,6 +53,7 @@ class Case:
     tombstone: Tombstone | None = None
     declined: Sequence[Declined] = ()
     liveness: Liveness = UNKNOWN_EXECUTOR
+    account: Account | None = None
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -91,7 +100,7 @@ def reconcile(case: Case, world: World) -> list[Finding]:
         return [_nameless(candidate) for candidate in case.files]
     findings = [finding for video in case.videos if (finding := _unusable(video))]
     if case.record is None:
-        findings.extend(_without_record(case))
+        findings.extend(_without_record(case, world))
     else:
         findings.extend(_WITH_RECORD[Status(case.record.status)](case, case.record, world))
     return findings
@@ -176,22 +185,71 @@ def _unusable(video: Candidate) -> Finding | None:
     return _of_file(FindingKind.UNREADABLE, seen.key, video, check.reason)
 
 
-def _without_record(case: Case) -> Iterator[Finding]:
+def _without_record(case: Case, world: World) -> Iterator[Finding]:
     if case.tombstone:
         reason = f"its job was {case.tombstone.cause} on {case.tombstone.at[:10]}; it is not brought back"
         for candidate in case.files:
             yield _of_file(FindingKind.LEFTOVER, case.key, candidate, reason)
         return
     whole = case.whole_videos
-    if len(whole) == 1:
+    denied = _why_not_completed(case.account) if case.account else None
+    if whole and denied:
+        for video in whole:
+            yield _of_file(FindingKind.CONFLICT, case.key, video, f"whole, while {denied}")
+    elif len(whole) == 1:
         yield _orphan(case, whole[0])
     elif whole:
         yield from _ambiguous(case, whole, "no record says which")
+    elif case.account:
+        yield from _remembered(case, case.account, world)
     elif not case.videos and case.files:
         names = ", ".join(sorted({candidate.seen.role for candidate in case.files}))
         yield _of_file(
             FindingKind.LOST, case.key, case.files[0], f"known only by its {names}; neither video nor record"
         )
+
+
+def _why_not_completed(account: Account) -> str | None:
+    """What evidence says against calling a job completed, or ``None``."""
+    if account.fate and account.fate.end is End.FAILED:
+        return f"the log says that its job failed: {account.fate.sentence}"
+    for fact in account.facts:
+        if fact.field == "status" and fact.value in {Status.FAILED, Status.CANCELLED}:
+            return f"{fact.source} says that its job is {fact.value} ({fact.locator})"
+    return None
+
+
+def _remembered(case: Case, account: Account, world: World) -> Iterator[Finding]:
+    """A job that neither a whole video nor a record remembers, but other evidence does."""
+    fate = account.fate
+    notes = "".join(f"; {note}" for note in account.notes)
+    if fate is None:
+        sources = ", ".join(sorted({fact.source for fact in account.facts}))
+        if account.facts:
+            reason = f"named by {sources}; neither video nor record{notes}"
+            yield _of_job(FindingKind.LOST, case, reason)
+        return
+    kind = FindingKind.INTERRUPTED if fate.end is End.INTERRUPTED else FindingKind.LOST
+    if fate.end not in {End.INTERRUPTED, End.FAILED}:
+        yield _of_job(kind, case, f"{fate.sentence}; neither video nor record{notes}")
+        return
+    said = fate.sentence if fate.end is End.INTERRUPTED else f"the log says that it failed: {fate.sentence}"
+    left_alone = _why_left_alone(case, world)
+    mark = next((mark for mark in case.declined if not mark.path), None)
+    if mark:
+        left_alone = f"declined on {mark.at[:10]}: run {mark.run_id} took its recovery back"
+    reason = f"{said}; left alone: {left_alone}" if left_alone else said
+    finding = _of_job(kind, case, f"{reason}{notes}", acts=left_alone is None)
+    finding.is_declined = mark is not None
+    yield finding
+
+
+def _why_left_alone(case: Case, world: World) -> str | None:
+    """Why a job may not be called failed for want of a video, or ``None``."""
+    if any(_verdict(video) not in BROKEN for video in case.videos):
+        return "its video cannot be judged yet"
+    root_id = case.record.root_id if case.record else None
+    return world.why_absence_is_unproven(root_id)
 
 
 def _orphan(case: Case, video: Candidate) -> Finding:
@@ -263,7 +321,28 @@ def _processing(case: Case, record: Record, world: World) -> Iterator[Finding]:
         yield _interrupted(case, record, world)
     else:
         last = record.last_heartbeat or "never"
-        yield _of_job(FindingKind.ZOMBIE, case, f"last heartbeat {last}; {case.liveness.reason}")
+        yield _of_job(FindingKind.ZOMBIE, case, f"last heartbeat {last}; {case.liveness.reason}{_said(case)}")
+
+
+def _said(case: Case) -> str:
+    """What the log says became of a job whose record is still open."""
+    fate = case.account.fate if case.account else None
+    if fate is None or fate.end not in {End.COMPLETED, End.FAILED}:
+        return ""
+    return (
+        f"; {fate.sentence}"
+        if fate.end is End.COMPLETED
+        else f"; the log says that it failed: {fate.sentence}"
+    )
+
+
+def liveness_by_log(record: Record, account: Account) -> Liveness | None:
+    """What a log proves of an executor: dead, where its instance booted after its last sign of life."""
+    fate = account.fate
+    if fate is None or fate.end is not End.INTERRUPTED or not fate.proven_after:
+        return None
+    lag = parse_timestamp(_last_sign_of_life(record)) - parse_timestamp(fate.proven_after)
+    return Liveness("dead", fate.sentence) if lag <= _SAME_MOMENT else None
 
 
 def _last_sign_of_life(record: Record) -> str:
@@ -274,12 +353,9 @@ def _interrupted(case: Case, record: Record, world: World) -> Finding:
     at = f"interrupted at {record.progress:g} %" if record.progress is not None else "interrupted"
     heartbeat = f", last heartbeat {record.last_heartbeat}" if record.last_heartbeat else ""
     said = f"{at}{heartbeat}: {case.liveness.reason}"
-    pending = [video for video in case.videos if _verdict(video) not in BROKEN]
-    if pending:
-        return _of_job(FindingKind.INTERRUPTED, case, f"{said}; left alone, its video cannot be judged yet")
-    unproven = world.why_absence_is_unproven(record.root_id)
-    if unproven:
-        return _of_job(FindingKind.INTERRUPTED, case, f"{said}; left alone: {unproven}")
+    left_alone = _why_left_alone(case, world)
+    if left_alone:
+        return _of_job(FindingKind.INTERRUPTED, case, f"{said}; left alone: {left_alone}")
     return _of_job(FindingKind.INTERRUPTED, case, said, acts=True)
 
 

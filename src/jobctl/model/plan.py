@@ -17,6 +17,7 @@ class Verb(StrEnum):
     FAIL = "fail"
     LINK = "link"
     NOTE_MISSING = "note-missing"
+    IMPORT = "import"
     FORGET = "forget"
     REVERT = "revert"
     UNLINK = "unlink"
@@ -29,6 +30,7 @@ INVERSE = {
     Verb.FAIL: Verb.REVERT,
     Verb.LINK: Verb.UNLINK,
     Verb.NOTE_MISSING: Verb.UNNOTE,
+    Verb.IMPORT: Verb.FORGET,
 }
 
 
@@ -44,7 +46,9 @@ class Outcome(StrEnum):
 
 
 Row = dict[str, Any]
-"""Column values of one row in JSON form: moments in the 27-character form, stored paths."""
+"""Column values of one row in JSON form: moments in the 27-character form, stored paths.
+
+The row of an imported job has a ``body`` as well: payload, result, artifacts and events."""
 
 
 @dataclass(slots=True, kw_only=True)

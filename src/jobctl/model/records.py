@@ -46,7 +46,10 @@ class Tombstone(NamedTuple):
 
 
 class Declined(NamedTuple):
-    """A file whose recovery an operator took back; honoured while it is the same file."""
+    """A file whose recovery an operator took back; honoured while it is the same file.
+
+    Without a path: a record that rested on no file.
+    """
 
     job_id: str
     root_id: str

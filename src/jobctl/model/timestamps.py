@@ -11,7 +11,7 @@ def format_timestamp(moment: datetime) -> str:
     """``moment`` (aware) as ``2026-01-31T23:59:59.123456Z``."""
     if moment.tzinfo is None:
         raise ValueError(f"naive datetime: {moment!r}")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(TIMESTAMP_LENGTH, "0")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def parse_timestamp(text: str) -> datetime:

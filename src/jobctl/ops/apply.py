@@ -18,7 +18,7 @@ from jobctl import clock
 from jobctl.errors import ExitCode, PlanStale
 from jobctl.model.plan import Outcome
 from jobctl.model.timestamps import parse_timestamp
-from jobctl.ops.hold import Hold
+from jobctl.ops.hold import Hold, lock_names
 from jobctl.ops.plan import Plan
 from jobctl.ops.runid import new_run_id
 from jobctl.ops.site import Progress, ProgressSink, Site
@@ -128,10 +128,9 @@ def _begin_or_resume(site: Site, connection: Connection, plan: Plan) -> str:
 
 
 def _interrupted_runs(connection: Connection, plan: Plan) -> list[Any]:
-    """Runs on the same roots that did not end: their lock is ours now, so they can take no further step."""
-    return [
-        run for run in runs.unfinished_runs(connection) if set(run.header["roots"]) & set(plan.header.roots)
-    ]
+    """Runs under the same locks that did not end: these are ours now, so they can take no further step."""
+    held = lock_names(plan.header.roots)
+    return [run for run in runs.unfinished_runs(connection) if held & lock_names(run.header["roots"])]
 
 
 def _close(connection: Connection, run_id: str, *, note: str, at: datetime) -> None:

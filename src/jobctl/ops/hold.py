@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -22,6 +22,7 @@ _RENEW_EVERY_S = 10.0
 _WAIT_STEP_S = 0.2
 # A crash between store and marker leaves the marker one generation behind; more means an older tree.
 _CRASH_LAG = 1
+_STORE_LOCK = "store"
 
 
 @dataclass(slots=True)
@@ -99,6 +100,43 @@ def hold_roots(site: Site, *, command: str, only: str | None = None, wait_s: flo
         held.renewed_at = clock.monotonic()
         _suspend_older_trees(site, opened)
         yield held
+
+
+@contextmanager
+def hold_store(site: Site, *, command: str, wait_s: float = 0.0) -> Iterator[Hold]:
+    """Lock what is done to the store as a whole, without any root. Raises ``Locked``."""
+    with held_lock(site, _STORE_LOCK, command=command, wait_s=wait_s) as fence:
+        yield Hold(site, [], [fence], clock.monotonic())
+
+
+@contextmanager
+def hold_again(site: Site, of: Collection[str], *, command: str, wait_s: float = 0.0) -> Iterator[Hold]:
+    """Hold what an earlier plan was made for: its one root, all roots, or, where it names none, the store.
+
+    Raises the errors of ``hold_roots`` and ``hold_store``.
+    """
+    if not of:
+        with hold_store(site, command=command, wait_s=wait_s) as hold:
+            yield hold
+        return
+    only = next(iter(of)) if len(of) == 1 else None
+    with hold_roots(site, command=command, only=only, wait_s=wait_s) as hold:
+        yield hold
+
+
+def lock_names(root_ids: Collection[str]) -> set[str]:
+    """The locks that a run on these roots takes."""
+    return {f"root:{root_id}" for root_id in root_ids} or {_STORE_LOCK}
+
+
+@contextmanager
+def held_lock(site: Site, name: str, *, command: str, wait_s: float = 0.0) -> Iterator[locks.Fence]:
+    """Hold one lock. Raises ``Locked``; the fence is to be renewed within the holder's transactions."""
+    fence = _acquire(site, name, holder=uuid.uuid4().hex, command=command, wait_s=wait_s)
+    try:
+        yield fence
+    finally:
+        _release(site, fence)
 
 
 def _acquire(site: Site, name: str, *, holder: str, command: str, wait_s: float) -> locks.Fence:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from jobctl.core.reconcile import Candidate
+from jobctl.evidence.sidecar import read_json
 from jobctl.model.files import Check, Probe, Role, Seen, Tier, Verdict
 from jobctl.model.status import Status
 from jobctl.ops.site import Site
@@ -141,6 +142,15 @@ class Inspector:
             now_ns=self._clocks[seen.root_id],
             quiet_s=self.site.settings.quiet_s,
         )
+
+    def read_sidecar(self, seen: Seen) -> dict[str, Any]:
+        """The JSON object of a sidecar. Raises ``ValueError`` saying why there is none."""
+        directory, name = os.path.split(seen.path)
+        try:
+            directory_fd = self._open_directory(self._roots[seen.root_id], directory)
+        except OSError as error:
+            raise ValueError(f"its directory cannot be opened: {error.strerror}") from None
+        return read_json(directory_fd, name)
 
     def _remembered_check(self, known: Sighting) -> Check | None:
         """A remembered verdict, where it answers what is asked now: a fault stays one at any depth."""

@@ -28,7 +28,8 @@ from jobctl.model.plan import Action, PlanHeader, Verb
 from jobctl.model.timestamps import parse_timestamp
 
 FORMAT = "jobctl-plan/v1"
-_LONGEST_LINE = 1 << 20
+# An imported job carries its payload.
+_LONGEST_LINE = 1 << 25
 _MADE_AGAIN = "nothing was changed; make a new plan with 'jobctl recover --plan FILE'"
 
 
@@ -223,6 +224,8 @@ def _expect_lawful(path: str, header: PlanHeader, action: Action, *, number: int
         refused = f"it is number {action.seq}"
     elif action.root_id is not None and action.root_id not in header.roots:
         refused = "its root is not the plan's"
+    elif (action.verb is Verb.IMPORT) != (header.command == "import"):
+        refused = f"{action.verb} is no step of such a plan"
     if refused:
         raise PlanStale(f"step {number} of the plan {path} is refused: {refused}", hint=_MADE_AGAIN)
 
@@ -230,7 +233,12 @@ def _expect_lawful(path: str, header: PlanHeader, action: Action, *, number: int
 def _summed_up(
     file: IO[str], header: PlanHeader, plan_id: str, counts: Counter[Verb], summary: dict[str, Any]
 ) -> Plan:
-    if header.command != ("undo" if header.undo_of else "recover") or not header.roots:
+    if header.undo_of is not None:
+        is_sound = header.command == "undo"
+    else:
+        # Only what is not about files needs no root.
+        is_sound = (header.command, bool(header.roots)) in {("recover", True), ("import", False)}
+    if not is_sound:
         raise ValueError("the header fits no plan")
     findings = {FindingKind(kind): int(count) for kind, count in summary["findings"].items()}  # type: ignore[call-arg]
     is_incomplete, declined = bool(summary["incomplete"]), int(summary["declined"])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
 
 from jobctl.core.planning import Material, Terms, propose
 from jobctl.core.rebuild import UrlForms
 from jobctl.core.reconcile import Case
-from jobctl.model.files import Seen, Tier
+from jobctl.core.sidecar import SidecarSays, facts_of_sidecar, fields_of
+from jobctl.errors import JobctlError, SidecarUnusable
+from jobctl.model.files import Probe, Role, Seen, Tier
+from jobctl.model.names import to_stored
 from jobctl.model.plan import PlanHeader
 from jobctl.model.timestamps import format_timestamp
 from jobctl.ops.hold import Hold
@@ -23,8 +27,17 @@ _BATCH = 500
 _CLOCK_SLACK = timedelta(days=1)
 
 
-def plan_recover(hold: Hold, *, include_declined: bool = False, progress: ProgressSink | None = None) -> Plan:
-    """Plan to rebuild what is lost under the held roots. Changes neither tree nor jobs."""
+def plan_recover(
+    hold: Hold,
+    *,
+    include_declined: bool = False,
+    progress: ProgressSink | None = None,
+    troubles: list[JobctlError] | None = None,
+) -> Plan:
+    """Plan to rebuild what is lost under the held roots. Changes neither tree nor jobs.
+
+    What could not be read, though the rest went on, is added to ``troubles``.
+    """
     site = hold.site
 
     def report(step: Progress) -> None:
@@ -36,12 +49,14 @@ def plan_recover(hold: Hold, *, include_declined: bool = False, progress: Progre
     scanning = Scan(site, options, report, opened=list(hold.roots))
     writer = PlanWriter(_header(hold))
     with Inspector(site, hold.roots, Tier.DEMUX) as inspector:
-        terms = _terms(site, writer.header)
+        gathering = _Gathering(site, inspector, _terms(site, writer.header), report)
         cases = scanning.cases()
         while batch := list(islice(cases, _BATCH)):
-            for material in _materials(site, batch, inspector, terms, report):
+            for material in gathering.materials(batch):
                 _write(writer, material)
     writer.is_incomplete = not scanning.report.is_complete
+    if troubles is not None:
+        troubles.extend([*scanning.report.errors, *gathering.troubles])
     return writer.finish()
 
 
@@ -65,17 +80,48 @@ def _terms(site: Site, header: PlanHeader) -> Terms:
     return Terms(planned_at=header.created_at, latest=format_timestamp(latest), urls=urls)
 
 
-def _materials(
-    site: Site, batch: list[Case], inspector: Inspector, terms: Terms, report: ProgressSink
-) -> Iterator[Material]:
-    known = [case.key for case in batch if case.record is not None]
-    with site.store.read() as connection:
-        job_rows = runs.job_documents(connection, known)
-        artifact_rows = runs.artifact_documents(connection, known)
-    for done, case in enumerate(batch, start=1):
-        probes = {seen: inspector.look(seen, Tier.DEMUX) for seen in _to_check(case)}
-        report(Progress("check", done, len(batch), case.key))
-        yield Material(case, probes, job_rows.get(case.key), artifact_rows.get(case.key, {}), terms)
+@dataclass(slots=True)
+class _Gathering:
+    """Gathers all that the decision about a case rests on."""
+
+    site: Site
+    inspector: Inspector
+    terms: Terms
+    report: ProgressSink
+    troubles: list[JobctlError] = field(default_factory=list)
+
+    def materials(self, batch: list[Case]) -> Iterator[Material]:
+        known = [case.key for case in batch if case.record is not None]
+        with self.site.store.read() as connection:
+            job_rows = runs.job_documents(connection, known)
+            artifact_rows = runs.artifact_documents(connection, known)
+        for done, case in enumerate(batch, start=1):
+            probes = {seen: self.inspector.look(seen, Tier.DEMUX) for seen in _to_check(case)}
+            sidecars = {seen: list(self._sidecars(case, seen, probe)) for seen, probe in probes.items()}
+            self.report(Progress("check", done, len(batch), case.key))
+            rows = artifact_rows.get(case.key, {})
+            yield Material(case, probes, job_rows.get(case.key), rows, self.terms, sidecars)
+
+    def _sidecars(self, case: Case, video: Seen, probe: Probe) -> Iterator[SidecarSays]:
+        """What the sidecars of a job say beside one of its videos; one that is none is told."""
+        for candidate in case.files:
+            seen = candidate.seen
+            if seen.role != Role.SIDECAR:
+                continue
+            where = f"{seen.root_id}:{to_stored(seen.path)}"
+            try:
+                fields = fields_of(self.inspector.read_sidecar(seen), self.site.settings.sidecar)
+            except ValueError as error:
+                self.troubles.append(_unusable(where, case.key, str(error)))
+            else:
+                yield facts_of_sidecar(case.key, fields, where=where, video=video, probe=probe)
+
+
+def _unusable(where: str, job_id: str, why: str) -> SidecarUnusable:
+    return SidecarUnusable(
+        f"the sidecar {where} is not used: {why}; its video was judged without it",
+        hint=f"mend or remove it; what is known besides: jobctl explain {job_id}",
+    )
 
 
 def _to_check(case: Case) -> list[Seen]:

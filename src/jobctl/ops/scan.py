@@ -16,8 +16,18 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from jobctl import clock
+from jobctl.core.accounts import Lives
 from jobctl.core.merge import align
-from jobctl.core.reconcile import Candidate, Case, RootCoverage, World, reconcile, unlinked_files
+from jobctl.core.reconcile import (
+    Candidate,
+    Case,
+    Liveness,
+    RootCoverage,
+    World,
+    liveness_by_log,
+    reconcile,
+    unlinked_files,
+)
 from jobctl.errors import JobctlError
 from jobctl.model.files import Role, Tier, Verdict
 from jobctl.model.finding import Finding, FindingKind
@@ -25,22 +35,26 @@ from jobctl.model.names import from_stored
 from jobctl.model.records import Linked, Record
 from jobctl.model.status import Status
 from jobctl.model.timestamps import format_timestamp, parse_timestamp
+from jobctl.ops.accounts import account_of_rows, load_lives
 from jobctl.ops.duplicates import DuplicateFinder
 from jobctl.ops.hold import open_registered, visible_roots
 from jobctl.ops.inspect import Inspector
 from jobctl.ops.layouts import layout_of
 from jobctl.ops.runid import new_run_id
 from jobctl.ops.site import Progress, ProgressSink, Site
+from jobctl.ops.sources import SourcesRead, read_sources
 from jobctl.ops.witness import Witness
 from jobctl.outputs.root import OpenRoot
 from jobctl.outputs.spool import Spool
 from jobctl.outputs.walk import WalkResult, walk
-from jobctl.store import jobs, roots, sightings
+from jobctl.store import evidence, jobs, roots, sightings
 from jobctl.store.engine import Connection
 from jobctl.store.roots import RootRow
 
 _NOTE_BATCH = 20_000
 _CASES_AT_ONCE = 10_000
+_RECORDED = 7
+"""The streams of what is on disk and in the records; those behind them are evidence."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,7 +107,7 @@ class ScanReport:
     @property
     def is_complete(self) -> bool:
         """Whether every root this host can see was read without a gap."""
-        return not self.unknown and not self.errors and all(root.is_complete for root in self.roots)
+        return not self.unknown and all(root.is_complete for root in self.roots)
 
     def count(self, finding: Finding) -> None:
         """Add one finding to the sums."""
@@ -150,7 +164,11 @@ class Scan:
                     },
                 )
             )
-            pass_ = _Pass(self, walked, world, inspector, Witness(self.site))
+            with self.site.store.read() as connection:
+                lives = load_lives(connection)
+            sources = stack.enter_context(read_sources(self.site, progress=self.progress))
+            self.report.errors.extend(sources.errors)
+            pass_ = _Pass(self, walked, world, inspector, Witness(self.site), lives, sources)
             yield from pass_.run(spool, every=every)
             self.report.probed = inspector.probed
         self.report.seconds = clock.monotonic() - began
@@ -250,6 +268,8 @@ class _Pass:
     world: World
     inspector: Inspector
     witness: Witness
+    lives: Lives
+    sources: SourcesRead
     gone: list[tuple[str, str, str]] = field(default_factory=list)
     restless: set[tuple[str, str]] = field(default_factory=set)
     """Directories with a video that is not settled and whole: to be looked at again."""
@@ -273,7 +293,7 @@ class _Pass:
         waiting: list[Case] = []
         with self.scan.site.store.read() as connection:
             for key, groups in align(self._streams(connection, low, high, rows)):
-                if not every and self.inspector.knows_all_is_well(*groups):
+                if not every and self.inspector.knows_all_is_well(*groups[:_RECORDED]):
                     self.scan.report.records += 1
                     continue
                 case = self._case(key, groups)
@@ -297,26 +317,37 @@ class _Pass:
             jobs.stream_tombstones(connection, dialect, low, high),
             iter(()) if self.scan.options.include_declined else declined,
             sightings.stream_watches(connection, dialect, low, high, host=self.scan.site.host),
+            evidence.stream_traces(connection, dialect, low, high),
+            self.sources.stream(low, high),
         ]
 
     def _case(self, key: str, groups: list[list[Any]]) -> Case:
-        walked, remembered, records, linked, tombstones, declined, watches = groups
+        walked, remembered, records, linked, tombstones, declined, watches, traces, facts = groups
         case = Case(key)
         if records:
             case.record = Record._make(records[0])
             self.scan.report.records += 1
         if walked or remembered:
             case.files = self._files(walked, remembered)
-        if not case.files and case.record is None:
+        if traces or facts:
+            case.account = account_of_rows(key, traces, self.lives, [fact for _, fact in facts])
+        if not case.files and case.record is None and case.account is None:
             return case
         case.linked = [_linked(row) for row in linked]
         case.declined = declined
         case.tombstone = tombstones[0] if tombstones else None
         if case.record is not None:
-            case.liveness = self.witness.judge(case.record, watches)
+            case.liveness = self._liveness(case, case.record, watches)
         case.findings = [finding for finding in reconcile(case, self.world) if not self._is_there(finding)]
         self.scan.report.unmatched += self._is_unmatched(case)
         return case
+
+    def _liveness(self, case: Case, record: Record, watches: list[Any]) -> Liveness:
+        """What is known of a job's executor: by sight, else by a log in which its instance boots."""
+        seen = self.witness.judge(record, watches)
+        if seen.state != "unknown" or case.account is None or record.status != Status.PROCESSING:
+            return seen
+        return liveness_by_log(record, case.account) or seen
 
     def _files(self, walked: list[Any], remembered: list[Any]) -> list[Candidate]:
         before = {(row[1], from_stored(row[2])): row for row in remembered}

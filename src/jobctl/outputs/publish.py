@@ -7,13 +7,15 @@ hidden temporary file, which no layout takes for a result.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from jobctl.core.sidecar import own_document
 from jobctl.errors import PublishRefused
 from jobctl.model.files import Stamp, Tier, Verdict
 from jobctl.outputs import container, effects
@@ -42,16 +44,20 @@ def publish(
     final: str | os.PathLike[str],
     *,
     job_id: str,
+    sidecar: Mapping[str, Any] | None = None,
     before_rename: BeforeRename | None = None,
 ) -> Published:
     """Give the finished file ``temporary`` its final name in the same directory.
 
-    mp4 and mov files are stamped with the job id first. ``before_rename`` is called once the
-    file is on the disk and before it can be seen; an error it raises stops the publication.
+    mp4 and mov files are stamped with the job id first. ``sidecar`` are facts that are written
+    beside it as ``<final>.json``, with its checksum: owner, title, created_at, started_at,
+    completed_at. ``before_rename`` is called once the file is on the disk and before it can be
+    seen; an error it raises stops the publication.
 
     Raises ``PublishRefused`` where the file is not whole or still written to, the name is
-    taken, the directories differ or the job id cannot be carried, and ``OSError`` where the
-    disk fails. The temporary file is kept then, and can be published again.
+    taken, the directories differ or the job id cannot be carried, ``ValueError`` for a fact
+    that no sidecar can tell, and ``OSError`` where the disk fails. The temporary file is kept
+    then, and can be published again.
     """
     source, target = os.path.abspath(temporary), os.path.abspath(final)
     directory = os.path.dirname(target)
@@ -64,6 +70,9 @@ def publish(
     try:
         _expect_free(directory_fd, source, target, job_id)
         published = _make_ready(directory_fd, source, target, job_id)
+        if sidecar is not None:
+            mode = stat.S_IMODE(os.stat(os.path.basename(source), dir_fd=directory_fd).st_mode)
+            _write_sidecar(directory_fd, published, job_id, sidecar, mode=mode)
         if before_rename is not None:
             before_rename(published)
         _move(directory_fd, source, target, job_id)
@@ -75,7 +84,11 @@ def publish(
 
 @contextmanager
 def publishing(
-    final: str | os.PathLike[str], *, job_id: str, before_rename: BeforeRename | None = None
+    final: str | os.PathLike[str],
+    *,
+    job_id: str,
+    sidecar: Mapping[str, Any] | None = None,
+    before_rename: BeforeRename | None = None,
 ) -> Iterator[str]:
     """Give the path of a hidden temporary file to write to; publish it at the end of the block.
 
@@ -91,7 +104,16 @@ def publishing(
     except BaseException:
         _discard(temporary)
         raise
-    publish(temporary, final, job_id=job_id, before_rename=before_rename)
+    publish(temporary, final, job_id=job_id, sidecar=sidecar, before_rename=before_rename)
+
+
+def _write_sidecar(
+    directory_fd: int, published: Published, job_id: str, facts: Mapping[str, Any], *, mode: int
+) -> None:
+    """Before the video has its name: a video without its sidecar would lose what only that knows."""
+    document = own_document(job_id, size=published.size, sha256=published.sha256, facts=facts)
+    content = json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
+    effects.write_file_atomically(directory_fd, f"{os.path.basename(published.path)}.json", content, mode)
 
 
 def _discard(path: str) -> None:

@@ -36,7 +36,7 @@ def explanation_screen(
 ) -> Iterator[RenderableType]:
     """Where each field comes from; what the evidence disagrees on comes first."""
     blocks: list[RenderableType] = []
-    disputed = [row for row in rows if row["others"]]
+    disputed = [row for row in rows if row["conflict"]]
     if disputed:
         blocks.append(Group(line(("Evidence disagrees", "bold yellow")), *_disputes(disputed)))
     if rows:
@@ -49,7 +49,7 @@ def explanation_screen(
 
 def _disputes(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
     for row in rows:
-        yield line(f"{row['field']}: {shown(row['value'])}  ", (_place(row), "dim"), indent=2)
+        yield line(f"{row['field']}: {shown(row['value']) or 'left empty'}  ", (_place(row), "dim"), indent=2)
         for other in row["others"]:
             yield line(f"but {shown(other.get('value'))}  ", (_place(other), "dim"), indent=4)
 

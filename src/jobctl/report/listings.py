@@ -73,6 +73,32 @@ FIELD_COLUMNS: Sequence[Column[Any]] = (
     Column(name="note", value=lambda row: row["note"], from_width=_WIDE, may_wrap=True),
 )
 
+LOG_READ_COLUMNS: Sequence[Column[Any]] = (
+    Column(name="path", value=lambda read: read.path, may_wrap=True),
+    Column(name="bytes", title="new", value=lambda read: read.bytes, shown=size_shown, is_number=True),
+    Column(name="lines", value=lambda read: read.lines, shown="{:,}".format, is_number=True),
+    Column(name="jobs", value=lambda read: read.jobs, shown="{:,}".format, is_number=True),
+)
+
+
+def log_columns(now: datetime) -> Sequence[Column[Any]]:
+    """The columns of ``evidence list``."""
+    return (
+        Column(name="log_id", value=lambda log: log.log_id),
+        Column(name="name", value=lambda log: log.name, may_wrap=True),
+        Column(name="instances", value=lambda log: ", ".join(log.instances), from_width=_WIDE, may_wrap=True),
+        Column(name="jobs", value=lambda log: log.jobs, shown="{:,}".format, is_number=True),
+        Column(name="restarts", value=lambda log: log.restarts, is_number=True),
+        Column(name="bytes", title="size", value=lambda log: log.bytes, shown=size_shown, is_number=True),
+        Column(
+            name="lines", value=lambda log: log.lines, shown="{:,}".format, is_number=True, from_width=_WIDE
+        ),
+        Column(name="last_moment", value=lambda log: log.last_moment, from_width=_WIDER),
+        Column(
+            name="read_at", title="read", value=lambda log: log.read_at, shown=_age_at(now), is_number=True
+        ),
+    )
+
 
 def job_columns(now: datetime) -> Sequence[Column[Job]]:
     """The columns of ``list``; ``now`` is the store's clock."""

@@ -18,11 +18,12 @@ from jobctl.report.units import counted, local_time
 _EXAMPLES = 5
 
 _MEANING = {
-    Verb.CREATE: "make the record of a video that has none",
+    Verb.CREATE: "make the record of a job that has none",
     Verb.COMPLETE: "complete a record whose video is whole",
     Verb.FAIL: "fail a job whose executor is proven dead",
     Verb.LINK: "add a file to the record of its job",
     Verb.NOTE_MISSING: "note that a file is gone; the status stays",
+    Verb.IMPORT: "record a job from a dump",
     Verb.FORGET: "remove a record that the run made",
     Verb.REVERT: "put a record back as it was",
     Verb.UNLINK: "take a file off its record; the file stays",

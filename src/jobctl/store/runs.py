@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Row,
@@ -34,17 +35,22 @@ from jobctl.model.files import FileIdentity
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.plan import Action, Outcome, Verb
 from jobctl.model.timestamps import format_timestamp
+from jobctl.store import transfer
 from jobctl.store.dialect import Dialect, bulk_insert
 from jobctl.store.document import DocumentReader
-from jobctl.store.schema import artifact, declined, event, job, job_body, run, run_action, tombstone
+from jobctl.store.schema import Document, artifact, declined, event, job, job_body, run, run_action, tombstone
 
 _JOB_COLUMNS = [column for column in job.c if column.name not in {"version", "updated_at"}]
 _ARTIFACT_COLUMNS = [column for column in artifact.c if column.name not in {"version", "run_id"}]
+
+_BODY = Column("body", Document)
+_BATCH = 200
 
 # What each verb does to the job's row; to its artifact's row it does what the documents say.
 _MAKES_JOB = frozenset({Verb.CREATE})
 _CHANGES_JOB = frozenset({Verb.COMPLETE, Verb.FAIL, Verb.REVERT})
 _REMOVES_JOB = frozenset({Verb.FORGET})
+_IMPORTS_JOB = frozenset({Verb.IMPORT})
 _LEAVES_JOB = frozenset({Verb.LINK, Verb.NOTE_MISSING, Verb.UNLINK, Verb.UNNOTE})
 _makes_artifact = and_(run_action.c.artifact_before.is_(None), run_action.c.artifact_after.is_not(None))
 _changes_artifact = and_(run_action.c.artifact_before.is_not(None), run_action.c.artifact_after.is_not(None))
@@ -61,11 +67,15 @@ _EVENT_KINDS = {
     Verb.FAIL: "status",
     Verb.LINK: "artifact",
     Verb.NOTE_MISSING: "artifact",
+    Verb.IMPORT: "imported",
     Verb.FORGET: "undone",
     Verb.REVERT: "undone",
     Verb.UNLINK: "undone",
     Verb.UNNOTE: "undone",
 }
+
+NO_FILE = ""
+"""What a declined mark names in place of root and path where a record rested on no file."""
 
 
 class FileToCheck(NamedTuple):
@@ -226,6 +236,9 @@ def apply_chunk(
     if verbs & _MAKES_JOB:
         chunk.resolve(_MAKES_JOB, _conflicts_of_creating())
         chunk.insert_jobs()
+    if verbs & _IMPORTS_JOB:
+        chunk.resolve(_IMPORTS_JOB, _conflicts_of_importing())
+        chunk.import_jobs()
     if verbs & _CHANGES_JOB:
         chunk.resolve(_CHANGES_JOB, _conflicts_of_changing())
         chunk.update_jobs()
@@ -235,7 +248,8 @@ def apply_chunk(
         chunk.resolve(_LEAVES_JOB, _conflicts_of_linking())
         chunk.write_artifacts(_LEAVES_JOB)
     if verbs & _REMOVES_JOB:
-        chunk.resolve(_REMOVES_JOB, _conflicts_of_removing())
+        chunk.resolve(_REMOVES_JOB, _conflicts_of_removing(chunk.was_imported()))
+        chunk.keep_changed_imports()
         chunk.remove_artifacts(_REMOVES_JOB)
         chunk.remove_jobs()
     chunk.record_events()
@@ -349,8 +363,51 @@ class _Chunk:
         places = tuple_(artifact.c.job_id, artifact.c.root_id, artifact.c.path)
         self.connection.execute(delete(artifact).where(places.in_(gone)))
 
+    def was_imported(self) -> ColumnElement[bool]:
+        """Whether a step takes an import back: only an imported record carries a body."""
+        return self.read.field(run_action.c.job_before, _BODY).is_not(None)
+
+    def import_jobs(self) -> None:
+        """Write imported records, some at a time: their payloads may be large."""
+        document = run_action.c.job_after
+        for batch in self._batches(_IMPORTS_JOB, run_action.c.job_id, document):
+            written = transfer.insert_records(self.connection, [row.job_after for row in batch], at=self.at)
+            taken = [row.seq for row in batch if row.job_id not in written]
+            note = "its id or its idempotency key was taken since"
+            mark_steps(self.connection, self.run_id, [Mark(seq, Outcome.CONFLICT, note) for seq in taken])
+
+    def keep_changed_imports(self) -> None:
+        """Mark the steps that would take back a record whose files are no longer those imported."""
+        files = run_action.c.job_before["body"]["artifacts"].label("files")
+        for batch in self._batches(_REMOVES_JOB, run_action.c.job_id, files, only=self.was_imported()):
+            imported = {
+                (row.job_id, file["root_id"], file["path"], 1) for row in batch for file in row.files or []
+            }
+            columns = (artifact.c.job_id, artifact.c.root_id, artifact.c.path, artifact.c.version)
+            there = select(*columns).where(artifact.c.job_id.in_([row.job_id for row in batch]))
+            changed = {file.job_id for file in self.connection.execute(there) if tuple(file) not in imported}
+            note = "its files were changed since"
+            marks = [Mark(row.seq, Outcome.CONFLICT, note) for row in batch if row.job_id in changed]
+            mark_steps(self.connection, self.run_id, marks)
+
+    def _batches(
+        self, verbs: frozenset[Verb], *columns: ColumnElement[Any], only: ColumnElement[bool] | None = None
+    ) -> Iterator[Sequence[Row[Any]]]:
+        """The pending steps of these verbs, some at a time; a step that is marked meanwhile is passed."""
+        last = -1
+        while True:
+            steps = self._steps(verbs, run_action.c.seq, *columns).where(run_action.c.seq > last)
+            steps = steps if only is None else steps.where(only)
+            batch = self.connection.execute(steps.order_by(run_action.c.seq).limit(_BATCH)).all()
+            if not batch:
+                return
+            yield batch
+            last = batch[-1].seq
+
     def remove_jobs(self) -> None:
         gone = self._steps(_REMOVES_JOB, run_action.c.job_id)
+        imported = gone.where(self.was_imported())
+        self.connection.execute(delete(artifact).where(artifact.c.job_id.in_(imported)))
         self.connection.execute(delete(job_body).where(job_body.c.job_id.in_(gone)))
         self.connection.execute(delete(job).where(job.c.job_id.in_(gone)))
 
@@ -379,26 +436,25 @@ class _Chunk:
         self.connection.execute(insert(event).from_select(names, rows))
 
     def decline_files(self) -> None:
-        """Leave a mark for each file whose recovery is being taken back."""
-        has_file = run_action.c.expect_file.is_not(None)
-        places = tuple_(declined.c.job_id, declined.c.root_id, declined.c.path)
-        marked = self._steps(_DECLINING, run_action.c.job_id, run_action.c.root_id, run_action.c.path).where(
-            has_file
+        """Leave a mark for each file, or record without one, whose recovery is being taken back."""
+        is_marked = or_(
+            run_action.c.expect_file.is_not(None),
+            and_(run_action.c.verb == Verb.FORGET, ~self.was_imported()),
         )
+        place = [
+            run_action.c.job_id,
+            func.coalesce(run_action.c.root_id, NO_FILE),
+            func.coalesce(run_action.c.path, NO_FILE),
+        ]
+        places = tuple_(declined.c.job_id, declined.c.root_id, declined.c.path)
+        marked = self._steps(_DECLINING, *place).where(is_marked)
         self.connection.execute(delete(declined).where(places.in_(marked)))
         identity = [
-            self.read.field(run_action.c.expect_file, column)
+            func.coalesce(self.read.field(run_action.c.expect_file, column), 0)
             for column in (declined.c.inode, declined.c.size, declined.c.mtime_ns)
         ]
-        rows = self._steps(
-            _DECLINING,
-            run_action.c.job_id,
-            run_action.c.root_id,
-            run_action.c.path,
-            *identity,
-            literal(self.at, declined.c.at.type),
-            literal(self.run_id),
-        ).where(has_file)
+        moment = literal(self.at, declined.c.at.type)
+        rows = self._steps(_DECLINING, *place, *identity, moment, literal(self.run_id)).where(is_marked)
         names = ["job_id", "root_id", "path", "inode", "size", "mtime_ns", "at", "run_id"]
         self.connection.execute(insert(declined).from_select(names, rows))
 
@@ -465,6 +521,11 @@ def _conflicts_of_creating() -> list[tuple[ColumnElement[bool], Outcome, str]]:
     ]
 
 
+def _conflicts_of_importing() -> list[tuple[ColumnElement[bool], Outcome, str]]:
+    buried, *_ = _conflicts_of_creating()
+    return [buried, (_job_exists(), Outcome.CONFLICT, "a record of this job was made since")]
+
+
 def _conflicts_of_changing() -> list[tuple[ColumnElement[bool], Outcome, str]]:
     as_expected = _job_exists(job.c.version == run_action.c.expect_version)
     return [
@@ -486,7 +547,9 @@ def _conflicts_of_linking() -> list[tuple[ColumnElement[bool], Outcome, str]]:
     ]
 
 
-def _conflicts_of_removing() -> list[tuple[ColumnElement[bool], Outcome, str]]:
+def _conflicts_of_removing(
+    was_imported: ColumnElement[bool],
+) -> list[tuple[ColumnElement[bool], Outcome, str]]:
     as_expected = _job_exists(job.c.version == run_action.c.expect_version)
     other_files = exists().where(
         artifact.c.job_id == run_action.c.job_id,
@@ -495,7 +558,7 @@ def _conflicts_of_removing() -> list[tuple[ColumnElement[bool], Outcome, str]]:
     return [
         (~_job_exists(), Outcome.ALREADY, "the record is gone already"),
         (~as_expected, Outcome.CONFLICT, "the record was changed since"),
-        (other_files, Outcome.CONFLICT, "other files were linked to the job since"),
+        (and_(~was_imported, other_files), Outcome.CONFLICT, "other files were linked to the job since"),
         *_artifact_conflicts(Outcome.CONFLICT),
     ]
 

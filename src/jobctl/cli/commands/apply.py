@@ -23,7 +23,7 @@ def apply(
     wait: WaitOption = False,
 ) -> ExitCode:
     """Apply a saved plan, exactly as it was saved."""
-    from jobctl.ops.hold import hold_roots  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.hold import hold_again  # noqa: PLC0415 - help stays quick
     from jobctl.ops.plan import load_plan  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
@@ -31,6 +31,6 @@ def apply(
     consent.check()
     wait_s = math.inf if wait else 0.0
     with load_plan(file) as plan:
-        only = next(iter(plan.header.roots)) if len(plan.header.roots) == 1 else None
-        with call.open_site() as site, hold_roots(site, command="apply", only=only, wait_s=wait_s) as hold:
+        roots = plan.header.roots
+        with call.open_site() as site, hold_again(site, roots, command="apply", wait_s=wait_s) as hold:
             return carry_out(call, hold, plan, consent)

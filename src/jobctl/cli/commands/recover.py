@@ -10,8 +10,16 @@ import typer
 
 from jobctl.cli.approval import Consent, carry_out
 from jobctl.cli.context import call_of
-from jobctl.cli.options import DryRunOption, RootOption, SavePlanOption, WaitOption, YesOption
-from jobctl.errors import ExitCode
+from jobctl.cli.logs import read_logs
+from jobctl.cli.options import (
+    DryRunOption,
+    LogTimezoneOption,
+    RootOption,
+    SavePlanOption,
+    WaitOption,
+    YesOption,
+)
+from jobctl.errors import ExitCode, UsageError
 
 
 def recover(
@@ -25,12 +33,23 @@ def recover(
         bool, typer.Option("--include-declined", help="Also what an undo has taken back.")
     ] = False,
     wait: WaitOption = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option("--log", metavar="FILE", help="A server log to read first; more may follow."),
+    ] = None,
+    log_timezone: LogTimezoneOption = None,
+    more_logs: Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="Further logs.")] = None,
 ) -> ExitCode:
-    """Rebuild lost records from the files that are there."""
+    """Rebuild lost records from files, logs and other evidence."""
     from jobctl.ops.hold import hold_roots  # noqa: PLC0415 - help stays quick
     from jobctl.ops.recover import plan_recover  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
+    if more_logs and not log:
+        raise UsageError(
+            f"{more_logs[0]!r} is not expected here", hint=f"for a server log: --log {more_logs[0]}"
+        )
+    logs = [*(log or ()), *(more_logs or ())]
     again = ["jobctl", "recover", "--yes"]
     again += ["--root", root] if root else []
     again += ["--include-declined"] if include_declined else []
@@ -38,7 +57,10 @@ def recover(
     consent.check()
     wait_s = math.inf if wait else 0.0
     with call.open_site() as site, hold_roots(site, command="recover", only=root, wait_s=wait_s) as hold:
+        troubles = read_logs(call, site, logs, log_timezone).errors if logs else []
         with call.progress() as progress:
-            proposed = plan_recover(hold, include_declined=include_declined, progress=progress)
+            proposed = plan_recover(
+                hold, include_declined=include_declined, progress=progress, troubles=troubles
+            )
         with proposed:
-            return carry_out(call, hold, proposed, consent)
+            return carry_out(call, hold, proposed, consent, troubles=troubles)

@@ -23,7 +23,7 @@ def undo(
     wait: WaitOption = False,
 ) -> ExitCode:
     """Take back what a run did."""
-    from jobctl.ops.hold import hold_roots  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.hold import hold_again  # noqa: PLC0415 - help stays quick
     from jobctl.ops.undo import plan_undo, roots_of_run  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
@@ -32,9 +32,8 @@ def undo(
     wait_s = math.inf if wait else 0.0
     with call.open_site() as site:
         roots = roots_of_run(site, run)
-        only = roots[0] if len(roots) == 1 else None
         with (
-            hold_roots(site, command="undo", only=only, wait_s=wait_s) as hold,
+            hold_again(site, roots, command="undo", wait_s=wait_s) as hold,
             plan_undo(hold, run) as proposed,
         ):
             return carry_out(call, hold, proposed, consent)
