@@ -625,6 +625,26 @@ def test_a_failed_move_is_told_with_its_error(outputs: Path, video: Path) -> Non
     assert whereabouts(outputs) == {1: "in-place"}
 
 
+def test_a_file_that_changed_after_a_try_that_was_cut_short_is_in_its_place_and_not_lost(
+    outputs: Path, video: Path
+) -> None:
+    """The first try told the manifest of a move that it never made."""
+
+    def die(name: str, _: int) -> None:
+        if name == "rename":
+            raise KeyboardInterrupt
+
+    planned = item(outputs, NAME)
+    effects.observe(before=die)
+    with pytest.raises(KeyboardInterrupt):
+        taken(outputs, [planned])
+    effects.observe()
+    assert whereabouts(outputs) == {1: "in-place"}
+    appended_to(video)
+    assert taken(outputs, [planned]) == [CHANGED]
+    assert whereabouts(outputs) == {1: "in-place"}
+
+
 def test_a_torn_last_line_is_told_and_hinders_nothing(outputs: Path, video: Path) -> None:
     (outputs / "other").write_text("x")
     items = [item(outputs, NAME, 1), item(outputs, "other", 2)]
@@ -841,6 +861,17 @@ def test_a_directory_whose_name_a_file_took_is_told(outputs: Path, video: Path) 
     video.parent.rmdir()
     video.parent.touch()
     assert given_back(outputs) == [(Outcome.CONFLICT, "a symbolic link or a file stands in its path")]
+
+
+def test_what_is_given_back_is_on_the_disk_before_the_manifest_says_so(outputs: Path, video: Path) -> None:
+    taken(outputs, [item(outputs, NAME)])
+    video.parent.rmdir()
+    done: list[str] = []
+    effects.observe(after=lambda name, _: done.append(name))
+    given_back(outputs)
+    told_before, told_after = ["write", "fsync"], ["write", "fsync"]
+    synced = ["fsync-directory"] * 3
+    assert done == [*told_before, "mkdir", "rename", *synced, *told_after]
 
 
 def test_giving_back_again_tells_that_it_is_back(outputs: Path, video: Path) -> None:

@@ -21,9 +21,9 @@ import sqlalchemy.dialects.postgresql.psycopg
 import sqlalchemy.dialects.sqlite.pysqlite
 
 from jobctl import cli
-from jobctl.cli.commands import recover, undo
-from jobctl.evidence import rules
-from jobctl.ops import apply, explain, ingest, init
+from jobctl.cli.commands import import_, recover, undo
+from jobctl.evidence import dumped_job, rules
+from jobctl.ops import apply, explain, ingest, init, transfer
 from jobctl.ops import recover as recover_op
 from jobctl.ops import undo as undo_op
 from jobctl.outputs import effects
@@ -31,7 +31,8 @@ from jobctl.store import runs
 
 # Imported before the first fork, so that no child pays for it.
 rules.rule_sets({})
-PRELOADED = (apply, explain, ingest, init, psycopg, recover, recover_op, sqlalchemy, undo, undo_op)
+PRELOADED = (apply, dumped_job, explain, import_, ingest, init, psycopg, recover, recover_op, sqlalchemy)
+PRELOADED += (transfer, undo, undo_op)
 
 
 def _fault(how: str) -> None:

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.crash
 
 FAULTS = [(when, how) for how in ("SIGKILL", "EIO", "ENOSPC") for when in ("before", "after")]
 VOLATILE = {
+    "job_body": set(),
     "job": {"recovered_at", "updated_at", "version"},
     "artifact": {"run_id", "noted_at", "version"},
     "event": {"event_id", "at", "run_id"},
@@ -174,6 +175,34 @@ def test_recover_with_a_log_heals_after_any_fault(stage: Stage) -> None:
     assert stage.run(*command).returncode == 0
     wanted = stage.end_state()
     assert (len(wanted["job"]), len(wanted["evidence"])) == (4, 1)
+    expect_that_any_fault_heals(stage, command, wanted)
+
+
+def a_dump(directory: Path) -> str:
+    """Jobs of another program, with payloads."""
+    path = directory / "dump.jsonl"
+    rows = [{"job_id": f"dumped-{number}", "status": "failed", "theme": number} for number in range(3)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return str(path)
+
+
+def test_import_heals_after_any_fault(stage: Stage, tmp_path: Path) -> None:
+    command = ["import", a_dump(tmp_path), "--yes"]
+    assert stage.run(*command).returncode == 0
+    wanted = stage.end_state()
+    assert (len(wanted["job"]), len(wanted["job_body"])) == (5, 3)
+    expect_that_any_fault_heals(stage, command, wanted)
+
+
+def test_undo_of_an_import_heals_after_any_fault(stage: Stage, tmp_path: Path) -> None:
+    assert stage.run("import", a_dump(tmp_path), "--yes").returncode == 0
+    with stage.world.site() as site:
+        (run,) = list_runs(site)
+    stage.save()
+    command = ["undo", run.run_id, "--yes"]
+    assert stage.run(*command).returncode == 0
+    wanted = stage.end_state()
+    assert (len(wanted["job"]), len(wanted["job_body"])) == (2, 0)
     expect_that_any_fault_heals(stage, command, wanted)
 
 

@@ -90,7 +90,10 @@ def _show_plan(call: Call, plan: Plan) -> None:
         # Rich is only for terminals.
         from jobctl.report.plan_screen import digest_plan, plan_screen  # noqa: PLC0415
 
-        digest = digest_plan(plan, plan.told(), counts=plan.counts, findings=plan.findings)
+        # What cannot be imported was told by the command itself, entry by entry.
+        is_import = plan.header.command == "import"
+        told, findings = (iter(()), {}) if is_import else (plan.told(), plan.findings)
+        digest = digest_plan(plan, told, counts=plan.counts, findings=findings)
         call.output.screen(plan_screen(digest))
         return
     _list(call, map(Step, plan))

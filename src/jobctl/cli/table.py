@@ -53,10 +53,10 @@ COMMANDS = {
     "import": Entry(
         "import_",
         "import_",
-        "Record the jobs of a dump, or of an export.",
+        "Record the jobs of a dump, or of an export; no record is overwritten.",
         f"{_CONSENT} --plan --format --table --source --timezone",
     ),
-    "export": Entry("export", "export", "Write the records to a file.", "--format --status"),
+    "export": Entry("export", "export", "Write the records, whole, to a new file.", "--format --status"),
     "runs": Entry("runs", "runs", "List the applied plans, newest first.", "--limit", streams=True),
     "run show": Entry("run", "show", "Show one run and what became of each step.", "--result", streams=True),
     "list": Entry(

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import tzinfo
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from jobctl.core.foreign import (
@@ -148,7 +149,9 @@ def from_document(document: Mapping[str, Any]) -> Row:
     row["body"] = {name: document.get(name) for name in BODY_FIELDS}
     for name in ("artifacts", "events"):
         row["body"][name] = row["body"][name] or []
-    return _checked(row)
+    _checked(row)
+    row["body"]["artifacts"].sort(key=lambda artifact: (artifact["root_id"], artifact["path"]))
+    return row
 
 
 def split_fields(document: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -206,12 +209,21 @@ def differences(row: Row, recorded: Row, *, exact: bool) -> list[str]:
     History is not compared: it only ever grows.
     """
     names: Iterable[str] = JOB_FIELDS if exact else row["provenance"]
-    found = [name for name in names if row.get(name) != recorded.get(name)]
+    found = [name for name in names if comparable(row.get(name)) != comparable(recorded.get(name))]
     for name in ("payload", "result", "artifacts"):
-        value, other = row["body"][name], recorded["body"][name]
+        value, other = comparable(row["body"][name]), comparable(recorded["body"][name])
         if value != other and (exact or value):
             found.append(name)
     return found
+
+
+def comparable(value: Any) -> Any:
+    """A JSON value in which equal numbers are equal: ``jsonb`` gives 6e16 back as 60000000000000000."""
+    if isinstance(value, float) and value.is_integer():
+        return int(Decimal(repr(value)))
+    if isinstance(value, Mapping):
+        return {name: comparable(each) for name, each in value.items()}
+    return [comparable(each) for each in value] if isinstance(value, list) else value
 
 
 def why_no_job(row: Row) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
-from itertools import count
+from itertools import chain, count
 from typing import Any, NamedTuple
 
 from jobctl import clock
@@ -170,7 +170,8 @@ class _Reading:
                 if row.name == self.log:
                     return row.stream
         named = f"l{digest(os.fsencode(self.log) + text.head)[:12]}"
-        return next(name for name in (named, *(f"{named}.{n}" for n in count(2))) if name not in streams)
+        names = chain([named], (f"{named}.{number}" for number in count(2)))
+        return next(name for name in names if name not in streams)
 
     def _read_on(self, text: LogText, part: PartRow, blocks: Iterator[bytes]) -> None:
         with ExitStack() as stack:

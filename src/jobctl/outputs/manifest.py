@@ -153,7 +153,7 @@ def open_run(root: OpenRoot, run_id: str, *, create: bool) -> Iterator[Run]:
 def open_run_directory(root: OpenRoot, run_id: str) -> int:
     """Open a run's directory as it is. Raises ``OSError``."""
     if not is_run_id(run_id):
-        raise FileNotFoundError(run_id)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), run_id)
     return open_directory(root.fd, f"{CONTROL_DIRECTORY}/{QUARANTINE}/{run_id}")
 
 

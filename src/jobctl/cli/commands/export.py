@@ -29,7 +29,7 @@ def export(
         list[Status] | None, typer.Option("--status", help="Only this status; may be repeated.")
     ] = None,
 ) -> ExitCode:
-    """Write the records, whole, to a new file that import reads back."""
+    """Write the records, whole, to a new file."""
     from jobctl.ops.transfer import STANDARD, export_jobs  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)

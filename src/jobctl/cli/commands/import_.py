@@ -46,7 +46,7 @@ def import_(
     plan: SavePlanOption = None,
     wait: WaitOption = False,
 ) -> ExitCode:
-    """Record the jobs of a dump; a record that is there is never overwritten."""
+    """Record the jobs of a dump, or of an export; no record is overwritten."""
     from jobctl.ops.hold import hold_store  # noqa: PLC0415 - help stays quick
     from jobctl.ops.transfer import Dump, plan_import  # noqa: PLC0415 - help stays quick
 
