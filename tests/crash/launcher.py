@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import psycopg
@@ -78,7 +79,7 @@ class _Statement(NamedTuple):
         self.connection.exec_driver_sql(self.text)
 
 
-def _become_program(order: dict[str, Any]) -> None:
+def _become_program(order: dict[str, Any], run: Callable[[], None]) -> None:
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         target = os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(target, descriptor)
@@ -90,7 +91,7 @@ def _become_program(order: dict[str, Any]) -> None:
     sys.argv = ["jobctl", *order["argv"]]
     code = 0
     try:
-        cli.main()
+        run()
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else int(bool(exit_.code))
     except BaseException:  # noqa: BLE001 - a traceback is what the test looks for
@@ -101,13 +102,13 @@ def _become_program(order: dict[str, Any]) -> None:
     os._exit(code)
 
 
-def main() -> None:
-    """Carry out orders until standard input ends."""
+def main(run: Callable[[], None] = cli.main) -> None:
+    """Carry out orders, each a run of the program, until standard input ends."""
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()
         if child == 0:
-            _become_program(order)
+            _become_program(order, run)
         _, status = os.waitpid(child, 0)
         print(json.dumps({"returncode": os.waitstatus_to_exitcode(status)}), flush=True)
 

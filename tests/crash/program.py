@@ -24,10 +24,10 @@ class Ended:
 class Program:
     """A launcher that stays up for a whole test."""
 
-    def __init__(self, work: Path) -> None:
+    def __init__(self, work: Path, launcher: str = "launcher.py") -> None:
         self.work = work
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("launcher.py"))],
+            [sys.executable, str(Path(__file__).with_name(launcher))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -75,8 +75,10 @@ def adopt_root(site: Site, path: str) -> Adopted:
         roots.set_generation(connection, row.root_id, generation)
         roots.suspend_negatives(connection, row.root_id, at=site.store.now(connection))
     fd = os.open(row.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with OpenRoot(row.root_id, row.path, fd, os.fstat(fd).st_dev, marked, 0, is_shared=False) as opened:
-        write_generation(opened, store_id=site.store.store_id, generation=generation)
+    store_id = site.store.store_id
+    device = os.fstat(fd).st_dev
+    with OpenRoot(row.root_id, row.path, fd, device, marked, 0, is_shared=False, store_id=store_id) as opened:
+        write_generation(opened, store_id=store_id, generation=generation)
     return Adopted(row.root_id, row.path, generation)
 
 

@@ -119,6 +119,25 @@ def unlink(directory_fd: int, name: str) -> None:
         os.unlink(name, dir_fd=directory_fd)
 
 
+def change_owner(fd: int, uid: int, gid: int) -> None:
+    """Give a file to another user and group; ``fd`` may be an ``O_PATH`` descriptor."""
+    with _effect("chown"):
+        os.chown(_magic_link(fd), uid, gid)
+
+
+def change_mode(fd: int, mode: int) -> None:
+    """Set a file's permission bits; ``fd`` may be an ``O_PATH`` descriptor."""
+    with _effect("chmod"):
+        os.chmod(_magic_link(fd), mode)
+
+
+def change_mtime(fd: int, mtime_ns: int) -> None:
+    """Set when a file was last written; ``fd`` may be an ``O_PATH`` descriptor."""
+    path = _magic_link(fd)
+    with _effect("utime"):
+        os.utime(path, ns=(os.stat(path).st_atime_ns, mtime_ns))
+
+
 def replace(directory_fd: int, source: str, target: str) -> None:
     """Give a file of our own the name of an older one of our own."""
     with _effect("replace"):
@@ -162,6 +181,11 @@ def write_file_atomically(directory_fd: int, name: str, content: bytes, mode: in
     finally:
         os.close(fd)
     fsync_directory(directory_fd)
+
+
+def _magic_link(fd: int) -> str:
+    """A path to an open file itself: the way to files that may not be opened for reading."""
+    return f"/proc/self/fd/{fd}"
 
 
 def _renameat2(source_fd: int, source: str, target_fd: int, target: str) -> bool:

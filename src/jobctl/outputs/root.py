@@ -51,6 +51,7 @@ class OpenRoot:
     """By how many generations the marker is behind the store: 1 after a crash, more for an older tree."""
     is_shared: bool
     """Whether other hosts may write here unseen, so that only quiet files can be called closed."""
+    store_id: str
 
     def __enter__(self) -> Self:
         return self
@@ -149,6 +150,7 @@ def open_root(path: str, *, root_id: str, store_id: str, generation: int) -> Ope
             marker_generation=found.generation,
             behind=generation - found.generation,
             is_shared=_file_system(fd) not in _LOCAL_FILE_SYSTEMS,
+            store_id=store_id,
         )
     except BaseException:
         os.close(fd)
