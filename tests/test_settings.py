@@ -158,3 +158,26 @@ def test_the_digest_names_what_shapes_a_plan(home: Path) -> None:
     assert load(home, JOBCTL_QUIET_S="5").digest() != plain
     (home / "jobctl.toml").write_text("[layouts.mine]\nsince = 2025-11-05\n")
     assert load(home).digest() != plain
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("remote = 1", "remote must be a table"),
+        ("[remote]\nkey = 'secret'", "unknown key 'key'"),
+        ("[remote]\nurl = 'http://example.com'", "url must be an https address without secrets"),
+        ("[remote]\nurl = 'https://user:secret@example.com'", "url must be an https address"),
+        ("[remote]\npage_size = 0", "page_size must be a number above 0"),
+        ("[remote]\npage_size = 1.5", "page_size must be a whole number"),
+        ("[remote]\npage_size = 5000", "page_size must be at most 1000"),
+        ("[sidecar]\nowner = 1", "sidecar must be a table of field = keys"),
+        ("logs = 1", "logs must be tables"),
+    ],
+)
+def test_a_wrong_table_is_told_without_its_secrets(tmp_path: Path, table: str, said: str) -> None:
+    path = tmp_path / "jobctl.toml"
+    path.write_text(table)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings(config=str(path), environ={})
+    assert said in refused.value.message
+    assert "secret@" not in refused.value.message

@@ -231,3 +231,43 @@ class SourceUnusable(JobctlError):
 
     exit_code = ExitCode.INCOMPLETE
     code = "source-unusable"
+
+
+class RendererUnavailable(JobctlError):
+    """The remote renderer does not answer, or with nothing that can be used."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "renderer-unavailable"
+
+
+class RendererRefused(JobctlError):
+    """The remote renderer refused the key."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "renderer-refused"
+
+
+class RendererKeyMissing(UsageError):
+    """No key for the remote renderer is given."""
+
+    code = "renderer-key-missing"
+
+
+class UnknownRender(UsageError):
+    """No such remote render is known."""
+
+    code = "unknown-render"
+
+
+class RenderNotReady(JobctlError):
+    """The remote render cannot be downloaded as it is now."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "render-not-ready"
+
+
+class DownloadFailed(JobctlError):
+    """A download broke off or was not what it should be; nothing of it was kept."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "download-failed"

@@ -8,12 +8,25 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 from jobctl.errors import ConfigurationError
 from jobctl.source import SIDECAR_FIELDS, Source, sources_from_list
+
+REMOTE_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "renderer": "elai",
+        "url": "https://apis.elai.io/api/v1",
+        "page_size": 50,
+        "timeout_s": 30.0,
+        "max_download_bytes": 8 << 30,
+    }
+)
+"""The remote renderer: which, its address, renders a page, seconds without a sign of life, bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +52,8 @@ class Settings:
     """Other tables that know of jobs."""
     sidecar: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Job fields to the keys under which sidecars of others tell them."""
+    remote: Mapping[str, Any] = field(default_factory=lambda: REMOTE_DEFAULTS)
+    """The keys of ``REMOTE_DEFAULTS``. A key for the renderer is never a setting."""
     as_root: bool = False
     """Whether to stay root, instead of becoming the owner of store and outputs."""
     source: str | None = None
@@ -57,7 +72,9 @@ _MACHINE_ID = "/etc/machine-id"
 _NUMBERS = {"quiet_s", "stale_after_s", "lock_stale_after_s", "plan_max_age_h"}
 _TEXTS = {"database", "host_id", "video_url_form", "thumbnail_url_form", "log_timezone"}
 _TABLES = {"layouts", "logs"}
-_KNOWN = sorted({*_NUMBERS, *_TEXTS, *_TABLES, "sidecar", "source", "as_root"})
+_LARGEST_PAGE = 1_000
+_PLAIN_HTTP = frozenset({"localhost", "127.0.0.1", "::1"})
+_KNOWN = sorted({*_NUMBERS, *_TEXTS, *_TABLES, "sidecar", "source", "remote", "as_root"})
 _ENVIRONMENT = {
     "database": "JOBCTL_DATABASE_URL",
     **{name: f"JOBCTL_{name.upper()}" for name in sorted((_NUMBERS | _TEXTS) - {"database"})},
@@ -120,9 +137,7 @@ def _read(path: str) -> dict[str, Any]:
 
 def _checked(name: str, value: Any, path: str) -> Any:
     if name not in _KNOWN:
-        near = difflib.get_close_matches(name, _KNOWN, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(_KNOWN)}"
-        raise ConfigurationError(f"{path}: unknown key {name!r}", hint=hint)
+        raise _unknown_key(name, _KNOWN, path)
     if name == "as_root":
         if not isinstance(value, bool):
             raise ConfigurationError(f"{path}: as_root must be true or false", hint="write as_root = true")
@@ -135,6 +150,8 @@ def _checked(name: str, value: Any, path: str) -> Any:
         if not isinstance(value, dict):
             raise ConfigurationError(f"{path}: {name} must be tables", hint=f"write [{name}.NAME]")
         return value
+    if name == "remote":
+        return _remote(value, f"{path}: remote")
     return _typed(name, value, path)
 
 
@@ -149,6 +166,56 @@ def _sidecar(value: Any, path: str) -> dict[str, tuple[str, ...]]:
             hint = f"known fields: {', '.join(SIDECAR_FIELDS)}"
             raise ConfigurationError(f"{path}: sidecar has the unknown field {name!r}", hint=hint)
     return {name: tuple(keys.split(".")) for name, keys in value.items()}
+
+
+def _unknown_key(name: str, known: Sequence[str], where: str) -> ConfigurationError:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+    return ConfigurationError(f"{where}: unknown key {name!r}", hint=hint)
+
+
+def _remote(table: Any, where: str) -> Mapping[str, Any]:
+    """The ``[remote]`` table over its defaults."""
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{where} must be a table", hint="write [remote]")
+    for name, value in table.items():
+        if name not in REMOTE_DEFAULTS:
+            raise _unknown_key(name, list(REMOTE_DEFAULTS), where)
+        fault = _remote_fault(name, value)
+        if fault:
+            raise ConfigurationError(
+                f"{where}: {name} must be {fault}",
+                hint=f"leave it out, or write {name} = {json.dumps(REMOTE_DEFAULTS[name])}",
+            )
+    return MappingProxyType({**REMOTE_DEFAULTS, **table})
+
+
+def _remote_fault(name: str, value: Any) -> str | None:
+    """What a value must be and is not. The value is not repeated: an address may hold a secret."""
+    if name == "renderer":
+        return None if isinstance(value, str) and value else "a renderer's name"
+    if name == "url":
+        return (
+            None if isinstance(value, str) and _is_service_url(value) else "an https address without secrets"
+        )
+    number = _number(value)
+    if number is None or not 0 < number < float("inf"):
+        return "a number above 0"
+    if name != "timeout_s" and type(value) is not int:
+        return "a whole number"
+    return f"at most {_LARGEST_PAGE}" if name == "page_size" and value > _LARGEST_PAGE else None
+
+
+def _is_service_url(url: str) -> bool:
+    """Whether a key can be sent there: encrypted, or within this machine, and with no secret in it."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and host in _PLAIN_HTTP)
+    is_plain = url.isascii() and url.isprintable() and " " not in url and "@" not in parts.netloc
+    return bool(host) and is_safe and is_plain and not parts.query and not parts.fragment
 
 
 def _typed(name: str, value: Any, where: str) -> Any:

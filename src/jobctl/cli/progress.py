@@ -22,6 +22,8 @@ _PHASES = {
     "evidence": "reading other tables",
     "import": "reading the dump",
     "export": "writing",
+    "remote": "asking the renderer",
+    "download": "downloading, MiB",
     "walk": "looking for files",
     "check": "checking videos",
     "reconcile": "comparing",

@@ -20,6 +20,7 @@ class Entry(NamedTuple):
 
 GROUPS = {
     "evidence": "What server logs say of jobs.",
+    "remote": "The remote renderer.",
     "root": "The registered outputs directories.",
     "run": "One applied plan.",
 }
@@ -78,6 +79,16 @@ COMMANDS = {
     "evidence list": Entry("evidence", "list_", "List the logs that were read.", streams=True),
     "evidence forget": Entry(
         "evidence", "forget", "Drop what one log said; jobs and files stay as they are.", "--yes"
+    ),
+    "remote list": Entry(
+        "remote",
+        "list_",
+        "Ask the renderer what it has, and match it to jobs.",
+        "--offline",
+        streams=True,
+    ),
+    "remote download": Entry(
+        "remote", "download", "Bring a finished render home, checked and whole.", "--root --yes --wait"
     ),
     "root list": Entry("root", "list_", "List the registered outputs directories."),
     "root adopt": Entry("root", "adopt", "Accept a directory or a store that was put back."),

@@ -86,6 +86,18 @@ def layout_from_mapping(name: str, table: Mapping[str, Any]) -> Layout:
     return make_layout(name, rules, exclude)
 
 
+def video_name(layout: Layout, job_id: str) -> str | None:
+    """A name under which the layout knows a job's video; ``None`` where its rules tell none."""
+    for rule in layout.rules:
+        if rule.role is Role.VIDEO and _GROUP in rule.pattern:
+            begin, _, rest = rule.pattern.partition(_GROUP)
+            for pattern in (UUID, JOB_ID):
+                name = re.sub(r"\\(.)", r"\1", f"{begin}{job_id}{rest.removeprefix(pattern)[1:]}")
+                if layout.classify(name) == (Role.VIDEO.value, job_id):
+                    return name
+    return None
+
+
 def _classifier(rules: Sequence[Rule]) -> Classify:
     """One pattern for all rules: each is a group with one group inside, its job id or nothing."""
     parts = [f"({_with_id_group(rule.pattern)})" for rule in rules]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jobctl.core.accounts import Account, Lives, Statement, account_of, heirs_of
 from jobctl.core.logbook import boots_from_json, stream_of, trace_from_json
+from jobctl.core.render_facts import facts_of_renders, notes_of_renders
 from jobctl.model.evidence import Fact
+from jobctl.model.renders import KnownRender
 from jobctl.store import evidence
 from jobctl.store.engine import Connection
 
@@ -30,10 +32,17 @@ def load_lives(connection: Connection) -> Lives:
 
 
 def account_of_rows(
-    job_id: str, rows: Iterable[tuple[Any, ...]], lives: Lives, facts: Iterable[Fact] = ()
+    job_id: str,
+    rows: Iterable[tuple[Any, ...]],
+    lives: Lives,
+    facts: Iterable[Fact] = (),
+    renders: Sequence[KnownRender] = (),
 ) -> Account:
-    """The account of one job from its rows of the table of evidence, and what other sources say."""
-    return account_of(job_id, [_statement(row) for row in rows], lives, facts)
+    """The account of one job from its rows of the table of evidence, and what others say of it."""
+    known = [*facts, *facts_of_renders(renders)]
+    account = account_of(job_id, [_statement(row) for row in rows], lives, known)
+    account.notes += notes_of_renders(renders)
+    return account
 
 
 def _statement(row: tuple[Any, ...]) -> Statement:

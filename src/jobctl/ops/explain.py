@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from jobctl.core.accounts import Account
+from jobctl.core.accounts import Account, Lives
 from jobctl.core.planning import DECIDED_ELSEWHERE
 from jobctl.core.rebuild import are_apart, believe
 from jobctl.errors import UnknownJob
@@ -19,7 +19,7 @@ from jobctl.model.timestamps import format_timestamp
 from jobctl.ops.accounts import account_of_rows, load_lives
 from jobctl.ops.site import Site
 from jobctl.report.units import counted
-from jobctl.store import evidence, jobs, sightings
+from jobctl.store import evidence, jobs, renders, sightings
 
 _BOOKKEEPING = frozenset({"provenance", "version", "updated_at", "max_progress", "job_id"})
 
@@ -42,12 +42,15 @@ def explain(site: Site, job_id: str) -> Explanation:
     with site.store.read() as connection:
         seen = sightings.sightings_of(connection, job_id)
         traces = evidence.traces_of(connection, job_id)
-        account = account_of_rows(job_id, traces, load_lives(connection)) if traces else Account()
+        known = renders.renders_of(connection, job_id)
+        is_known = bool(traces or known)
+        lives = load_lives(connection) if traces else Lives()
+        account = account_of_rows(job_id, traces, lives, renders=known) if is_known else Account()
         notes = [*_told(account), *(_note(*sighting) for sighting in seen)]
         try:
             job = jobs.get_job(connection, job_id)
         except UnknownJob:
-            if not seen and not traces:
+            if not seen and not is_known:
                 raise
             told = f"no record of job {job_id}; the last scan saw {counted(len(seen), 'file')} of it"
             return Explanation(None, _disputed_first(_with_claims({}, account.facts)), [told, *notes])

@@ -47,7 +47,7 @@ from jobctl.ops.witness import Witness
 from jobctl.outputs.root import OpenRoot
 from jobctl.outputs.spool import Spool
 from jobctl.outputs.walk import WalkResult, walk
-from jobctl.store import evidence, jobs, roots, sightings
+from jobctl.store import evidence, jobs, renders, roots, sightings
 from jobctl.store.engine import Connection
 from jobctl.store.roots import RootRow
 
@@ -319,18 +319,20 @@ class _Pass:
             sightings.stream_watches(connection, dialect, low, high, host=self.scan.site.host),
             evidence.stream_traces(connection, dialect, low, high),
             self.sources.stream(low, high),
+            renders.stream_renders(connection, dialect, low, high),
         ]
 
     def _case(self, key: str, groups: list[list[Any]]) -> Case:
-        walked, remembered, records, linked, tombstones, declined, watches, traces, facts = groups
+        walked, remembered, records, linked, tombstones, declined, watches, traces, facts, rendered = groups
         case = Case(key)
         if records:
             case.record = Record._make(records[0])
             self.scan.report.records += 1
         if walked or remembered:
             case.files = self._files(walked, remembered)
-        if traces or facts:
-            case.account = account_of_rows(key, traces, self.lives, [fact for _, fact in facts])
+        if traces or facts or rendered:
+            told, known = ([row for _, row in group] for group in (facts, rendered))
+            case.account = account_of_rows(key, traces, self.lives, told, known)
         if not case.files and case.record is None and case.account is None:
             return case
         case.linked = [_linked(row) for row in linked]

@@ -100,6 +100,26 @@ def log_columns(now: datetime) -> Sequence[Column[Any]]:
     )
 
 
+def render_columns(now: datetime) -> Sequence[Column[Any]]:
+    """The columns of ``remote list``."""
+    return (
+        Column(name="remote_id", value=lambda known: known.render.remote_id),
+        Column(name="state", value=lambda known: known.render.state),
+        Column(
+            name="created_at",
+            title="age",
+            value=lambda known: known.render.created_at,
+            shown=_age_at(now),
+            is_number=True,
+        ),
+        Column(name="job_id", value=lambda known: known.job_id),
+        Column(name="matched_by", title="by", value=lambda known: known.matched_by, from_width=_WIDE),
+        Column(name="name", value=lambda known: known.render.name, from_width=_WIDE, may_wrap=True),
+        Column(name="said", value=lambda known: known.render.said, from_width=_WIDER),
+        Column(name="error", value=lambda known: known.render.error, from_width=_WIDER, may_wrap=True),
+    )
+
+
 def job_columns(now: datetime) -> Sequence[Column[Job]]:
     """The columns of ``list``; ``now`` is the store's clock."""
     age = _age_at(now)

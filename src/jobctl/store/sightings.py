@@ -87,6 +87,13 @@ def sightings_of(connection: Connection, key: str) -> list[tuple[str, str, str |
     return [(row.root_id, from_stored(row.path), row.role, row.verdict) for row in rows]
 
 
+def newest_video(connection: Connection, root_id: str) -> str | None:
+    """The path of the video of a root that was written last."""
+    videos = select(sighting.c.path).where(sighting.c.root_id == root_id, sighting.c.role == "video")
+    path = connection.execute(videos.order_by(sighting.c.mtime_ns.desc()).limit(1)).scalar_one_or_none()
+    return None if path is None else from_stored(path)
+
+
 def load_directories(connection: Connection, root_id: str) -> dict[str, DirectoryMark]:
     """The directories of a root as the last walk saw them, by path."""
     columns = [directory.c[name] for name in DirectoryMark._fields]

@@ -1,0 +1,99 @@
+"""``jobctl remote``: the remote renderer."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobctl.cli.context import call_of
+from jobctl.cli.options import RootOption, WaitOption, YesOption
+from jobctl.errors import ApprovalNeeded, ExitCode, most_severe
+from jobctl.report.envelope import Ending
+from jobctl.report.items import path_fields
+from jobctl.report.listings import render_columns
+from jobctl.report.units import size_shown
+
+if TYPE_CHECKING:
+    from jobctl.model.renders import KnownRender
+
+
+def list_(
+    context: typer.Context,
+    *,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Only what it told when it was last asked.")
+    ] = False,
+) -> ExitCode:
+    """Ask the renderer what it has, and match it to jobs."""
+    from jobctl.ops.jobs import store_now  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.remote import RemoteReport, ask, known_renders  # noqa: PLC0415 - help stays quick
+
+    call = call_of(context)
+    with call.open_site() as site, call.progress() as progress:
+        report = RemoteReport(known_renders(site)) if offline else ask(site, progress=progress)
+        now = store_now(site)
+    call.output.rows(render_columns(now), _item, report.renders)
+    for doubt in report.doubts:
+        call.output.warn(doubt.sentence)
+    if not report.renders:
+        call.output.say("No render is known.")
+    code = most_severe(error.exit_code for error in report.errors)
+    return call.output.end(Ending(code, errors=report.errors))
+
+
+def download(
+    context: typer.Context,
+    *,
+    named: Annotated[str, typer.Argument(metavar="JOB", help="A job's id, or a render's.")],
+    root: RootOption = None,
+    yes: YesOption = False,
+    wait: WaitOption = False,
+) -> ExitCode:
+    """Bring a finished render home, checked and whole."""
+    from jobctl.ops.hold import hold_roots  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.remote import bring_home  # noqa: PLC0415 - help stays quick
+
+    call = call_of(context)
+    if not yes and not call.can_ask:
+        raise ApprovalNeeded(
+            "a download needs a yes, and there is no terminal to ask on; nothing was downloaded",
+            hint=shlex.join(
+                ["jobctl", "remote", "download", named, "--yes", *(["--root", root] if root else [])]
+            ),
+        )
+    if not yes and not typer.confirm(f"Download the render of {named}?", default=False):
+        call.output.say("Nothing was downloaded.")
+        return ExitCode.APPROVAL
+    wait_s = math.inf if wait else 0.0
+    with (
+        call.open_site() as site,
+        hold_roots(site, command="remote download", only=root, wait_s=wait_s) as hold,
+        call.progress() as progress,
+    ):
+        brought = bring_home(site, hold, named, progress=progress)
+    call.output.say(
+        f"Downloaded {brought.path}, {size_shown(brought.size)}. To make its record: jobctl recover"
+    )
+    return call.output.end(Ending(data={**brought._asdict(), **path_fields(brought.path)}))
+
+
+def _item(known: KnownRender) -> Mapping[str, Any]:
+    render = known.render
+    return {
+        "remote_id": render.remote_id,
+        "renderer": known.renderer,
+        "state": render.state.value,
+        "said": render.said,
+        "name": render.name,
+        "tags": list(render.tags),
+        "created_at": render.created_at,
+        "duration_s": render.duration_s,
+        "error": render.error,
+        "job_id": known.job_id,
+        "matched_by": known.matched_by.value if known.matched_by else None,
+        "seen_at": known.seen_at,
+    }
