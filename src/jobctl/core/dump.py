@@ -209,10 +209,10 @@ def differences(row: Row, recorded: Row, *, exact: bool) -> list[str]:
     History is not compared: it only ever grows.
     """
     names: Iterable[str] = JOB_FIELDS if exact else row["provenance"]
-    found = [name for name in names if comparable(row.get(name)) != comparable(recorded.get(name))]
+    found = [name for name in names if not _is_same(row.get(name), recorded.get(name))]
     for name in ("payload", "result", "artifacts"):
-        value, other = comparable(row["body"][name]), comparable(recorded["body"][name])
-        if value != other and (exact or value):
+        value, other = row["body"][name], recorded["body"][name]
+        if (exact or value) and not _is_same(value, other):
             found.append(name)
     return found
 
@@ -274,6 +274,10 @@ def to_cell(value: Any) -> str:
 def from_cell(cell: str) -> str | None:
     """The text that ``to_cell`` wrote; ``None`` for nothing."""
     return cell.removeprefix("'") if cell else None
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    return bool(value == other) or bool(comparable(value) == comparable(other))
 
 
 def _checked(row: Row) -> Row:
