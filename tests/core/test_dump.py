@@ -196,9 +196,11 @@ def test_nothing_but_a_row_of_a_job_is_one() -> None:
 
 
 def test_equal_numbers_are_no_difference_however_a_database_writes_them() -> None:
-    one, other = (
-        dumped(payload={"a": [6.340756387544185e16, 1.0]}),
-        dumped(payload={"a": [63407563875441850, 1]}),
-    )
+    one = dumped(payload={"a": [6.340756387544185e16, 1.0]}, result=6.682540313265169e16)
+    other = dumped(payload={"a": [63407563875441850, 1]}, result=int(6.682540313265169e16))
     assert differences(one, other, exact=False) == []
-    assert differences(one, dumped(payload={"a": [63407563875441851, 1]}), exact=False) == ["payload"]
+    assert differences(one, dumped(payload={"a": [63407563875441950, 1]}), exact=False) == [
+        "payload",
+        "result",
+    ]
+    assert differences(dumped(payload=[10**400]), dumped(payload=[10**400 + 1]), exact=False) == ["payload"]

@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import tzinfo
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from jobctl.core.foreign import (
@@ -47,6 +46,7 @@ EVENT_FIELDS = tuple(name for name in Event._fields if name not in {"event_id", 
 _STATES = ("present", "missing", "quarantined", "purged")
 _LONGEST_ID = 200
 _INT32, _INT64 = 2**31, 2**63
+_EXACT = 2**53
 _LARGEST = 1.7976931348623157e308
 _EXECUTOR = {"host": str, "boot_id": str, "pid": int, "pid_start": int, "instance": str}
 
@@ -209,21 +209,32 @@ def differences(row: Row, recorded: Row, *, exact: bool) -> list[str]:
     History is not compared: it only ever grows.
     """
     names: Iterable[str] = JOB_FIELDS if exact else row["provenance"]
-    found = [name for name in names if comparable(row.get(name)) != comparable(recorded.get(name))]
+    found = [name for name in names if not _is_same(row.get(name), recorded.get(name))]
     for name in ("payload", "result", "artifacts"):
-        value, other = comparable(row["body"][name]), comparable(recorded["body"][name])
-        if value != other and (exact or value):
+        value, other = row["body"][name], recorded["body"][name]
+        if (exact or value) and not _is_same(value, other):
             found.append(name)
     return found
 
 
 def comparable(value: Any) -> Any:
-    """A JSON value in which equal numbers are equal: ``jsonb`` gives 6e16 back as 60000000000000000."""
-    if isinstance(value, float) and value.is_integer():
-        return int(Decimal(repr(value)))
+    """A JSON value in which equal numbers are equal, whatever form a database gives them back in.
+
+    ``jsonb`` makes 6e16 of 60000000000000000, and SQLite a bare integer of a bare float. Beyond
+    2**53 numbers are those of double precision (RFC 8259, section 6).
+    """
+    if isinstance(value, int) and abs(value) > _EXACT:
+        return _as_double(value)
     if isinstance(value, Mapping):
         return {name: comparable(each) for name, each in value.items()}
     return [comparable(each) for each in value] if isinstance(value, list) else value
+
+
+def _as_double(value: int) -> float | int:
+    try:
+        return float(value)
+    except OverflowError:
+        return value
 
 
 def why_no_job(row: Row) -> str | None:
@@ -274,6 +285,10 @@ def to_cell(value: Any) -> str:
 def from_cell(cell: str) -> str | None:
     """The text that ``to_cell`` wrote; ``None`` for nothing."""
     return cell.removeprefix("'") if cell else None
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    return bool(value == other) or bool(comparable(value) == comparable(other))
 
 
 def _checked(row: Row) -> Row:

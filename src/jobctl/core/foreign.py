@@ -157,6 +157,8 @@ def without_secrets(url: str) -> str:
 
 def plain_text(text: str) -> str:
     """``text`` with bytes that are no UTF-8, and NUL, which PostgreSQL refuses, written out."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
@@ -168,12 +170,12 @@ def json_safe(value: Any, depth: int = 0) -> Any:
         return plain_text(value)
     if isinstance(value, float):
         return value if isfinite(value) else None
+    if depth < _DEEPEST and isinstance(value, dict):
+        return {plain_text(str(key)): json_safe(each, depth + 1) for key, each in value.items()}
+    if depth < _DEEPEST and isinstance(value, list | tuple):
+        return [json_safe(each, depth + 1) for each in value]
     if isinstance(value, bytes | bytearray | memoryview):
         return plain_text(bytes(value).decode(errors="backslashreplace"))
-    if depth < _DEEPEST and isinstance(value, Mapping):
-        return {plain_text(str(key)): json_safe(each, depth + 1) for key, each in value.items()}
-    if depth < _DEEPEST and isinstance(value, list | tuple | set | frozenset):
-        return [json_safe(each, depth + 1) for each in value]
     if isinstance(value, date):
         return value.isoformat()
     return plain_text(str(value))

@@ -16,7 +16,7 @@ from typing import Any
 
 from jobctl import clock
 from jobctl.errors import ExitCode, PlanStale
-from jobctl.model.plan import Outcome
+from jobctl.model.plan import Outcome, Verb
 from jobctl.model.timestamps import parse_timestamp
 from jobctl.ops.hold import Hold, lock_names
 from jobctl.ops.plan import Plan
@@ -34,6 +34,7 @@ _FIRST_CHUNK = 2_000
 _LARGEST_CHUNK = 50_000
 _CHUNK_TARGET_S = 0.5
 _LOAD_CHUNK = 20_000
+_LOAD_CHUNK_OF_RECORDS = 500  # an imported record may carry a large payload
 _FAULTS = (Outcome.SKIPPED, Outcome.CONFLICT, Outcome.FAILED)
 
 
@@ -90,7 +91,8 @@ def _load(hold: Hold, plan: Plan) -> str:
         run_id = _begin_or_resume(site, connection, plan)
         loaded = runs.last_loaded(connection, run_id)
     remaining = islice(plan, loaded, None)
-    while batch := list(islice(remaining, _LOAD_CHUNK)):
+    size = _LOAD_CHUNK_OF_RECORDS if Verb.IMPORT in plan.counts else _LOAD_CHUNK
+    while batch := list(islice(remaining, size)):
         with site.store.write() as connection:
             hold.renew(connection)
             runs.load_actions(connection, site.store.dialect, run_id, batch)

@@ -44,7 +44,7 @@ def records_of(connection: Connection, job_ids: Sequence[str]) -> dict[str, Row]
     """The records of these jobs, as far as there are any."""
     columns = [job.c[name] for name in JOB_FIELDS]
     found = {
-        row.job_id: {**_plain(row._asdict()), "body": _empty_body()}
+        row[0]: {**_plain(JOB_FIELDS, row), "body": _empty_body()}
         for row in connection.execute(select(*columns).where(job.c.job_id.in_(job_ids)))
     }
     for row in connection.execute(select(job_body).where(job_body.c.job_id.in_(found))):
@@ -120,7 +120,7 @@ def _unknown(connection: Connection, events: list[Row]) -> list[Row]:
     job_ids = sorted({row["job_id"] for row in events})
     columns = [event.c.job_id, *(event.c[name] for name in _NAMES_EVENT)]
     rows = connection.execute(select(*columns).where(event.c.job_id.in_(job_ids)))
-    known = {tuple(_plain(row._asdict()).values()) for row in rows}
+    known = {(row.job_id, *_plain(_NAMES_EVENT, row[1:]).values()) for row in rows}
     return [row for row in events if (row["job_id"], *(row[name] for name in _NAMES_EVENT)) not in known]
 
 
@@ -135,13 +135,12 @@ def _grouped(
     )
     grouped: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        values = _plain(row._asdict())
-        grouped[values.pop("job_id")].append(values)
+        grouped[row.job_id].append(_plain(names, row[1:]))
     return grouped
 
 
-def _plain(values: Mapping[str, Any]) -> Row:
+def _plain(names: Sequence[str], values: Sequence[Any]) -> Row:
     return {
         name: format_timestamp(value) if isinstance(value, datetime) else value
-        for name, value in values.items()
+        for name, value in zip(names, values, strict=True)
     }
