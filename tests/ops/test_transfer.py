@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, update
 
+from cli.calling import answer
 from jobctl import __version__
 from jobctl.core.dump import EXPORTED, comparable, to_document
 from jobctl.errors import ExitCode, Locked, PlanStale, UsageError
@@ -666,3 +667,37 @@ def test_whatever_a_record_holds_comes_back_from_a_dump(
     _, told, _ = bring_in(target, file, format=form)
     assert told == []
     assert comparable(content(target)) == comparable(documents)
+
+
+def test_a_table_that_the_settings_name_is_imported_like_a_dump(world: World, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "app.db") as database:
+        database.execute(
+            "CREATE TABLE presentation_jobs (job_id, status, progress, created_at, video_url, error)"
+        )
+        rows = [
+            (a_job_id(0), "processing", 45, "2026-01-31T10:00:00", None, None),
+            (
+                a_job_id(1),
+                "completed",
+                100,
+                "2026-01-31T10:00:00",
+                f"/presentations/{a_job_id(1)}/video",
+                None,
+            ),
+        ]
+        database.executemany("INSERT INTO presentation_jobs VALUES (?, ?, ?, ?, ?, ?)", rows)
+    database.close()
+    names = ("job_id", "status", "progress", "created_at", "video_url", "error")
+    columns = ", ".join(f'{name} = "{name}"' for name in names)
+    config = tmp_path / "jobctl.toml"
+    config.write_text(
+        f'[[source]]\nname = "jobs"\ndatabase = "{tmp_path / "app.db"}"\n'
+        f'table = "presentation_jobs"\ncolumns = {{ {columns} }}\n'
+    )
+    place = ["--config", str(config)]
+    told = answer("import", "source:jobs", "--yes", *place, database=world.url)
+    assert (told["exit_code"], told["counts"]["done"]) == (0, 2)
+    assert (world.job(0).status, world.job(0).progress) == ("processing", 45)
+    assert world.job(1).status == "completed"
+    unknown = answer("import", "source:gone", "--yes", *place, database=world.url)
+    assert (unknown["exit_code"], unknown["errors"][0]["hint"]) == (2, "sources of the configuration: jobs")

@@ -49,11 +49,15 @@ from jobctl.ops.site import Progress, ProgressSink, Site
 from jobctl.outputs import effects
 from jobctl.source import is_timezone
 from jobctl.store import transfer
+from jobctl.store.foreign import read_source
 from jobctl.store.spool import SortedSpool
 from jobctl.store.sqlite_dump import read_table, write_table
 
 STANDARD = "-"
 """In place of a file: standard input, or standard output."""
+
+SOURCE_PREFIX = "source:"
+"""Before the name of a source of the configuration, in place of a file."""
 
 _BATCH = 500
 _HEAD = 64 * 1024
@@ -62,7 +66,10 @@ _TOLD_EVERY = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dump:
-    """A dump to be imported: a file, or ``-``. ``source`` is what its fields' provenance calls it."""
+    """A dump to be imported: a file, ``-`` or ``source:NAME``.
+
+    ``source`` is what the provenance of its fields calls it.
+    """
 
     file: str
     format: DumpFormat | None = None
@@ -109,7 +116,7 @@ def plan_import(
     try:
         with ExitStack() as stack:
             spool = stack.enter_context(SortedSpool())
-            importing.read(_entries(dump, standard_input, stack), spool, progress)
+            importing.read(_entries(site, dump, standard_input, stack), spool, progress)
             importing.propose(spool)
     except BaseException:
         importing.writer.discard()
@@ -236,7 +243,9 @@ def _key(row: Row) -> tuple[str, str]:
     return row["kind"], row["idempotency_key"]
 
 
-def _entries(dump: Dump, standard_input: BinaryIO, stack: ExitStack) -> Iterator[Entry]:
+def _entries(site: Site, dump: Dump, standard_input: BinaryIO, stack: ExitStack) -> Iterator[Entry]:
+    if dump.file.startswith(SOURCE_PREFIX):
+        return _rows_of_source(site, dump.file.removeprefix(SOURCE_PREFIX))
     stream = standard_input if dump.file == STANDARD else _opened(dump.file, stack)
     if not stream.seekable():
         stream = _kept(stream, stack)
@@ -248,6 +257,19 @@ def _entries(dump: Dump, standard_input: BinaryIO, stack: ExitStack) -> Iterator
     if dump.file == STANDARD:
         raise UsageError("a SQLite file cannot be read from standard input", hint="name the file")
     return read_table(dump.file, dump.table)
+
+
+def _rows_of_source(site: Site, name: str) -> Iterator[Entry]:
+    """The rows of a table that the settings name as a source."""
+    source = next((each for each in site.settings.sources if each.name == name), None)
+    if source is None:
+        known = ", ".join(each.name for each in site.settings.sources) or "none"
+        raise UsageError(
+            f"no source is called {name!r}; nothing was changed",
+            hint=f"sources of the configuration: {known}",
+        )
+    for row in read_source(source, default_database=site.settings.database):
+        yield Entry(row.locator, {**row.fields, "job_id": row.job_id})
 
 
 def _opened(file: str, stack: ExitStack) -> BinaryIO:

@@ -26,7 +26,9 @@ _TOLD = 20
 def import_(
     context: typer.Context,
     *,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The dump, or - for standard input.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="The dump, - for standard input, or source:NAME.")
+    ],
     format_: Annotated[
         DumpFormat | None,
         typer.Option("--format", help="How it is written; else its name or its beginning tells."),
