@@ -141,6 +141,9 @@ def test_another_table_tells_the_owner_and_an_unreachable_one_is_told(world: Wor
         f"[[source]]\nname = 'gone'\npreset = 'projects'\ndatabase = '{tmp_path / 'gone.db'}'\n"
     )
     given = config(tmp_path, settings)
+    before = answer("explain", a_job_id(0), *given, database=world.url)["data"]
+    assert (before["fields"]["owner"]["value"], before["fields"]["title"]["value"]) == ("ada", "Q1")
+    assert any("source gone cannot be read" in note for note in before["notes"])
     told = answer("recover", "--yes", *given, database=world.url)
     assert (told["exit_code"], told["counts"]["done"]) == (3, 1)
     assert [error["code"] for error in told["errors"]] == ["source-unusable"]

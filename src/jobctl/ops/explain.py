@@ -18,6 +18,7 @@ from jobctl.model.names import to_stored
 from jobctl.model.timestamps import format_timestamp
 from jobctl.ops.accounts import account_of_rows, load_lives
 from jobctl.ops.site import Site
+from jobctl.ops.sources import read_sources
 from jobctl.report.units import counted
 from jobctl.store import evidence, jobs, renders, sightings
 
@@ -39,22 +40,29 @@ class Explanation:
 
 def explain(site: Site, job_id: str) -> Explanation:
     """Tell where everything known of a job comes from. Raises ``UnknownJob`` where nothing is known."""
+    told, troubles = _told_by_sources(site, job_id)
     with site.store.read() as connection:
         seen = sightings.sightings_of(connection, job_id)
         traces = evidence.traces_of(connection, job_id)
         known = renders.renders_of(connection, job_id)
-        is_known = bool(traces or known)
         lives = load_lives(connection) if traces else Lives()
-        account = account_of_rows(job_id, traces, lives, renders=known) if is_known else Account()
-        notes = [*_told(account), *(_note(*sighting) for sighting in seen)]
+        account = account_of_rows(job_id, traces, lives, told, known)
+        notes = [*_told(account), *(_note(*sighting) for sighting in seen), *troubles]
         try:
             job = jobs.get_job(connection, job_id)
         except UnknownJob:
-            if not seen and not is_known:
+            if not (seen or traces or known or told):
                 raise
-            told = f"no record of job {job_id}; the last scan saw {counted(len(seen), 'file')} of it"
-            return Explanation(None, _disputed_first(_with_claims({}, account.facts)), [told, *notes])
+            missing = f"no record of job {job_id}; the last scan saw {counted(len(seen), 'file')} of it"
+            return Explanation(None, _disputed_first(_with_claims({}, account.facts)), [missing, *notes])
     return Explanation(job, _disputed_first(_with_claims(_fields(job), account.facts)), notes)
+
+
+def _told_by_sources(site: Site, job_id: str) -> tuple[list[Fact], list[str]]:
+    """What other tables say of a job, and which of them could not be read."""
+    with read_sources(site) as sources:
+        facts = [fact for _, fact in sources.stream(job_id, f"{job_id}\0")]
+        return facts, [error.message for error in sources.errors]
 
 
 def _told(account: Account) -> list[str]:
