@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Self
 
+from jobctl.model.explained import Explained
 from jobctl.model.files import Seen, Tier, Verdict
 
 
-class FindingKind(StrEnum):
-    """Each kind's ``meaning`` is the text of help and documentation."""
-
-    meaning: str
-
-    def __new__(cls, value: str, meaning: str) -> Self:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        return member
+class FindingKind(Explained):
+    """A kind of difference."""
 
     ORPHAN_VIDEO = "orphan-video", "a video without a record"
     FINISHED_BUT_OPEN = "finished-but-open", "whole on disk, its record still open"

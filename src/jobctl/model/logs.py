@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import NamedTuple, Self
+from typing import NamedTuple
+
+from jobctl.model.explained import Explained
 
 
-class Says(StrEnum):
-    """What a line says. ``meaning`` is the text of the documentation."""
-
-    meaning: str
-
-    def __new__(cls, value: str, meaning: str) -> Self:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        return member
+class Says(Explained):
+    """What a line of a log says."""
 
     CREATED = "created", "the job was made"
     STARTED = "started", "work on it began"
