@@ -321,6 +321,19 @@ def test_a_log_that_another_run_reads_is_left_to_it(world: World, tmp_path: Path
     assert [type(error) for error in report.errors] == [Locked]
 
 
+def test_hostile_names_and_texts_are_kept_on_both_databases(world: World, tmp_path: Path) -> None:
+    log = tmp_path / os.fsdecode(b"caf\xe9 \x1b[31m.log")
+    reason = b"no \x00 \xff \xed\xa0\x80 \x1b[31m luck"
+    log.write_bytes(f"ERROR:svc:Presentation {a_job_id(0)} failed: ".encode() + reason + b"\0\0\n")
+    read(world, log)
+    world.recover()
+    job = world.job()
+    assert job.error is not None
+    assert job.error.startswith("no ")
+    assert job.error.endswith("luck")
+    assert "\0" not in job.error
+
+
 def test_a_forgotten_log_can_be_read_again(world: World, tmp_path: Path) -> None:
     log = write(tmp_path / "app.log", f"api-1  | {created()}", f"api-1  | {BOOT}")
     read(world, log)

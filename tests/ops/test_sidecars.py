@@ -163,6 +163,13 @@ def test_two_sources_that_disagree_on_the_owner_leave_it_empty(world: World) -> 
     assert job.provenance["owner"]["conflict"] is True
 
 
+def test_texts_that_no_database_holds_are_written_out(world: World) -> None:
+    video = world.video()
+    beside(world, video, ours(video, owner="a\0b", title="\ud800"))
+    world.recover()
+    assert (world.job().owner or "").startswith("a")
+
+
 def test_publish_refuses_facts_that_no_sidecar_can_tell(world: World) -> None:
     video = world.video()
     finished = video.with_name(".finished.part")

@@ -30,6 +30,7 @@ from jobctl.evidence.logfile import HEAD, STDIN, LogText, Place, digest
 from jobctl.evidence.rotation import by_log, is_rotated
 from jobctl.evidence.rules import rule_sets
 from jobctl.evidence.serverlog import Batch, LogReader
+from jobctl.model.names import to_stored
 from jobctl.model.timestamps import format_timestamp
 from jobctl.ops.hold import held_lock
 from jobctl.ops.site import Progress, ProgressSink, Site
@@ -234,7 +235,7 @@ class _Keeper:
         """Take a batch; one that does not move on says that nothing more is to be had just now."""
         moved = batch.end_byte > self.part.read_bytes
         self._has_news = self._has_news or moved
-        self._book.note(self.part.path, batch.mentions, lines_before=self._lines_before)
+        self._book.note(to_stored(self.part.path), batch.mentions, lines_before=self._lines_before)
         self.part = self.part._replace(
             tail_bytes=len(batch.tail) if moved else self.part.tail_bytes,
             tail=digest(batch.tail) if moved else self.part.tail,
