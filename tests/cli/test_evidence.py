@@ -48,6 +48,8 @@ def test_ingest_answers_with_what_each_log_gave(world: World, log: Path) -> None
 def test_quiet_says_nothing_when_all_is_well(world: World, log: Path) -> None:
     result = call("recover", "--yes", "--quiet", "--log", str(log), database=world.url)
     assert (result.exit_code, result.output) == (0, "")
+    result = call("evidence", "ingest", "--quiet", str(log), database=world.url)
+    assert (result.exit_code, result.output) == (0, "")
 
 
 def test_recover_takes_any_number_of_logs(world: World, log: Path, tmp_path: Path) -> None:

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 
 def read_logs(
-    call: Call, site: Site, paths: Sequence[str], timezone: str | None, *, name: str | None = None
+    call: Call,
+    site: Site,
+    paths: Sequence[str],
+    timezone: str | None,
+    *,
+    name: str | None = None,
+    wait_s: float = 0.0,
 ) -> IngestReport:
     """Read logs into the store, and say on stderr what that gave."""
     from jobctl.evidence.serverlog import zone_of  # noqa: PLC0415 - help stays quick
@@ -23,7 +29,7 @@ def read_logs(
     zone_name = timezone or site.settings.log_timezone
     zone = zone_of(zone_name)
     with call.progress() as progress:
-        report = ingest(site, paths, zone=zone, name=name, progress=progress)
+        report = ingest(site, paths, zone=zone, name=name, wait_s=wait_s, progress=progress)
     new = sum(log.bytes for log in report.logs)
     jobs = counted(sum(log.jobs for log in report.logs), "job")
     found = f"{size_shown(new)} of it new, naming {jobs}" if new else "nothing of it new"

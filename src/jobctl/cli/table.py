@@ -73,7 +73,7 @@ COMMANDS = {
         "evidence",
         "ingest",
         "Read server logs, from where an earlier reading stopped.",
-        "--log-timezone --name",
+        "--log-timezone --name --wait",
         streams=True,
     ),
     "evidence list": Entry("evidence", "list_", "List the logs that were read.", streams=True),

@@ -71,9 +71,12 @@ def ingest(
     *,
     zone: tzinfo,
     name: str | None = None,
+    wait_s: float = 0.0,
     progress: ProgressSink | None = None,
 ) -> IngestReport:
     """Read logs into the store. ``name`` is what standard input is known by.
+
+    ``wait_s``: how long to wait for another run that reads the same log.
 
     A log that cannot be read is told in the report, and the others are read. Raises
     ``ConfigurationError`` for a wrong rule, before anything is read.
@@ -87,7 +90,7 @@ def ingest(
         logs[name or STDIN] = [STDIN]
     logs.update(by_log(path for path in paths if path != STDIN))
     for log, parts in logs.items():
-        reading = _Reading(site, log, reader, report, progress)
+        reading = _Reading(site, log, reader, report, progress, wait_s)
         for path in parts:
             try:
                 reading.read(path)
@@ -110,6 +113,7 @@ class _Reading:
     reader: LogReader
     report: IngestReport
     progress: ProgressSink | None
+    wait_s: float = 0.0
     stream: str | None = None
 
     def read(self, path: str) -> None:
@@ -176,7 +180,8 @@ class _Reading:
 
     def _read_on(self, text: LogText, part: PartRow, blocks: Iterator[bytes]) -> None:
         with ExitStack() as stack:
-            fence = stack.enter_context(held_lock(self.site, f"log:{part.stream}", command="evidence ingest"))
+            lock = held_lock(self.site, f"log:{part.stream}", command="evidence ingest", wait_s=self.wait_s)
+            fence = stack.enter_context(lock)
             keeper = _Keeper(self.site, self.log, part, fence, stack.enter_context(ExitStack()))
             keeper.expect_unmoved()
             for batch in self.reader.read(blocks, at_byte=part.read_bytes, at_line=part.read_lines):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,8 @@ import typer
 
 from jobctl.cli.context import call_of
 from jobctl.cli.logs import read_logs
-from jobctl.cli.options import LogTimezoneOption, YesOption
+from jobctl.cli.options import LogTimezoneOption, WaitOption, YesOption
+from jobctl.cli.output import Format
 from jobctl.errors import ApprovalNeeded, ExitCode, most_severe
 from jobctl.report.envelope import Ending
 from jobctl.report.items import path_fields
@@ -31,12 +33,15 @@ def ingest(
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="What standard input is known by.")
     ] = None,
+    wait: WaitOption = False,
 ) -> ExitCode:
     """Read server logs, from where an earlier reading stopped."""
     call = call_of(context)
     with call.open_site() as site:
-        report = read_logs(call, site, files, log_timezone, name=name)
-    call.output.rows(LOG_READ_COLUMNS, _read_item, report.logs)
+        wait_s = math.inf if wait else 0.0
+        report = read_logs(call, site, files, log_timezone, name=name, wait_s=wait_s)
+    if report.errors or not call.output.is_quiet or call.output.format is not Format.TEXT:
+        call.output.rows(LOG_READ_COLUMNS, _read_item, report.logs)
     code = most_severe(error.exit_code for error in report.errors)
     data = {"seconds": round(report.seconds, 3), "times_without_zone": report.naive}
     return call.output.end(Ending(code, errors=report.errors, data=data))

@@ -57,7 +57,7 @@ def recover(
     consent.check()
     wait_s = math.inf if wait else 0.0
     with call.open_site() as site, hold_roots(site, command="recover", only=root, wait_s=wait_s) as hold:
-        troubles = read_logs(call, site, logs, log_timezone).errors if logs else []
+        troubles = read_logs(call, site, logs, log_timezone, wait_s=wait_s).errors if logs else []
         with call.progress() as progress:
             proposed = plan_recover(
                 hold, include_declined=include_declined, progress=progress, troubles=troubles
