@@ -99,30 +99,35 @@ def known_renders(site: Site) -> list[KnownRender]:
         return renders.list_renders(connection)
 
 
-def download(
-    site: Site, hold: Hold, named: str, renderer: Renderer, *, progress: ProgressSink | None = None
-) -> Downloaded:
-    """Bring the render of a job, or with an id, home: checked whole, then published under its job's name.
-
-    ``hold`` holds the one root it goes to. The record is then for ``recover`` to rebuild. Raises
-    ``UnknownRender``, ``UsageError``, ``DownloadFailed``, ``PublishRefused`` and what the renderer raises.
-    """
+def render_named(site: Site, named: str) -> KnownRender:
+    """The render with this id, or of this job. Raises ``UnknownRender``, or ``UsageError`` for one of no job."""
     known = _named(site, named)
     if known.job_id is None:
         raise UsageError(
             f"render {known.render.remote_id} belongs to no job that is known; nothing was downloaded",
             hint="read the log that names both: jobctl evidence ingest FILE, then jobctl remote list",
         )
+    return known
+
+
+def download(
+    site: Site, hold: Hold, named: str, renderer: Renderer, *, progress: ProgressSink | None = None
+) -> Downloaded:
+    """Bring the render of a job, or with an id, home: checked whole, then published under its job's name.
+
+    ``hold`` holds the one root it goes to. The record is then for ``recover`` to rebuild. Raises
+    what ``render_named`` raises, ``DownloadFailed``, ``PublishRefused`` and what the renderer raises.
+    """
+    known = render_named(site, named)
+    job_id = known.job_id or ""
     root = _only_root(hold)
-    directory, name = _place_for(site, root, known.job_id)
+    directory, name = _place_for(site, root, job_id)
     render = renderer.render(known.render.remote_id)
     with closing(_Part(root, directory, name)) as part:
         part.fill(renderer, render, progress)
         part.expect_whole(render)
-        published = part.publish(known.job_id)
-    return Downloaded(
-        known.job_id, render.remote_id, root.root_id, os.path.join(directory, name), published.size
-    )
+        published = part.publish(job_id)
+    return Downloaded(job_id, render.remote_id, root.root_id, os.path.join(directory, name), published.size)
 
 
 class _Part:

@@ -55,26 +55,28 @@ def download(
 ) -> ExitCode:
     """Bring a finished render home, checked and whole."""
     from jobctl.ops.hold import hold_roots  # noqa: PLC0415 - help stays quick
-    from jobctl.ops.remote import bring_home  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.remote import bring_home, render_named  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
-    if not yes and not call.can_ask:
-        raise ApprovalNeeded(
-            "a download needs a yes, and there is no terminal to ask on; nothing was downloaded",
-            hint=shlex.join(
-                ["jobctl", "remote", "download", named, "--yes", *(["--root", root] if root else [])]
-            ),
-        )
-    if not yes and not typer.confirm(f"Download the render of {named}?", default=False):
-        call.output.say("Nothing was downloaded.")
-        return ExitCode.APPROVAL
     wait_s = math.inf if wait else 0.0
-    with (
-        call.open_site() as site,
-        hold_roots(site, command="remote download", only=root, wait_s=wait_s) as hold,
-        call.progress() as progress,
-    ):
-        brought = bring_home(site, hold, named, progress=progress)
+    with call.open_site() as site:
+        known = render_named(site, named)
+        render = f"render {known.render.remote_id} of job {known.job_id}"
+        if not yes and not call.can_ask:
+            again = ["jobctl", "remote", "download", named, "--yes", *(["--root", root] if root else [])]
+            raise ApprovalNeeded(
+                f"to download {render} needs a yes, and there is no terminal to ask on; "
+                "nothing was downloaded",
+                hint=shlex.join(again),
+            )
+        if not yes and not typer.confirm(f"Download {render} ({known.render.state})?", default=False):
+            call.output.say("Nothing was downloaded.")
+            return ExitCode.APPROVAL
+        with (
+            hold_roots(site, command="remote download", only=root, wait_s=wait_s) as hold,
+            call.progress() as progress,
+        ):
+            brought = bring_home(site, hold, named, progress=progress)
     call.output.say(
         f"Downloaded {brought.path}, {size_shown(brought.size)}. To make its record: jobctl recover"
     )
