@@ -33,7 +33,8 @@ def read_logs(
     new = sum(log.bytes for log in report.logs)
     jobs = counted(sum(log.jobs for log in report.logs), "job")
     found = f"{size_shown(new)} of it new, naming {jobs}" if new else "nothing of it new"
-    call.output.note(f"read {counted(len(report.logs), 'log')}, {found}")
+    if report.logs:
+        call.output.note(f"read {counted(len(report.logs), 'log')}, {found}")
     if report.naive:
         call.output.note(
             f"{counted(report.naive, 'time')} without a zone taken as {zone_name}; "

@@ -52,10 +52,8 @@ def log_called(site: Site, log_id: str) -> LogState:
     known = list_logs(site)
     found = [state for state in known if log_id in {state.log_id, state.name}]
     if len(found) != 1:
-        raise UnknownLog(
-            f"{log_id} is the name of {len(found)} logs that were read; nothing was changed",
-            hint="name one by its id: jobctl evidence list",
-        )
+        said = f"{len(found)} logs are called {log_id}" if found else f"no log called {log_id} was read"
+        raise UnknownLog(f"{said}; nothing was changed", hint="name one by its id: jobctl evidence list")
     return found[0]
 
 

@@ -100,7 +100,7 @@ def known_renders(site: Site) -> list[KnownRender]:
 
 
 def render_named(site: Site, named: str) -> KnownRender:
-    """The render with this id, or of this job. Raises ``UnknownRender``, or ``UsageError`` for one of no job."""
+    """The render with this id, or of this job. Raises ``UnknownRender``, ``UsageError`` for one of no job."""
     known = _named(site, named)
     if known.job_id is None:
         raise UsageError(
