@@ -149,6 +149,13 @@ def test_a_boot_that_a_job_outlives_proves_nothing() -> None:
     assert account(book)[0] is End.OPEN
 
 
+def test_where_several_workers_share_a_log_only_their_parents_start_is_a_boot() -> None:
+    parent, worker = "INFO:     Started parent process [1]", "INFO:     Started server process [8]"
+    book = book_of(parent, worker, worker, created(), created(OTHER), "INFO:     Started server process [12]")
+    assert account(book)[0] is account(book, OTHER)[0] is End.OPEN
+    assert account(book_of(parent, book=book, before=6))[0] is End.INTERRUPTED
+
+
 def test_a_job_begun_anew_after_the_boot_is_judged_by_its_new_life() -> None:
     book = book_of(created(), created(OTHER), BOOT, started(), beat(70))
     assert account(book)[0] is End.OPEN

@@ -44,6 +44,8 @@ def rules_that_fit(message: str) -> list[str]:
         (f"Individual video for slide 2 composed: /out/slide_2_{JOB}.mp4", "slide"),
         (f"Cleaned up temporary file: /out/slide_2_{JOB}.mp4", "cleaned"),
         (f"Video product created with metadata: {JOB}", "product"),
+        ("Started parent process [1]", "workers"),
+        ("Starting gunicorn 21.2.0", "workers"),
         ("Started server process [1]", "process"),
         ("Professional Presentation Service initialized", "service"),
         (f'"GET /api/custom/presentations/{JOB}/video HTTP/1.1" 206', "served"),

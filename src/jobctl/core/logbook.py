@@ -86,6 +86,8 @@ class Instance:
     """Jobs of the life before that had not ended when it booted."""
     undated: list[tuple[Key, str]] = field(default_factory=list)
     """Traces and lines that wait for the next moment as their bound."""
+    is_shared: bool = False
+    """Whether several processes write as this instance."""
     pending: tuple[Key, str, str, int] | None = None
     """The last record, which the next line may date: its trace, line, rule and line number."""
 
@@ -114,7 +116,7 @@ class Logbook:
             where, line = f"{name}:{mention.line}", lines_before + mention.line
             if mention.says is Says.TIME:
                 self._date(instance, mention, where, line, is_alone=not speaker)
-            elif mention.says is Says.BOOT:
+            elif mention.says in {Says.BOOT, Says.FORK}:
                 self._boot(instance, mention, where)
             else:
                 key = Key(mention.job_id, stream_of(self.stream, speaker), instance.life)
@@ -159,8 +161,14 @@ class Logbook:
             self._tick(instance, mention.at)
 
     def _boot(self, instance: Instance, mention: Mention, where: str) -> None:
-        """Several markers of one boot follow each other: only the first ends a life."""
-        if instance.has_worked:
+        """Several markers of one boot follow each other: only the first ends a life.
+
+        Where several processes share the log, each has a memory of its own, and only the
+        start of them all ends it.
+        """
+        is_everyones = mention.says is Says.FORK or not instance.is_shared
+        instance.is_shared = instance.is_shared or mention.says is Says.FORK
+        if instance.has_worked and is_everyones:
             instance.boots.append(Boot(instance.life, Mark(where, mention.at, instance.clock)))
             instance.life += 1
             instance.has_worked = False
@@ -305,6 +313,7 @@ def instance_to_json(instance: Instance) -> dict[str, Any]:
         "clock": instance.clock,
         "boots": [[boot.life, boot.mark, boot.outlived_by] for boot in instance.boots],
         "has_worked": instance.has_worked,
+        "is_shared": instance.is_shared,
         "working": list(instance.working),
         "left": list(instance.left),
         "undated": instance.undated,
@@ -320,6 +329,7 @@ def instance_from_json(document: Mapping[str, Any]) -> Instance:
         clock=document["clock"],
         boots=boots_from_json(document),
         has_worked=document["has_worked"],
+        is_shared=document["is_shared"],
         working=dict.fromkeys(document["working"]),
         left=dict.fromkeys(document["left"]),
         undated=[(Key(*key), where) for key, where in document["undated"]],

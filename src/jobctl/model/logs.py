@@ -22,6 +22,7 @@ class Says(Explained):
     DENIED = "denied", "somebody asked for it, and the service did not know it"
     SERVED = "served", "its file was handed out"
     BOOT = "boot", "the instance began anew: its memory is empty from here on"
+    FORK = "fork", "the instance began anew, with several processes: the boot of one of them proves nothing"
     TIME = "time", "the moment of the line before"
 
 
