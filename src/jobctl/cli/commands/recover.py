@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -56,8 +57,10 @@ def recover(
     consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=shlex.join(again))
     consent.check()
     wait_s = math.inf if wait else 0.0
-    with call.open_site() as site, hold_roots(site, command="recover", only=root, wait_s=wait_s) as hold:
+    with call.open_site() as site, ExitStack() as stack:
+        # Before the roots are locked: a large log takes its time.
         troubles = read_logs(call, site, logs, log_timezone, wait_s=wait_s).errors if logs else []
+        hold = stack.enter_context(hold_roots(site, command="recover", only=root, wait_s=wait_s))
         with call.progress() as progress:
             proposed = plan_recover(
                 hold, include_declined=include_declined, progress=progress, troubles=troubles
