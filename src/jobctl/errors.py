@@ -259,6 +259,13 @@ class UnknownRender(UsageError):
     code = "unknown-render"
 
 
+class RenderUnreadable(JobctlError):
+    """The remote renderer tells of a render in a way that is not understood; the others are listed."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "render-unreadable"
+
+
 class RenderNotReady(JobctlError):
     """The remote render cannot be downloaded as it is now."""
 

@@ -54,6 +54,31 @@ def test_what_was_made_before_the_job_or_long_after_is_not_its() -> None:
     assert match_renders([render("a", -60), render("b", 3_600)], [clue()]).matches == []
 
 
+def test_of_two_renders_that_a_log_names_neither_is_taken_though_one_is_no_longer_listed() -> None:
+    found = match_renders([render("a")], [clue(remote_ids=frozenset({"a", "b"}))])
+    assert found.matches == []
+    assert found.doubts[0].remote_ids == ("a", "b")
+
+
+def test_what_a_stronger_proof_left_in_doubt_no_weaker_one_decides() -> None:
+    found = match_renders(
+        [render("a", 20), render("b", 5_000)], [clue(remote_ids=frozenset({"a", "b"})), clue(OTHER, 4_990)]
+    )
+    assert found.matches == []
+
+
+def test_what_an_operator_decided_stays_and_leaves_no_doubt() -> None:
+    decided = [Match("a", OTHER, Proof.OPERATOR)]
+    found = match_renders([render("a", 20), render("b", 30)], [clue(), clue(OTHER)], decided=decided)
+    assert found == ([*decided, Match("b", JOB, Proof.TIME)], [])
+
+
+def test_what_had_ended_before_a_render_was_made_is_not_its_job() -> None:
+    ended = clue(ended_at=NOON + timedelta(seconds=30))
+    assert match_renders([render("a", 60)], [ended]).matches == []
+    assert match_renders([render("a", 20)], [ended]).matches == [Match("a", JOB, Proof.TIME)]
+
+
 renders = st.lists(
     st.builds(
         lambda number, at, named: render(f"r{number}", at, name=named),

@@ -44,7 +44,7 @@ class Server:
 
     def __init__(self, videos: list[dict[str, Any]] | None = None) -> None:
         self.videos = videos or []
-        self.files: dict[str, Answer] = {}
+        self.files: dict[str, Answer | Callable[[], Answer]] = {}
         self.script: list[Answer | Callable[[str], Answer]] = []
         self.asked: list[tuple[str, str | None]] = []
         server = self
@@ -98,7 +98,8 @@ class Server:
     def _answer(self, handler: BaseHTTPRequestHandler) -> Answer:
         parts = urlsplit(handler.path)
         if parts.path.startswith("/files/"):
-            return self.files.get(parts.path.removeprefix("/files/"), Answer(404))
+            file = self.files.get(parts.path.removeprefix("/files/"), Answer(404))
+            return file() if callable(file) else file
         if handler.headers.get("Authorization") != f"Bearer {KEY}":
             return as_json({"error": "unauthorized"}, 401)
         if self.script:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,16 @@ from jobctl.model.renders import Proof
 from jobctl.ops.explain import explain
 from jobctl.ops.hold import hold_roots
 from jobctl.ops.ingest import ingest
-from jobctl.ops.remote import Downloaded, RemoteReport, download, known_renders, refresh
+from jobctl.ops.remote import (
+    NO_LONGER_LISTED,
+    Downloaded,
+    RemoteReport,
+    download,
+    known_renders,
+    refresh,
+    render_named,
+)
+from jobctl.store import jobs
 from ops.world import World, a_job_id
 
 RENDER = video(1)["_id"]
@@ -59,13 +69,26 @@ def asked(world: World, server: Server) -> RemoteReport:
         return refresh(site, renderer)
 
 
-def brought(world: World, server: Server, named: str) -> Downloaded:
+def brought(world: World, server: Server, named: str, *, job_id: str | None = None) -> Downloaded:
     with (
         world.site() as site,
         hold_roots(site, command="remote download") as hold,
         closing(connect(server)) as renderer,
     ):
-        return download(site, hold, named, renderer)
+        return download(hold, render_named(site, named, job_id=job_id), renderer)
+
+
+def jobs_by_render(report: RemoteReport) -> dict[str, tuple[str | None, Proof | None]]:
+    return {known.render.remote_id: (known.job_id, known.matched_by) for known in report.renders}
+
+
+def made_at(moment: datetime, number: int, **changes: Any) -> dict[str, Any]:
+    return video(number, createdAt=moment.isoformat(), **changes)
+
+
+def a_video(path: Path) -> bytes:
+    demo_tree.encode(path, seed=1, frames=4, size=(64, 48))
+    return path.read_bytes()
 
 
 def serve(server: Server, content: bytes, **changes: Any) -> None:
@@ -105,10 +128,129 @@ def test_where_it_stops_answering_what_it_said_is_kept(world: World, server: Ser
     assert len(report.renders) == 50
 
 
+def test_a_render_that_is_no_longer_listed_is_not_called_ready(world: World, server: Server) -> None:
+    asked(world, server)
+    del server.videos[0]
+    known = {known.render.remote_id: known for known in asked(world, server).renders}[RENDER]
+    assert (known.render.state, known.render.said, known.job_id) == ("unknown", NO_LONGER_LISTED, a_job_id())
+    server.script = [Answer(500)] * 5
+    assert len(asked(world, server).renders) == 2
+
+
+def test_a_recorded_job_is_told_by_the_time_it_began(world: World, server: Server) -> None:
+    world.start_job(1)
+    began = world.job(1).started_at
+    assert began is not None
+    server.videos = [made_at(began + timedelta(seconds=9), 7)]
+    assert jobs_by_render(asked(world, server)) == {video(7)["_id"]: (a_job_id(1), Proof.TIME)}
+
+
+def test_a_job_that_needs_no_render_may_still_be_the_one(world: World, server: Server) -> None:
+    world.start_job(1)
+    world.start_job(2)
+    world.finish_job(2)
+    began = world.job(1).started_at
+    assert began is not None
+    server.videos = [made_at(began + timedelta(seconds=9), 7)]
+    report = asked(world, server)
+    assert jobs_by_render(report) == {video(7)["_id"]: (None, None)}
+    assert set(report.doubts[0].job_ids) == {a_job_id(1), a_job_id(2)}
+
+
+def test_before_all_is_listed_the_time_tells_nothing_new(world: World, server: Server) -> None:
+    world.start_job(1)
+    began = world.job(1).started_at
+    assert began is not None
+    server.videos = [made_at(began + timedelta(seconds=number), number) for number in (8, 7)]
+    first = Answer(200, json.dumps(server.videos[:1]).encode())
+    broken = [first, *[Answer(500)] * 5]
+    server.script = broken[:]
+    assert jobs_by_render(asked(world, server)) == {video(8)["_id"]: (None, None)}
+    server.videos = server.videos[:1]
+    matched = {video(8)["_id"]: (a_job_id(1), Proof.TIME)}
+    assert jobs_by_render(asked(world, server)) == matched
+    server.script = broken[:]
+    assert jobs_by_render(asked(world, server)) == matched
+
+
+def test_an_operator_says_whose_a_render_is_and_it_stays_so(
+    world: World, server: Server, tmp_path: Path
+) -> None:
+    other = video(2)["_id"]
+    server.videos[1] = video(2)
+    asked(world, server)
+    server.videos[0], server.videos[1] = server.videos[1], server.videos[0]
+    serve(server, a_video(tmp_path / "a.mp4"))
+    with pytest.raises(UsageError, match=f"is of job {a_job_id()}, not of"):
+        brought(world, server, RENDER, job_id=a_job_id(5))
+    found = brought(world, server, other, job_id=a_job_id(5))
+    assert (found.job_id, found.path) == (a_job_id(5), f"presentation_{a_job_id(5)}.mp4")
+    assert jobs_by_render(asked(world, server))[other] == (a_job_id(5), Proof.OPERATOR)
+
+
+@pytest.mark.parametrize("job_id", ["", "no uuid", "../../etc/passwd", "a\nb", "x" * 400])
+def test_a_job_id_that_the_layout_gives_no_name_is_refused(world: World, server: Server, job_id: str) -> None:
+    asked(world, server)
+    with pytest.raises(UsageError, match="tells no name for the video"):
+        brought(world, server, video(2)["_id"], job_id=job_id)
+
+
+def test_a_video_that_is_there_is_left_as_it_is_before_anything_is_downloaded(
+    world: World, server: Server, tmp_path: Path
+) -> None:
+    asked(world, server)
+    serve(server, a_video(tmp_path / "a.mp4"))
+    path = world.file(f"presentation_{a_job_id()}.mp4", b"cut short")
+    server.asked.clear()
+    with pytest.raises(PublishRefused, match="is there already; it was left as it is"):
+        brought(world, server, a_job_id())
+    assert (path.read_bytes(), server.asked) == (b"cut short", [])
+    path.rename(path.parent / "elsewhere")
+    world.file(f"below/presentation_{a_job_id()}.mp4", b"cut short")
+    world.scan()
+    with pytest.raises(PublishRefused, match="below/presentation_"):
+        brought(world, server, a_job_id())
+
+
+def test_a_name_that_was_taken_meanwhile_is_left_as_it_is(
+    world: World, server: Server, tmp_path: Path
+) -> None:
+    asked(world, server)
+    content = a_video(tmp_path / "a.mp4")
+    serve(server, content)
+    path = world.root / f"presentation_{a_job_id()}.mp4"
+
+    def meanwhile() -> Answer:
+        path.write_bytes(b"another's")
+        return Answer(200, content)
+
+    server.files["a.mp4"] = meanwhile
+    with pytest.raises(PublishRefused, match="is there"):
+        brought(world, server, a_job_id())
+    assert path.read_bytes() == b"another's"
+    assert set(world.tree()) == {path.name}
+
+
+def test_a_job_that_a_user_deleted_does_not_come_back(world: World, server: Server) -> None:
+    world.start_job()
+    world.finish_job()
+    with world.site() as site, site.store.write() as connection:
+        jobs.delete_job(connection, a_job_id(), actor="ada", at=site.store.now(connection))
+    asked(world, server)
+    with pytest.raises(PublishRefused, match="the job was ended for good"):
+        brought(world, server, a_job_id())
+
+
+def test_with_several_roots_one_must_be_named(world: World, server: Server, tmp_path: Path) -> None:
+    asked(world, server)
+    World(world.url, tmp_path / "more").init()
+    with pytest.raises(UsageError, match="there are 2 roots"):
+        brought(world, server, a_job_id())
+
+
 def test_a_render_comes_home_and_its_job_is_recovered(world: World, server: Server, tmp_path: Path) -> None:
     asked(world, server)
-    demo_tree.encode(tmp_path / "a.mp4", seed=1, frames=4, size=(64, 48))
-    serve(server, (tmp_path / "a.mp4").read_bytes())
+    serve(server, a_video(tmp_path / "a.mp4"))
     world.file(f"presentations/thumbnail_{a_job_id()}.jpg")
     world.scan()
     found = brought(world, server, a_job_id())
@@ -121,13 +263,22 @@ def test_a_render_comes_home_and_its_job_is_recovered(world: World, server: Serv
         brought(world, server, RENDER)
 
 
+def test_what_is_brought_home_bears_its_jobs_name(world: World, server: Server, tmp_path: Path) -> None:
+    asked(world, server)
+    serve(server, a_video(tmp_path / "a.mp4"))
+    found = brought(world, server, a_job_id())
+    content = (world.root / found.path).read_bytes()
+    assert a_job_id().encode() in content[-500:]
+    assert (len(content), hashlib.sha256(content).hexdigest()) == (found.size, found.sha256)
+    assert set(world.tree()) == {found.path}
+
+
 @pytest.mark.parametrize("damage", ["cut", "html", "torn", "gone"])
 def test_of_a_download_that_is_not_whole_nothing_stays(
     world: World, server: Server, tmp_path: Path, damage: str
 ) -> None:
     asked(world, server)
-    demo_tree.encode(tmp_path / "a.mp4", seed=1, frames=4, size=(64, 48))
-    whole = (tmp_path / "a.mp4").read_bytes()
+    whole = a_video(tmp_path / "a.mp4")
     content = {"cut": whole[:-100], "html": b"<html>" * 100, "torn": whole[:500], "gone": b""}[damage]
     serve(server, content, claimed=len(whole) if damage == "torn" else None)
     before = world.tree()
@@ -159,8 +310,7 @@ def test_the_commands(world: World, server: Server, tmp_path: Path, monkeypatch:
     refused = call("remote", "download", a_job_id(), *place, database=world.url)
     assert refused.exit_code == 5
     assert f"jobctl remote download {a_job_id()} --yes" in refused.stderr
-    demo_tree.encode(tmp_path / "a.mp4", seed=1, frames=4, size=(64, 48))
-    serve(server, (tmp_path / "a.mp4").read_bytes())
+    serve(server, a_video(tmp_path / "a.mp4"))
     told = answer("remote", "download", a_job_id(), "--yes", *place, database=world.url)
     assert (told["exit_code"], told["data"]["path"]) == (0, f"presentation_{a_job_id()}.mp4")
     with world.site() as site:

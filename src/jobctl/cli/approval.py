@@ -68,7 +68,7 @@ def carry_out(
         _show_plan(call, plan)
         if not call.can_ask:
             return _end_without_approval(call, plan, consent, troubles)
-        if not _is_confirmed(f"\nApply {counted(plan.total, 'step')}?"):
+        if not is_confirmed(f"\nApply {counted(plan.total, 'step')}?"):
             call.output.say("Nothing was changed.")
             return ExitCode.APPROVAL
     with call.progress() as progress:
@@ -76,7 +76,7 @@ def carry_out(
     return _end_with_report(call, hold, plan, report, troubles)
 
 
-def _is_confirmed(question: str) -> bool:
+def is_confirmed(question: str) -> bool:
     """Ask; what ends the question ends its line too."""
     try:
         return typer.confirm(question, default=False)

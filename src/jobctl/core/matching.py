@@ -102,9 +102,10 @@ class _Renders:
         self.dated_ids = [key for _, key in dated]
 
     def fitting(self, clue: JobClue) -> Iterator[tuple[Proof, str]]:
-        """Every render that fits a job, with the proof."""
-        for remote_id in self.ids & clue.remote_ids:
-            yield Proof.LOG, remote_id
+        """Every render that fits a job, with the proof; one the log names counts, listed or not."""
+        if not self.ids.isdisjoint(clue.remote_ids):
+            for remote_id in clue.remote_ids:
+                yield Proof.LOG, remote_id
         for remote_id in self.named.get(clue.job_id, ()):
             yield Proof.NAME, remote_id
         for remote_id in self._made_at_its_begin(clue):
@@ -122,24 +123,28 @@ class _Renders:
 
 
 def match_renders(
-    renders: Iterable[Render], clues: Iterable[JobClue], *, within: timedelta = START_WITHIN
+    renders: Iterable[Render],
+    clues: Iterable[JobClue],
+    *,
+    decided: Iterable[Match] = (),
+    within: timedelta = START_WITHIN,
 ) -> Matching:
     """Say which render belongs to which job. ``clues`` names each job once; it is read only once.
 
     The order of neither matters. Jobs that need no render take part as well: a render that
-    may be theirs is nobody else's for certain.
+    may be theirs is nobody else's for certain. What was ``decided`` before stays.
     """
     known = _Renders(renders, within)
     pairs = {proof: _Pairs() for proof in _BY_STRENGTH}
     for clue in clues:
         for proof, remote_id in known.fitting(clue):
             pairs[proof].add(remote_id, clue.job_id)
-    result = Matching([], [])
-    settled: set[str] = set()
-    served: set[str] = set()
+    result = Matching(sorted(decided), [])
+    settled = {match.remote_id for match in result.matches}
+    served = {match.job_id for match in result.matches}
     for proof in _BY_STRENGTH:
         left = _without(pairs[proof], settled, served)
-        result.matches.extend(_matches(left, proof))
+        result.matches.extend(match for match in _matches(left, proof) if match.remote_id in known.ids)
         result.doubts.extend(_doubts(left, proof))
         settled |= left.jobs.keys()
         served |= left.renders.keys()

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import itemgetter
+from datetime import datetime
 from typing import NamedTuple
 
 from jobctl.core.accounts import Account, End
 from jobctl.core.layout import video_name
-from jobctl.core.matching import Doubt, JobClue, match_renders
+from jobctl.core.matching import Doubt, JobClue, Match, Matching, match_renders
+from jobctl.core.merge import align
 from jobctl.core.rebuild import believe
-from jobctl.errors import DownloadFailed, JobctlError, UnknownRender, UsageError
+from jobctl.errors import DownloadFailed, JobctlError, PublishRefused, UnknownRender, UsageError
 from jobctl.evidence.remote import Renderer, open_renderer
-from jobctl.model.files import Tier, Verdict
-from jobctl.model.renders import KnownRender, Render
+from jobctl.model.evidence import Bound
+from jobctl.model.files import Role, Tier, Verdict
+from jobctl.model.job import Confidence
+from jobctl.model.names import to_stored
+from jobctl.model.records import Record
+from jobctl.model.renders import KnownRender, Proof, Render, RenderState
 from jobctl.model.timestamps import parse_timestamp
 from jobctl.ops.accounts import account_of_rows, load_lives
 from jobctl.ops.hold import Hold
@@ -30,28 +35,42 @@ from jobctl.outputs.directories import open_directory
 from jobctl.outputs.probe import probe
 from jobctl.outputs.publish import Published, publish
 from jobctl.outputs.root import OpenRoot
-from jobctl.store import evidence, renders, roots, sightings
+from jobctl.store import evidence, jobs, renders, roots, sightings
 
 _DOWNLOAD_MODE = 0o640
 
 
+NO_LONGER_LISTED = "no longer listed"
+"""What is noted as said of a render that its renderer told of before, and no more."""
+
+
 @dataclass(slots=True)
 class RemoteReport:
-    """What the renderer told. ``doubts``: renders and jobs that cannot be told apart."""
+    """What is known of renders. ``doubts``: renders and jobs that cannot be told apart.
+
+    ``is_complete``: the renderer told of all it has.
+    """
 
     renders: list[KnownRender] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
     errors: list[JobctlError] = field(default_factory=list)
+    is_complete: bool = True
+
+    def count_by_state(self) -> dict[str, int]:
+        """How many renders are in each state."""
+        counted = Counter(known.render.state.value for known in self.renders)
+        return {state.value: counted[state.value] for state in RenderState}
 
 
 class Downloaded(NamedTuple):
-    """A video that was brought home."""
+    """A video that was brought home. ``size`` in bytes; ``sha256`` of all of them, in hex."""
 
     job_id: str
     remote_id: str
     root_id: str
     path: str
     size: int
+    sha256: str
 
 
 def ask(site: Site, *, progress: ProgressSink | None = None) -> RemoteReport:
@@ -60,10 +79,10 @@ def ask(site: Site, *, progress: ProgressSink | None = None) -> RemoteReport:
         return refresh(site, renderer, progress=progress)
 
 
-def bring_home(site: Site, hold: Hold, named: str, *, progress: ProgressSink | None = None) -> Downloaded:
+def bring_home(hold: Hold, known: KnownRender, *, progress: ProgressSink | None = None) -> Downloaded:
     """``download`` with the renderer of the settings. Raises ``RendererKeyMissing``."""
-    with closing(open_renderer(site.settings.remote)) as renderer:
-        return download(site, hold, named, renderer, progress=progress)
+    with closing(open_renderer(hold.site.settings.remote)) as renderer:
+        return download(hold, known, renderer, progress=progress)
 
 
 def refresh(site: Site, renderer: Renderer, *, progress: ProgressSink | None = None) -> RemoteReport:
@@ -72,22 +91,27 @@ def refresh(site: Site, renderer: Renderer, *, progress: ProgressSink | None = N
     Where it stops answering, what it said until then is kept, and the error is in the report.
     """
     report = RemoteReport()
-    found: dict[str, Render] = {}
-    try:
-        for render in renderer.renders(report.errors):
-            found.setdefault(render.remote_id, render)
-            if progress:
-                progress(Progress("remote", len(found), None, renderer.name))
-    except JobctlError as error:
-        report.errors.append(error)
-    matching = match_renders(found.values(), _clues(site))
+    found = _told(renderer, report, progress)
+    with site.store.read() as connection:
+        now = site.store.now(connection)
+        before = {
+            known.render.remote_id: known
+            for known in renders.list_renders(connection)
+            if known.renderer == renderer.name
+        }
+    unlisted = {key: known for key, known in before.items() if key not in found}
+    if report.is_complete:
+        unlisted = {key: _gone(known) for key, known in unlisted.items()}
+    known = {
+        **{key: KnownRender(renderer.name, each, None, None, now) for key, each in found.items()},
+        **unlisted,
+    }
+    matching = _match(site, known, before, is_complete=report.is_complete)
     by_render = {match.remote_id: match for match in matching.matches}
-    entries = []
-    for remote_id, render in found.items():
-        match = by_render.get(remote_id)
-        entries.append((render, match.job_id if match else None, match.proof if match else None))
     with site.store.write() as connection:
-        renders.record_renders(connection, renderer.name, entries, at=site.store.now(connection))
+        renders.record_renders(
+            connection, (_matched(each, by_render.get(key)) for key, each in known.items())
+        )
     report.doubts = matching.doubts
     report.renders = known_renders(site)
     return report
@@ -99,35 +123,100 @@ def known_renders(site: Site) -> list[KnownRender]:
         return renders.list_renders(connection)
 
 
-def render_named(site: Site, named: str) -> KnownRender:
-    """The render with this id, or of this job. Raises ``UnknownRender``, ``UsageError`` for one of no job."""
+def render_named(site: Site, named: str, *, job_id: str | None = None) -> KnownRender:
+    """The render with this id, or of this job; with ``job_id`` an operator says whose it is.
+
+    Raises ``UnknownRender``, and ``UsageError`` for one of no job, or of another one for certain.
+    """
     known = _named(site, named)
+    if job_id is not None:
+        return _decided(known, job_id)
     if known.job_id is None:
         raise UsageError(
             f"render {known.render.remote_id} belongs to no job that is known; nothing was downloaded",
-            hint="read the log that names both: jobctl evidence ingest FILE, then jobctl remote list",
+            hint=f"say whose it is: jobctl remote download {known.render.remote_id} --job JOB",
         )
     return known
 
 
 def download(
-    site: Site, hold: Hold, named: str, renderer: Renderer, *, progress: ProgressSink | None = None
+    hold: Hold, known: KnownRender, renderer: Renderer, *, progress: ProgressSink | None = None
 ) -> Downloaded:
-    """Bring the render of a job, or with an id, home: checked whole, then published under its job's name.
+    """Bring a render home: checked whole, then published under its job's name, which must be free.
 
     ``hold`` holds the one root it goes to. The record is then for ``recover`` to rebuild. Raises
-    what ``render_named`` raises, ``DownloadFailed``, ``PublishRefused`` and what the renderer raises.
+    ``UsageError``, ``DownloadFailed``, ``PublishRefused`` and what the renderer raises.
     """
-    known = render_named(site, named)
     job_id = known.job_id or ""
     root = _only_root(hold)
-    directory, name = _place_for(site, root, job_id)
+    directory, name = _place_for(hold.site, root, job_id)
     render = renderer.render(known.render.remote_id)
+
+    def report(step: Progress) -> None:
+        hold.renew_when_due()
+        if progress is not None:
+            progress(step)
+
     with closing(_Part(root, directory, name)) as part:
-        part.fill(renderer, render, progress)
+        part.fill(renderer, render, report)
         part.expect_whole(render)
         published = part.publish(job_id)
-    return Downloaded(job_id, render.remote_id, root.root_id, os.path.join(directory, name), published.size)
+    _note(hold.site, known._replace(render=render))
+    path = os.path.join(directory, name)
+    return Downloaded(job_id, render.remote_id, root.root_id, path, published.size, published.sha256)
+
+
+def _told(renderer: Renderer, report: RemoteReport, progress: ProgressSink | None) -> dict[str, Render]:
+    """Every render by its id, as far as the renderer answers."""
+    found: dict[str, Render] = {}
+    try:
+        for render in renderer.renders(report.errors):
+            found.setdefault(render.remote_id, render)
+            if progress:
+                progress(Progress("remote", len(found), None, renderer.name))
+    except JobctlError as error:
+        report.errors.append(error)
+    report.is_complete = not report.errors
+    return found
+
+
+def _gone(known: KnownRender) -> KnownRender:
+    render = known.render._replace(state=RenderState.UNKNOWN, said=NO_LONGER_LISTED)
+    return known._replace(render=render)
+
+
+def _match(
+    site: Site, known: Mapping[str, KnownRender], before: Mapping[str, KnownRender], *, is_complete: bool
+) -> Matching:
+    """Match all that is known, what is no longer listed too: it was somebody's.
+
+    Without the whole list nothing new is told by the time alone: what was not listed may fit as well.
+    """
+    decided = [
+        Match(key, each.job_id, Proof.OPERATOR)
+        for key, each in before.items()
+        if each.matched_by is Proof.OPERATOR and each.job_id is not None
+    ]
+    matching = match_renders((each.render for each in known.values()), _clues(site), decided=decided)
+    if is_complete:
+        return matching
+    sure = [
+        match
+        for match in matching.matches
+        if match.proof is not Proof.TIME
+        or (match.remote_id in before and before[match.remote_id].job_id == match.job_id)
+    ]
+    return matching._replace(matches=sure)
+
+
+def _matched(known: KnownRender, match: Match | None) -> KnownRender:
+    return known._replace(job_id=match.job_id if match else None, matched_by=match.proof if match else None)
+
+
+def _note(site: Site, known: KnownRender) -> None:
+    """Keep what was seen of one render, and whose an operator said that it is."""
+    with site.store.write() as connection:
+        renders.record_renders(connection, [known._replace(seen_at=site.store.now(connection))])
 
 
 class _Part:
@@ -144,7 +233,7 @@ class _Part:
             os.close(self._directory_fd)
             raise
 
-    def fill(self, renderer: Renderer, render: Render, progress: ProgressSink | None) -> None:
+    def fill(self, renderer: Renderer, render: Render, report: ProgressSink) -> None:
         """Download into it. Raises ``DownloadFailed`` also where the disk fails."""
         received = 0
 
@@ -152,8 +241,7 @@ class _Part:
             nonlocal received
             effects.write_all(self._fd, piece)
             received += len(piece)
-            if progress:
-                progress(Progress("download", received >> 20, None, render.remote_id))
+            report(Progress("download", received >> 20, None, render.remote_id))
 
         try:
             renderer.download(render, write)
@@ -165,6 +253,8 @@ class _Part:
 
     def expect_whole(self, render: Render) -> None:
         """Raise ``DownloadFailed`` unless every packet of it can be read."""
+        # Nobody else knows of this file: by its own clock it is as old as it must be.
+        now_ns = os.fstat(self._fd).st_ctime_ns
         os.close(self._fd)
         self._fd = -1
         with Decoder() as decoder:
@@ -174,7 +264,7 @@ class _Part:
                 Tier.DEMUX,
                 decoder=decoder,
                 is_shared=False,
-                now_ns=None,
+                now_ns=now_ns,
                 quiet_s=0.0,
             )
         if looked.check.verdict is not Verdict.WHOLE:
@@ -185,10 +275,17 @@ class _Part:
             )
 
     def publish(self, job_id: str) -> Published:
-        """Give it its final name, never replacing another."""
-        return publish(
-            os.path.join(self._place, self._name), os.path.join(self._place, self._final), job_id=job_id
-        )
+        """Give it its final name. Raises ``PublishRefused`` where another got it meanwhile."""
+        final = os.path.join(self._place, self._final)
+        try:
+            return publish(os.path.join(self._place, self._name), final, job_id=job_id)
+        except PublishRefused as error:
+            why = (
+                f"{self._final} could not be published"
+                if not os.path.lexists(final)
+                else f"{self._final} is there"
+            )
+            raise _not_wanted(job_id, why, error.hint) from error
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -199,30 +296,35 @@ class _Part:
 
 
 def _clues(site: Site) -> Iterator[JobClue]:
-    """What logs know of every job that may have had a render."""
+    """What records and logs know of every job that may have had a render."""
+    dialect = site.store.dialect
     with site.store.read() as connection:
         lives = load_lives(connection)
-        rows = evidence.stream_traces(connection, site.store.dialect, "", None)
-        for job_id, group in groupby(rows, key=itemgetter(0)):
-            yield _clue(job_id, account_of_rows(job_id, group, lives))
+        streams = [
+            jobs.stream_records(connection, dialect, "", None),
+            evidence.stream_traces(connection, dialect, "", None),
+        ]
+        for job_id, (records, traces) in align(streams):
+            account = account_of_rows(job_id, traces, lives) if traces else Account()
+            yield _clue(job_id, account, Record._make(records[0]) if records else None)
 
 
-def _clue(job_id: str, account: Account) -> JobClue:
-    values = believe(account.facts).values
-
-    def moment(name: str) -> str | None:
-        value = values.get(name)
-        return value if isinstance(value, str) else None
-
-    created, started, ended = (moment(name) for name in ("created_at", "started_at", "completed_at"))
+def _clue(job_id: str, account: Account, record: Record | None) -> JobClue:
+    # A bound is no moment: what began some time before a line was written began when nobody knows.
+    values = believe([fact for fact in account.facts if fact.bound is Bound.EXACT]).values
+    remote_ids = frozenset(values.get("remote_ids") or ())
+    if record is not None:
+        moments = (record.created_at, record.started_at, record.completed_at)
+        return JobClue(job_id, remote_ids, *map(_moment, moments))
     has_ended = account.fate is not None and account.fate.end is End.COMPLETED
+    ended = values.get("completed_at") if has_ended else None
     return JobClue(
-        job_id,
-        frozenset(values.get("remote_ids") or ()),
-        parse_timestamp(created) if created else None,
-        parse_timestamp(started) if started else None,
-        parse_timestamp(ended) if ended and has_ended else None,
+        job_id, remote_ids, *map(_moment, (values.get("created_at"), values.get("started_at"), ended))
     )
+
+
+def _moment(value: object) -> datetime | None:
+    return parse_timestamp(value) if isinstance(value, str) else None
 
 
 def _named(site: Site, named: str) -> KnownRender:
@@ -232,11 +334,22 @@ def _named(site: Site, named: str) -> KnownRender:
             f"no render of {named} is known; nothing was downloaded",
             hint="ask the renderer what it has: jobctl remote list",
         )
-    ready = [known for known in found if known.render.state.value == "ready"] or found
+    ready = [known for known in found if known.render.state is RenderState.READY] or found
     if len(ready) > 1:
         ids = ", ".join(known.render.remote_id for known in ready)
         raise UsageError(f"job {named} has several renders: {ids}", hint="name one of them")
     return ready[0]
+
+
+def _decided(known: KnownRender, job_id: str) -> KnownRender:
+    is_certain = known.matched_by is not None and known.matched_by.confidence is Confidence.CERTAIN
+    if is_certain and known.job_id != job_id:
+        raise UsageError(
+            f"render {known.render.remote_id} is of job {known.job_id}, not of {job_id} "
+            f"({known.matched_by and known.matched_by.meaning}); nothing was downloaded",
+            hint=f"run 'jobctl remote download {known.render.remote_id}'",
+        )
+    return known if known.job_id == job_id else known._replace(job_id=job_id, matched_by=Proof.OPERATOR)
 
 
 def _only_root(hold: Hold) -> OpenRoot:
@@ -249,18 +362,34 @@ def _only_root(hold: Hold) -> OpenRoot:
 
 
 def _place_for(site: Site, root: OpenRoot, job_id: str) -> tuple[str, str]:
-    """Directory and name for a job's video: beside its other files, else where the newest video lies."""
+    """Directory and name for a job's video: beside its other files, else where the newest video lies.
+
+    Raises ``PublishRefused`` where the job has a video already or was ended for good.
+    """
     with site.store.read() as connection:
         row = next(each for each in roots.get_roots(connection) if each.root_id == root.root_id)
-        beside = [
-            path for root_id, path, *_ in sightings.sightings_of(connection, job_id) if root_id == row.root_id
-        ]
+        seen = sightings.sightings_of(connection, job_id)
         newest = sightings.newest_video(connection, row.root_id)
+        buried = next(jobs.stream_tombstones(connection, site.store.dialect, job_id, f"{job_id}\x01"), None)
+    if buried is not None:
+        why = f"the job was ended for good ({buried.cause})"
+        raise _not_wanted(job_id, why, f"see its history: jobctl show {job_id}")
     name = video_name(layout_of(site.settings, row.layout), job_id)
     if name is None:
         raise UsageError(
             f"layout {row.layout} tells no name for the video of {job_id}; nothing was downloaded",
             hint="write a rule with role video and {job_id} in its glob",
         )
-    path = beside[0] if beside else newest
-    return os.path.dirname(path or ""), name
+    beside = [path for root_id, path, *_ in seen if root_id == row.root_id]
+    directory = os.path.dirname((beside[0] if beside else newest) or "")
+    for root_id, path, role, _ in [(row.root_id, os.path.join(directory, name), Role.VIDEO, None), *seen]:
+        # What lies in another root cannot be looked at from here; a scan saw it.
+        is_there = root_id != row.root_id or os.path.lexists(os.path.join(root.path, path))
+        if role == Role.VIDEO and is_there:
+            hint = f"see how it is, and move it away if it is broken: jobctl scan --job {job_id}"
+            raise _not_wanted(job_id, f"{to_stored(path)} is there already", hint)
+    return directory, name
+
+
+def _not_wanted(job_id: str, why: str, hint: str) -> PublishRefused:
+    return PublishRefused(f"no render of job {job_id} was downloaded: {why}; it was left as it is", hint=hint)

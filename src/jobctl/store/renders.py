@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, select
@@ -29,25 +28,19 @@ _COLUMNS = (
 )
 
 
-def record_renders(
-    connection: Connection,
-    renderer: str,
-    renders: Iterable[tuple[Render, str | None, Proof | None]],
-    *,
-    at: datetime,
-) -> None:
+def record_renders(connection: Connection, renders: Iterable[KnownRender]) -> None:
     """Write renders with their jobs and what ties them; one that is there already is replaced."""
     statement = upsert(connection, remote_render)
     renewed = {name: statement.excluded[name] for name in _COLUMNS[2:]}
     statement = statement.on_conflict_do_update(index_elements=["renderer", "remote_id"], set_=renewed)
-    rows = [_row(renderer, *entry, at) for entry in renders]
+    rows = [_row(known) for known in renders]
     for start in range(0, len(rows), _BATCH):
         connection.execute(statement, rows[start : start + _BATCH])
 
 
 def list_renders(connection: Connection) -> list[KnownRender]:
     """Every render that is known, the newest first."""
-    order = (remote_render.c.created_at.desc(), remote_render.c.remote_id)
+    order = (remote_render.c.created_at.desc().nulls_last(), remote_render.c.remote_id)
     return [_known(row) for row in connection.execute(select(remote_render).order_by(*order))]
 
 
@@ -76,9 +69,8 @@ def stream_renders(
         yield fields["job_id"], _from_fields(fields)
 
 
-def _row(
-    renderer: str, render: Render, job_id: str | None, proof: Proof | None, at: datetime
-) -> dict[str, Any]:
+def _row(known: KnownRender) -> dict[str, Any]:
+    render = known.render
     document = {
         "said": render.said,
         "tags": list(render.tags),
@@ -86,15 +78,15 @@ def _row(
         "error": render.error,
     }
     return {
-        "renderer": renderer,
+        "renderer": known.renderer,
         "remote_id": render.remote_id,
         "status": render.state.value,
         "name": render.name,
         "created_at": render.created_at,
         "document": document,
-        "job_id": job_id,
-        "matched_by": proof.value if proof else None,
-        "seen_at": at,
+        "job_id": known.job_id,
+        "matched_by": known.matched_by.value if known.matched_by else None,
+        "seen_at": known.seen_at,
     }
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobctl.cli.approval import is_confirmed
 from jobctl.cli.context import call_of
 from jobctl.cli.options import RootOption, WaitOption, YesOption
+from jobctl.cli.output import Output
 from jobctl.errors import ApprovalNeeded, ExitCode, most_severe
 from jobctl.report.envelope import Ending
 from jobctl.report.items import path_fields
@@ -18,7 +20,10 @@ from jobctl.report.listings import render_columns
 from jobctl.report.units import size_shown
 
 if TYPE_CHECKING:
+    from jobctl.core.matching import Doubt
     from jobctl.model.renders import KnownRender
+
+_DOUBTS_TOLD = 10
 
 
 def list_(
@@ -37,18 +42,24 @@ def list_(
         report = RemoteReport(known_renders(site)) if offline else ask(site, progress=progress)
         now = store_now(site)
     call.output.rows(render_columns(now), _item, report.renders)
-    for doubt in report.doubts:
-        call.output.warn(doubt.sentence)
+    _warn_of_doubts(call.output, report.doubts)
     if not report.renders:
         call.output.say("No render is known.")
+    doubts = [
+        {**doubt._asdict(), "proof": doubt.proof.value, "reason": doubt.sentence} for doubt in report.doubts
+    ]
     code = most_severe(error.exit_code for error in report.errors)
-    return call.output.end(Ending(code, errors=report.errors))
+    counts = report.count_by_state()
+    return call.output.end(Ending(code, counts=counts, errors=report.errors, data={"doubts": doubts}))
 
 
 def download(
     context: typer.Context,
     *,
     named: Annotated[str, typer.Argument(metavar="JOB", help="A job's id, or a render's.")],
+    job: Annotated[
+        str | None, typer.Option("--job", metavar="JOB", help="The render is this job's, whatever fits.")
+    ] = None,
     root: RootOption = None,
     yes: YesOption = False,
     wait: WaitOption = False,
@@ -60,27 +71,50 @@ def download(
     call = call_of(context)
     wait_s = math.inf if wait else 0.0
     with call.open_site() as site:
-        known = render_named(site, named)
-        render = f"render {known.render.remote_id} of job {known.job_id}"
+        known = render_named(site, named, job_id=job)
         if not yes and not call.can_ask:
-            again = ["jobctl", "remote", "download", named, "--yes", *(["--root", root] if root else [])]
-            raise ApprovalNeeded(
-                f"to download {render} needs a yes, and there is no terminal to ask on; "
-                "nothing was downloaded",
-                hint=shlex.join(again),
-            )
-        if not yes and not typer.confirm(f"Download {render} ({known.render.state})?", default=False):
+            raise _approval_needed(known, again=_again(named, job, root))
+        if not yes and not is_confirmed(f"Download {_described(known)}?"):
             call.output.say("Nothing was downloaded.")
             return ExitCode.APPROVAL
         with (
             hold_roots(site, command="remote download", only=root, wait_s=wait_s) as hold,
             call.progress() as progress,
         ):
-            brought = bring_home(site, hold, named, progress=progress)
+            brought = bring_home(hold, known, progress=progress)
     call.output.say(
         f"Downloaded {brought.path}, {size_shown(brought.size)}. To make its record: jobctl recover"
     )
     return call.output.end(Ending(data={**brought._asdict(), **path_fields(brought.path)}))
+
+
+def _described(known: KnownRender) -> str:
+    """A render in the words of a question: how it stands, whose it is and why."""
+    why = f", as {known.matched_by.meaning}" if known.matched_by else ""
+    return f"render {known.render.remote_id} ({known.render.state}) of job {known.job_id}{why}"
+
+
+def _again(named: str, job: str | None, root: str | None) -> str:
+    chosen = [
+        word for option, value in (("--job", job), ("--root", root)) if value for word in (option, value)
+    ]
+    return shlex.join(["jobctl", "remote", "download", named, *chosen, "--yes"])
+
+
+def _approval_needed(known: KnownRender, *, again: str) -> ApprovalNeeded:
+    return ApprovalNeeded(
+        f"to download {_described(known)} needs a yes, and there is no terminal to ask on; "
+        "nothing was downloaded",
+        hint=again,
+    )
+
+
+def _warn_of_doubts(output: Output, doubts: Sequence[Doubt]) -> None:
+    for doubt in doubts[:_DOUBTS_TOLD]:
+        output.warn(doubt.sentence)
+    rest = len(doubts) - _DOUBTS_TOLD
+    if rest > 0:
+        output.warn(f"{rest:,} more are in doubt; all of them: jobctl remote list --json")
 
 
 def _item(known: KnownRender) -> Mapping[str, Any]:

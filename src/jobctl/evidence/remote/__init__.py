@@ -22,7 +22,7 @@ class Renderer(Protocol):
         """What it is called in settings and store."""
 
     def renders(self, troubles: list[JobctlError]) -> Iterator[Render]:
-        """Every render it knows, newest first. One that is not understood is added to ``troubles``.
+        """Every render it knows, newest first. Those that are not understood are told in ``troubles``.
 
         Raises ``RendererUnavailable`` or ``RendererRefused``.
         """
