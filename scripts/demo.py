@@ -71,6 +71,23 @@ class Demo:
         self._start("lost-at-75-percent", here._replace(pid=ended.pid), progress=75.0)
         self._start("on-another-server", elsewhere, progress=40.0)
 
+    def write_log(self) -> Path:
+        """What the service printed before it was restarted: one job failed, another was cut short."""
+        cut, failed = demo_tree.job_id("cut-short"), demo_tree.job_id("no-luck")
+        at = (clock.now() - timedelta(hours=3)).replace(tzinfo=None).isoformat()
+        service = "INFO:app.presentations:"
+        lines = [
+            f"{service}Created presentation job: {failed}",
+            f"{service}Created presentation job: {cut}",
+            f"{service}[JOB_STATUS_UPDATE] Job {cut}: processing→processing, 5.0%→62.5%",
+            f"{service}[JOB_STATUS_UPDATE] Timestamp: {at}",
+            f"ERROR:app.presentations:Presentation {failed} failed: no space left on device",
+            "INFO:     Started server process [1]",
+        ]
+        log = self.outputs.parent / "app.log"
+        log.write_text("".join(f"app-1  | {line}\n" for line in lines), encoding="utf-8")
+        return log
+
     def _start(self, name: str, executor: Executor, *, progress: float) -> None:
         job_id, actor = demo_tree.job_id(name), "service"
         store = open_store(str(self.database))
@@ -120,9 +137,13 @@ def _show(demo: Demo) -> None:
     job = demo_tree.job_id("lesson-2")
     demo.run("show", job)
     demo.run("explain", job)
+    demo.say("The server's log turns up. It knows of jobs that left no video behind.")
+    log = demo.write_log()
+    demo.run("recover", "--yes", "--log", str(log))
+    demo.run("show", demo_tree.job_id("cut-short"))
     demo.say("Run it again: there is nothing left to do.")
     demo.run("recover", "--yes")
-    demo.say("Take it all back.")
+    demo.say("Take the last run back.")
     answer = demo.ask("runs")
     run_id = _newest(answer)
     demo.run("undo", run_id, "--yes")

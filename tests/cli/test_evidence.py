@@ -101,6 +101,14 @@ def test_a_wrong_setting_is_told_before_anything_is_read(
     assert answer("evidence", "list", database=world.url)["data"]["items"] == []
 
 
+def test_show_of_a_job_that_only_a_log_knows_says_where_to_look(world: World, log: Path) -> None:
+    call("evidence", "ingest", str(log), database=world.url)
+    result = call("show", a_job_id(0), database=world.url)
+    assert result.exit_code == 2
+    assert f"no job {a_job_id(0)} is recorded, but a log knows of it" in result.stderr
+    assert f"jobctl explain {a_job_id(0)}" in result.stderr
+
+
 def test_own_rules_read_own_logs(world: World, tmp_path: Path) -> None:
     log = tmp_path / "mine.log"
     log.write_text(f"2026-01-31 10:00:00,123 - worker - INFO - begin {a_job_id(0)}\nbooting\n")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobctl.core.accounts import End, Lives, Statement, account_of, heirs_of
 from jobctl.core.logbook import (
@@ -196,38 +198,57 @@ def test_access_lines_do_not_make_a_job_outlive_a_boot() -> None:
     assert account(book)[0] is End.INTERRUPTED
 
 
-def test_reading_in_pieces_comes_to_the_same() -> None:
-    lines = [
-        created(),
-        started(),
-        beat(5),
-        alive("21:00:00"),
-        created(OTHER),
-        beat(7, OTHER),
-        BOOT,
-        started(OTHER),
-    ]
+LINES = st.lists(
+    st.sampled_from(
+        [
+            created(),
+            created(OTHER),
+            started(),
+            started(OTHER),
+            beat(5),
+            beat(70, OTHER),
+            alive("21:00:00"),
+            alive("22:00:00"),
+            f"INFO:svc:Presentation {JOB} completed successfully",
+            "INFO:svc:Job completion time: 2025-11-04 21:30:00",
+            f"ERROR:svc:Presentation {OTHER} failed: no luck",
+            f'INFO:     10.0.0.1:5 - "GET /presentations/{JOB} HTTP/1.1" 200 41',
+            "INFO:     Started parent process [1]",
+            BOOT,
+        ]
+    ),
+    max_size=25,
+)
+
+
+@given(lines=LINES, share=st.floats(0, 1))
+def test_reading_in_pieces_comes_to_the_same(lines: list[str], share: float) -> None:
+    cut = int(len(lines) * share)
+    first = book_of(*lines[:cut])
+    kept = {key: trace_to_json(trace) for key, trace in first.traces.items()}
+    states = {name: json.loads(json.dumps(instance_to_json(each))) for name, each in first.instances.items()}
+    second = Logbook(
+        "log",
+        {name: instance_from_json(state) for name, state in states.items()},
+        lambda key: trace_from_json(json.loads(json.dumps(kept[key]))) if key in kept else None,
+    )
+    reader = LogReader(rule_sets({}), latest="2030")
+    for batch in reader.read(["".join(f"{line}\n" for line in lines[cut:]).encode()], at_line=cut):
+        second.note("a.log", batch.mentions)
     whole = book_of(*lines)
-    for cut in range(1, len(lines)):
-        first = book_of(*lines[:cut])
-        kept = {key: trace_to_json(trace) for key, trace in first.traces.items()}
-        states = {
-            name: json.loads(json.dumps(instance_to_json(each))) for name, each in first.instances.items()
-        }
-        second = Logbook(
-            "log",
-            {name: instance_from_json(state) for name, state in states.items()},
-            lambda key, kept=kept: trace_from_json(kept[key]) if key in kept else None,
-        )
-        reader = LogReader(rule_sets({}), latest="2030")
-        for batch in reader.read(["".join(f"{line}\n" for line in lines[cut:]).encode()], at_line=cut):
-            second.note("a.log", batch.mentions)
-        combined = {
-            **{key: trace_from_json(json.loads(json.dumps(claims))) for key, claims in kept.items()},
-            **second.traces,
-        }
-        assert combined == whole.traces
-        assert second.instances == whole.instances
+    assert {**first.traces, **second.traces} == whole.traces
+    assert second.instances == whole.instances
+
+
+@given(lines=LINES)
+def test_only_what_had_not_ended_when_its_own_instance_booted_is_interrupted(lines: list[str]) -> None:
+    book = book_of(*lines)
+    for job in (JOB, OTHER):
+        if account(book, job)[0] is End.INTERRUPTED:
+            last = max(number for number, line in enumerate(lines) if job in line and "GET" not in line)
+            assert "completed" not in lines[last]
+            assert "failed" not in lines[last]
+            assert any("Started" in line for line in lines[last:])
 
 
 def test_a_log_split_over_files_goes_on_where_a_job_does() -> None:

@@ -107,6 +107,13 @@ def test_a_reason_is_cut_at_a_glued_record_and_never_endless() -> None:
     assert len(read(endless)[0][1].text) == 2_000
 
 
+def test_a_line_without_end_does_not_pile_up() -> None:
+    blocks = [f"ERROR:svc:Presentation {JOB} failed: x\n".encode(), *[b"y" * (1 << 20)] * 8]
+    batches = list(LogReader(rule_sets({}), latest="2030").read(blocks))
+    assert [mention.says for batch in batches for _, mention in batch.mentions] == [Says.FAILED]
+    assert batches[3].end_byte >= 2 << 20
+
+
 @given(size=st.integers(1, 400))
 def test_the_size_of_blocks_changes_nothing(size: int) -> None:
     text = (

@@ -147,6 +147,17 @@ def test_sidecars_of_others_are_read_by_a_mapping(world: World) -> None:
     assert job.provenance["owner"]["trust"] == "E1"
 
 
+def test_the_request_of_a_job_is_read_by_the_mapping_too(world: World) -> None:
+    world.changes["sidecar"] = {"owner": ("userId",)}
+    world.video()
+    world.file(f"temp/remotion_input_{a_job_id()}.json", b'{"userId": "ada", "slides": [1, 2]}')
+    world.recover()
+    job = world.job()
+    assert job.owner == "ada"
+    assert job.provenance is not None
+    assert job.provenance["owner"]["locator"].endswith(f"temp/remotion_input_{a_job_id()}.json")
+
+
 def test_two_sources_that_disagree_on_the_owner_leave_it_empty(world: World) -> None:
     video = world.video()
     beside(world, video, ours(video))

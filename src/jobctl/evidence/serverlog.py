@@ -21,7 +21,8 @@ from jobctl.evidence.rules import Rule, RuleSet
 from jobctl.model.logs import Mention
 from jobctl.model.timestamps import format_timestamp
 
-_LONGEST_LINE = 1 << 20
+_MOST_WAITING = 2 << 20
+"""So many bytes wait for the end of a line or a record, and no more."""
 _LONGEST_HEAD = 400
 _LONGEST_TEXT = 2_000
 _MOST_LINES = 20
@@ -86,10 +87,11 @@ class LogReader:
                 yield Batch((), at_byte, at_line, tail)
                 continue
             text = waiting + block
-            whole = text.rfind(b"\n") + 1 if len(text) < 2 * _LONGEST_LINE else len(text)
+            may_wait = len(text) < _MOST_WAITING
+            whole = text.rfind(b"\n") + 1 if may_wait else len(text)
             found = list(self._found(text[:whole], at_line))
             # A record whose text may go on waits for the next block.
-            end = next((each.line_begin for each in found if each.is_open), whole)
+            end = next((each.line_begin for each in found if each.is_open and may_wait), whole)
             text, waiting = text[:end], text[end:]
             at_byte, at_line = at_byte + end, at_line + text.count(b"\n")
             tail = (tail + text[-HEAD:])[-HEAD:]

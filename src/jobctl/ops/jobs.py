@@ -12,7 +12,7 @@ from jobctl.model.job import Artifact, Event, Job
 from jobctl.model.status import Status
 from jobctl.ops.roots import root_named
 from jobctl.ops.site import Site
-from jobctl.store import jobs
+from jobctl.store import evidence, jobs
 
 _PAGE = 500
 _SHORTEST_PREFIX = 4
@@ -83,6 +83,11 @@ def show_job(site: Site, job_id: str) -> JobDetail:
         except UnknownJob:
             alike = jobs.resolve_prefix(connection, job_id) if job_id else []
             if len(alike) != 1 or len(job_id) < _SHORTEST_PREFIX:
+                if evidence.traces_of(connection, job_id):
+                    raise UnknownJob(
+                        f"no job {job_id} is recorded, but a log knows of it",
+                        hint=f"see what it says: jobctl explain {job_id}",
+                    ) from None
                 near = alike or jobs.resolve_prefix(connection, job_id[:_SHORTEST_PREFIX])
                 raise _unknown(job_id, near) from None
             job = jobs.get_job(connection, alike[0])

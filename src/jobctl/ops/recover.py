@@ -106,7 +106,7 @@ class _Gathering:
         """What the sidecars of a job say beside one of its videos; one that is none is told."""
         for candidate in case.files:
             seen = candidate.seen
-            if seen.role != Role.SIDECAR:
+            if not self._is_sidecar(seen):
                 continue
             where = f"{seen.root_id}:{to_stored(seen.path)}"
             try:
@@ -115,6 +115,11 @@ class _Gathering:
                 self.troubles.append(_unusable(where, case.key, str(error)))
             else:
                 yield facts_of_sidecar(case.key, fields, where=where, video=video, probe=probe)
+
+    def _is_sidecar(self, seen: Seen) -> bool:
+        """Sidecars, and where a mapping says how to read them the requests that jobs were made from."""
+        is_request = seen.role == Role.INTERMEDIATE and seen.path.endswith(".json")
+        return seen.role == Role.SIDECAR or (is_request and bool(self.site.settings.sidecar))
 
 
 def _unusable(where: str, job_id: str, why: str) -> SidecarUnusable:
