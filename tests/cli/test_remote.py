@@ -105,7 +105,7 @@ def test_a_download_is_asked_about(
 ) -> None:
     world.start_job()
     answer("remote", "list")
-    shown = on_terminal("remote", "download", a_job_id(), typed=typed)
+    shown = on_terminal("remote", "download", a_job_id(), "--as-video", typed=typed)
     question = " ".join(shown.text.split())
     assert f"Download render {RENDER} (ready) of job {a_job_id()}" in question
     assert "as its name or a tag holds the job's id? [y/N]" in question
@@ -115,9 +115,11 @@ def test_a_download_is_asked_about(
 
 def test_without_a_terminal_a_yes_is_needed_and_told_how_to_give(world: World, server: Server) -> None:
     answer("remote", "list")
-    refused = answer("remote", "download", RENDER, "--job", a_job_id(), "--root", str(world.root))
+    refused = answer(
+        "remote", "download", RENDER, "--job", a_job_id(), "--root", str(world.root), "--as-video"
+    )
     assert refused["exit_code"] == 5
-    again = f"jobctl remote download {RENDER} --job {a_job_id()} --root {world.root} --yes"
+    again = f"jobctl remote download {RENDER} --job {a_job_id()} --root {world.root} --as-video --yes"
     assert refused["errors"][0]["hint"] == again
     done = answer(*again.split()[1:])
     assert (done["exit_code"], done["data"]["job_id"], done["data"]["remote_id"]) == (0, a_job_id(), RENDER)

@@ -69,13 +69,15 @@ def asked(world: World, server: Server) -> RemoteReport:
         return refresh(site, renderer)
 
 
-def brought(world: World, server: Server, named: str, *, job_id: str | None = None) -> Downloaded:
+def brought(
+    world: World, server: Server, named: str, *, job_id: str | None = None, as_video: bool = True
+) -> Downloaded:
     with (
         world.site() as site,
         hold_roots(site, command="remote download") as hold,
         closing(connect(server)) as renderer,
     ):
-        return download(hold, render_named(site, named, job_id=job_id), renderer)
+        return download(hold, render_named(site, named, job_id=job_id), renderer, as_video=as_video)
 
 
 def jobs_by_render(report: RemoteReport) -> dict[str, tuple[str | None, Proof | None]]:
@@ -311,7 +313,7 @@ def test_the_commands(world: World, server: Server, tmp_path: Path, monkeypatch:
     assert refused.exit_code == 5
     assert f"jobctl remote download {a_job_id()} --yes" in refused.stderr
     serve(server, a_video(tmp_path / "a.mp4"))
-    told = answer("remote", "download", a_job_id(), "--yes", *place, database=world.url)
+    told = answer("remote", "download", a_job_id(), "--as-video", "--yes", *place, database=world.url)
     assert (told["exit_code"], told["data"]["path"]) == (0, f"presentation_{a_job_id()}.mp4")
     with world.site() as site:
         assert len(known_renders(site)) == 2
@@ -319,3 +321,14 @@ def test_the_commands(world: World, server: Server, tmp_path: Path, monkeypatch:
     wrong = answer("remote", "list", *place, database=world.url)
     assert (wrong["exit_code"], wrong["errors"][0]["code"]) == (3, "renderer-refused")
     assert len(wrong["data"]["items"]) == 2
+
+
+def test_a_render_alone_is_never_taken_for_the_video_of_its_job(
+    world: World, server: Server, tmp_path: Path
+) -> None:
+    asked(world, server)
+    demo_tree.encode(tmp_path / "a.mp4", seed=1, frames=4, size=(64, 48))
+    serve(server, (tmp_path / "a.mp4").read_bytes())
+    assert brought(world, server, a_job_id(), as_video=False).path == f"avatar_{RENDER}.mp4"
+    world.recover()
+    assert world.job().status == "failed"

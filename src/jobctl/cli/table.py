@@ -88,7 +88,10 @@ COMMANDS = {
         streams=True,
     ),
     "remote download": Entry(
-        "remote", "download", "Bring a finished render home, checked and whole.", "--job --root --yes --wait"
+        "remote",
+        "download",
+        "Bring a finished render home, checked and whole.",
+        "--job --as-video --root --yes --wait",
     ),
     "root list": Entry("root", "list_", "List the registered outputs directories."),
     "root adopt": Entry("root", "adopt", "Accept a directory or a store that was put back."),

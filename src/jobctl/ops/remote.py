@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from jobctl.core.accounts import Account, End
-from jobctl.core.layout import video_name
+from jobctl.core.layout import Layout, video_name
 from jobctl.core.matching import Doubt, JobClue, Match, Matching, match_renders
 from jobctl.core.merge import align
 from jobctl.core.rebuild import believe
@@ -79,10 +79,12 @@ def ask(site: Site, *, progress: ProgressSink | None = None) -> RemoteReport:
         return refresh(site, renderer, progress=progress)
 
 
-def bring_home(hold: Hold, known: KnownRender, *, progress: ProgressSink | None = None) -> Downloaded:
+def bring_home(
+    hold: Hold, known: KnownRender, *, as_video: bool = False, progress: ProgressSink | None = None
+) -> Downloaded:
     """``download`` with the renderer of the settings. Raises ``RendererKeyMissing``."""
     with closing(open_renderer(hold.site.settings.remote)) as renderer:
-        return download(hold, known, renderer, progress=progress)
+        return download(hold, known, renderer, as_video=as_video, progress=progress)
 
 
 def refresh(site: Site, renderer: Renderer, *, progress: ProgressSink | None = None) -> RemoteReport:
@@ -140,16 +142,24 @@ def render_named(site: Site, named: str, *, job_id: str | None = None) -> KnownR
 
 
 def download(
-    hold: Hold, known: KnownRender, renderer: Renderer, *, progress: ProgressSink | None = None
+    hold: Hold,
+    known: KnownRender,
+    renderer: Renderer,
+    *,
+    as_video: bool = False,
+    progress: ProgressSink | None = None,
 ) -> Downloaded:
-    """Bring a render home: checked whole, then published under its job's name, which must be free.
+    """Bring a render home: checked whole, then published under a name that must be free.
 
-    ``hold`` holds the one root it goes to. The record is then for ``recover`` to rebuild. Raises
-    ``UsageError``, ``DownloadFailed``, ``PublishRefused`` and what the renderer raises.
+    ``as_video``: it is the job's finished video, whose record is then for ``recover`` to
+    rebuild. Otherwise it gets the name of a render, from which the service composes the
+    video: to call that the video would be a guess. ``hold`` holds the one root it goes to.
+
+    Raises ``UsageError``, ``DownloadFailed``, ``PublishRefused`` and what the renderer raises.
     """
     job_id = known.job_id or ""
     root = _only_root(hold)
-    directory, name = _place_for(hold.site, root, job_id)
+    directory, name = _place_for(hold.site, root, known, as_video=as_video)
     render = renderer.render(known.render.remote_id)
 
     def report(step: Progress) -> None:
@@ -361,11 +371,12 @@ def _only_root(hold: Hold) -> OpenRoot:
     return hold.roots[0]
 
 
-def _place_for(site: Site, root: OpenRoot, job_id: str) -> tuple[str, str]:
-    """Directory and name for a job's video: beside its other files, else where the newest video lies.
+def _place_for(site: Site, root: OpenRoot, known: KnownRender, *, as_video: bool) -> tuple[str, str]:
+    """Directory and name for a render: beside its job's other files, else where the newest video lies.
 
     Raises ``PublishRefused`` where the job has a video already or was ended for good.
     """
+    job_id = known.job_id or ""
     with site.store.read() as connection:
         row = next(each for each in roots.get_roots(connection) if each.root_id == root.root_id)
         seen = sightings.sightings_of(connection, job_id)
@@ -374,12 +385,7 @@ def _place_for(site: Site, root: OpenRoot, job_id: str) -> tuple[str, str]:
     if buried is not None:
         why = f"the job was ended for good ({buried.cause})"
         raise _not_wanted(job_id, why, f"see its history: jobctl show {job_id}")
-    name = video_name(layout_of(site.settings, row.layout), job_id)
-    if name is None:
-        raise UsageError(
-            f"layout {row.layout} tells no name for the video of {job_id}; nothing was downloaded",
-            hint="write a rule with role video and {job_id} in its glob",
-        )
+    name = _name_for(layout_of(site.settings, row.layout), known, as_video=as_video)
     beside = [path for root_id, path, *_ in seen if root_id == row.root_id]
     directory = os.path.dirname((beside[0] if beside else newest) or "")
     for root_id, path, role, _ in [(row.root_id, os.path.join(directory, name), Role.VIDEO, None), *seen]:
@@ -389,6 +395,26 @@ def _place_for(site: Site, root: OpenRoot, job_id: str) -> tuple[str, str]:
             hint = f"see how it is, and move it away if it is broken: jobctl scan --job {job_id}"
             raise _not_wanted(job_id, f"{to_stored(path)} is there already", hint)
     return directory, name
+
+
+def _name_for(layout: Layout, known: KnownRender, *, as_video: bool) -> str:
+    """The name under which a layout knows the render, or the video of its job."""
+    job_id, remote_id = known.job_id or "", known.render.remote_id
+    if not as_video:
+        name = f"avatar_{remote_id}.mp4"
+        if layout.classify(name) == (Role.AVATAR.value, ""):
+            return name
+        raise UsageError(
+            f"layout {layout.name} knows no name for a render alone; nothing was downloaded",
+            hint="if the render is the finished video of its job: --as-video",
+        )
+    video = video_name(layout, job_id)
+    if video is None:
+        raise UsageError(
+            f"layout {layout.name} tells no name for the video of {job_id}; nothing was downloaded",
+            hint="write a rule with role video and {job_id} in its glob",
+        )
+    return video
 
 
 def _not_wanted(job_id: str, why: str, hint: str) -> PublishRefused:

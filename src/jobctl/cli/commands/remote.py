@@ -60,6 +60,9 @@ def download(
     job: Annotated[
         str | None, typer.Option("--job", metavar="JOB", help="The render is this job's, whatever fits.")
     ] = None,
+    as_video: Annotated[
+        bool, typer.Option("--as-video", help="It is the job's finished video, not a part of it.")
+    ] = False,
     root: RootOption = None,
     yes: YesOption = False,
     wait: WaitOption = False,
@@ -73,7 +76,7 @@ def download(
     with call.open_site() as site:
         known = render_named(site, named, job_id=job)
         if not yes and not call.can_ask:
-            raise _approval_needed(known, again=_again(named, job, root))
+            raise _approval_needed(known, again=_again(named, job, root, as_video=as_video))
         if not yes and not is_confirmed(f"Download {_described(known)}?"):
             call.output.say("Nothing was downloaded.")
             return ExitCode.APPROVAL
@@ -81,10 +84,9 @@ def download(
             hold_roots(site, command="remote download", only=root, wait_s=wait_s) as hold,
             call.progress() as progress,
         ):
-            brought = bring_home(hold, known, progress=progress)
-    call.output.say(
-        f"Downloaded {brought.path}, {size_shown(brought.size)}. To make its record: jobctl recover"
-    )
+            brought = bring_home(hold, known, as_video=as_video, progress=progress)
+    further = ". To make its record: jobctl recover" if as_video else "; the job's video is composed from it"
+    call.output.say(f"Downloaded {brought.path}, {size_shown(brought.size)}{further}")
     return call.output.end(Ending(data={**brought._asdict(), **path_fields(brought.path)}))
 
 
@@ -94,10 +96,11 @@ def _described(known: KnownRender) -> str:
     return f"render {known.render.remote_id} ({known.render.state}) of job {known.job_id}{why}"
 
 
-def _again(named: str, job: str | None, root: str | None) -> str:
+def _again(named: str, job: str | None, root: str | None, *, as_video: bool) -> str:
     chosen = [
         word for option, value in (("--job", job), ("--root", root)) if value for word in (option, value)
     ]
+    chosen += ["--as-video"] if as_video else []
     return shlex.join(["jobctl", "remote", "download", named, *chosen, "--yes"])
 
 
