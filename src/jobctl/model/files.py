@@ -16,6 +16,7 @@ class Role(StrEnum):
     AVATAR = "avatar"
     INTERMEDIATE = "intermediate"
     SIDECAR = "sidecar"
+    TEMPORARY = "temporary"
 
 
 class Verdict(StrEnum):

@@ -21,6 +21,7 @@ class FindingKind(Explained):
     CONFLICT = "conflict", "evidence disagrees"
     DUPLICATE = "duplicate", "the same bytes under two jobs"
     LEFTOVER = "leftover", "an intermediate of an ended job, or of none"
+    TEMPORARY = "temporary", "a temporary file of a publication that never ended"
     UNSETTLED = "unsettled", "still being written"
     UNREADABLE = "unreadable", "could not be read"
     LOST = "lost", "known from evidence; neither video nor record"

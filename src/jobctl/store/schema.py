@@ -181,6 +181,15 @@ Index(
     postgresql_where=text("idempotency_key IS NOT NULL"),
     sqlite_where=text("idempotency_key IS NOT NULL"),
 )
+# Retention reads the ended jobs oldest first, and no further than its limit.
+Index(
+    "ix_job_ended",
+    job.c.status,
+    job.c.updated_at,
+    job.c.job_id,
+    postgresql_where=text("status IN ('completed', 'failed', 'cancelled')"),
+    sqlite_where=text("status IN ('completed', 'failed', 'cancelled')"),
+)
 
 job_body = Table(
     "job_body",
@@ -278,6 +287,9 @@ run_action = Table(
     Column("outcome", Text, nullable=False),
     Column("note", Text),
     _moment("applied_at"),
+    Column("category", Text),
+    Column("entry", Text),
+    Column("relies_on", Document),
     PrimaryKeyConstraint("run_id", "seq"),
 )
 Index("ix_run_action_job", run_action.c.job_id)
@@ -449,6 +461,64 @@ Index(
     remote_render.c.job_id,
     postgresql_where=text("job_id IS NOT NULL"),
     sqlite_where=text("job_id IS NOT NULL"),
+)
+
+# Files that may go, since the first complete walk that found nothing to refer to them.
+loose = Table(
+    "loose",
+    metadata,
+    Column("key", Key, nullable=False),
+    Column("root_id", Key, nullable=False),
+    Column("path", Key, nullable=False),
+    Column("inode", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("ctime_ns", BigInteger, nullable=False),
+    _moment("since", nullable=False),
+    PrimaryKeyConstraint("key", "root_id", "path"),
+    sqlite_with_rowid=False,
+)
+
+# Files that were given back: they stay where they are while they are the same.
+pin = Table(
+    "pin",
+    metadata,
+    Column("root_id", Key, nullable=False),
+    Column("path", Key, nullable=False),
+    Column("inode", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    _moment("at", nullable=False),
+    Column("run_id", Text, nullable=False),
+    PrimaryKeyConstraint("root_id", "path"),
+)
+
+# The store's clock as each host saw it run, beside the host's own count of seconds since boot.
+clock_watch = Table(
+    "clock_watch",
+    metadata,
+    Column("host", Key, primary_key=True),
+    Column("boot_id", Text, nullable=False),
+    Column("boottime_s", Double, nullable=False),
+    _moment("at", nullable=False),
+    # Since its clock was last found to have jumped: what is dated before that tells no age.
+    _moment("trusted_from"),
+)
+
+# How each command that cron runs ended last, on each host; also one that was refused or failed.
+last_run = Table(
+    "last_run",
+    metadata,
+    Column("command", Key, nullable=False),
+    Column("host", Key, nullable=False),
+    _moment("started_at", nullable=False),
+    _moment("finished_at", nullable=False),
+    Column("exit_code", Integer, nullable=False),
+    Column("error", Text),
+    Column("run_id", Text),
+    Column("counts", Document),
+    _moment("succeeded_at"),
+    PrimaryKeyConstraint("command", "host"),
 )
 
 PRESENTATION_COLUMNS = (
