@@ -21,6 +21,13 @@ from jobctl.model.files import Role
 UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 JOB_ID = "[A-Za-z0-9][A-Za-z0-9._:-]{0,199}"
 _GROUP = "(?P<job_id>"
+_FORM = 2
+"""Raise it when names come to mean something else: what was skipped as unchanged is read again."""
+
+TEMPORARY_END = ".part"
+_TEMPORARY_NAME = re.compile(r"\.(.+)\.[0-9a-f]{12}\.part", re.DOTALL)
+"""The hidden name a file grows under until it is published."""
+
 _IDS = {f"{{{name}}}": f"{_GROUP}{pattern})" for name, pattern in {"job_id": JOB_ID, "uuid": UUID}.items()}
 _WILD = {"*": "[^/]*", "?": "[^/]"}
 _GLOB_PART = re.compile(r"(\*|\?|\{job_id\}|\{uuid\})")
@@ -58,7 +65,7 @@ def make_layout(name: str, rules: Sequence[Rule], exclude: Sequence[str] = ()) -
     """Compile a layout. Raises ``ConfigurationError`` naming the rule that is wrong."""
     for rule in rules:
         _check(name, rule)
-    text = repr((name, [(rule.role.value, rule.pattern) for rule in rules], sorted(exclude)))
+    text = repr((_FORM, name, [(rule.role.value, rule.pattern) for rule in rules], sorted(exclude)))
     return Layout(
         name=name,
         rules=tuple(rules),
@@ -109,9 +116,15 @@ def _classifier(rules: Sequence[Rule]) -> Classify:
     def classify(name: str) -> tuple[str, str] | None:
         match = fits(name)
         if match is None:
-            return None
+            return _temporary(name) if name.endswith(TEMPORARY_END) else None
         index = match.lastindex or 0
         return roles[index], match[index + 1] or ""
+
+    def _temporary(name: str) -> tuple[str, str] | None:
+        """A hidden file that grows beside the name it is to get."""
+        hidden = _TEMPORARY_NAME.fullmatch(name)
+        meant = fits(hidden[1]) if hidden else None
+        return None if meant is None else (Role.TEMPORARY.value, meant[(meant.lastindex or 0) + 1] or "")
 
     def classify_checked(name: str) -> tuple[str, str] | None:
         known = classify(name)

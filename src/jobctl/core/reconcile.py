@@ -15,7 +15,7 @@ from jobctl.core.accounts import Account, End
 from jobctl.model.files import BROKEN, Check, Role, Seen, Verdict
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.records import Declined, Linked, Record, Tombstone
-from jobctl.model.status import OPEN_ENDED_FAILURES, Status
+from jobctl.model.status import OPEN, OPEN_ENDED_FAILURES, Status
 from jobctl.model.timestamps import format_timestamp, from_epoch_ns, parse_timestamp
 
 
@@ -35,6 +35,8 @@ class Liveness(NamedTuple):
 
 # A heartbeat reaches the log and the store one after the other; no instance boots in between.
 _SAME_MOMENT = timedelta(seconds=2)
+
+_UNPUBLISHED = "the hidden file of a publication that has not ended"
 
 UNKNOWN_EXECUTOR = Liveness("unknown", "nothing is known of its executor")
 
@@ -59,6 +61,11 @@ class Case:
     @property
     def videos(self) -> list[Candidate]:
         return [candidate for candidate in self.files if candidate.seen.role == Role.VIDEO]
+
+    @property
+    def named(self) -> list[Candidate]:
+        """The files that have the name they were meant to get."""
+        return [candidate for candidate in self.files if candidate.seen.role != Role.TEMPORARY]
 
     @property
     def whole_videos(self) -> list[Candidate]:
@@ -98,7 +105,8 @@ def reconcile(case: Case, world: World) -> list[Finding]:
     """Find every difference between one job's record and its files, each with its reason."""
     if not case.key:
         return [_nameless(candidate) for candidate in case.files]
-    findings = [finding for video in case.videos if (finding := _unusable(video))]
+    findings = list(_temporary(case))
+    findings.extend(finding for video in case.videos if (finding := _unusable(video)))
     if case.record is None:
         findings.extend(_without_record(case, world))
     else:
@@ -114,7 +122,7 @@ def unlinked_files(case: Case) -> list[Candidate]:
     present = {(linked.root_id, linked.path) for linked in case.linked if linked.state == "present"}
     return [
         candidate
-        for candidate in case.files
+        for candidate in case.named
         if (candidate.seen.root_id, candidate.seen.path) not in present
         and (candidate.seen.role != Role.VIDEO or _verdict(candidate) == Verdict.WHOLE)
         and decline_of(case, candidate.seen) is None
@@ -169,7 +177,17 @@ def _of_job(
     )
 
 
+def _temporary(case: Case) -> Iterator[Finding]:
+    """Hidden files of publications, unless the job is at work and so may be writing them."""
+    if case.record is None or Status(case.record.status) not in OPEN:
+        for candidate in case.files:
+            if candidate.seen.role == Role.TEMPORARY:
+                yield _of_file(FindingKind.TEMPORARY, case.key, candidate, _UNPUBLISHED)
+
+
 def _nameless(candidate: Candidate) -> Finding:
+    if candidate.seen.role == Role.TEMPORARY:
+        return _of_file(FindingKind.TEMPORARY, "", candidate, _UNPUBLISHED)
     return _of_file(FindingKind.LEFTOVER, "", candidate, "an intermediate that names no job")
 
 
@@ -188,7 +206,7 @@ def _unusable(video: Candidate) -> Finding | None:
 def _without_record(case: Case, world: World) -> Iterator[Finding]:
     if case.tombstone:
         reason = f"its job was {case.tombstone.cause} on {case.tombstone.at[:10]}; it is not brought back"
-        for candidate in case.files:
+        for candidate in case.named:
             yield _of_file(FindingKind.LEFTOVER, case.key, candidate, reason)
         return
     whole = case.whole_videos
@@ -202,10 +220,10 @@ def _without_record(case: Case, world: World) -> Iterator[Finding]:
         yield from _ambiguous(case, whole, "no record says which")
     elif case.account:
         yield from _remembered(case, case.account, world)
-    elif not case.videos and case.files:
-        names = ", ".join(sorted({candidate.seen.role for candidate in case.files}))
+    elif not case.videos and case.named:
+        names = ", ".join(sorted({candidate.seen.role for candidate in case.named}))
         yield _of_file(
-            FindingKind.LOST, case.key, case.files[0], f"known only by its {names}; neither video nor record"
+            FindingKind.LOST, case.key, case.named[0], f"known only by its {names}; neither video nor record"
         )
 
 
@@ -427,7 +445,7 @@ def _leftovers(case: Case, record: Record) -> Iterator[Finding]:
 
 
 def _withdrawn(case: Case, record: Record, _world: World) -> Iterator[Finding]:
-    for candidate in case.files:
+    for candidate in case.named:
         yield _of_file(FindingKind.LEFTOVER, case.key, candidate, f"its job is {record.status}")
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from jobctl.core.accounts import Account, End
-from jobctl.core.layout import Layout, video_name
+from jobctl.core.layout import TEMPORARY_END, Layout, video_name
 from jobctl.core.matching import Doubt, JobClue, Match, Matching, match_renders
 from jobctl.core.merge import align
 from jobctl.core.rebuild import believe
@@ -235,7 +235,7 @@ class _Part:
     def __init__(self, root: OpenRoot, directory: str, name: str) -> None:
         self._place = os.path.join(root.path, directory)
         self._final = name
-        self._name = f".{name[:200]}.{secrets.token_hex(6)}.part"
+        self._name = f".{name[:200]}.{secrets.token_hex(6)}{TEMPORARY_END}"
         self._directory_fd = open_directory(root.fd, directory)
         try:
             self._fd = effects.create_file(self._directory_fd, self._name, _DOWNLOAD_MODE)

@@ -445,4 +445,4 @@ def _has_unlinked(case: Case) -> bool:
     record: Record | None = case.record
     if record is None or record.status not in {"completed", "failed"}:
         return False
-    return len(case.files) > len(case.linked) or bool(unlinked_files(case))
+    return len(case.named) > len(case.linked) or bool(unlinked_files(case))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
+from jobctl.core.layout import TEMPORARY_END
 from jobctl.core.sidecar import own_document
 from jobctl.errors import PublishRefused
 from jobctl.model.files import Stamp, Tier, Verdict
@@ -96,7 +97,7 @@ def publishing(
     block made its file and only publishing failed, the file is kept: the error names it.
     """
     directory, name = os.path.split(os.path.abspath(final))
-    end = f".{secrets.token_hex(6)}.part"
+    end = f".{secrets.token_hex(6)}{TEMPORARY_END}"
     kept = os.fsdecode(os.fsencode(name)[: _LONGEST_NAME - len(end) - 1])
     temporary = os.path.join(directory, f".{kept}{end}")
     try:

@@ -84,6 +84,8 @@ class WalkResult:
     marks: list[DirectoryMark] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
     """Remembered directories that are gone."""
+    links: list[str] = field(default_factory=list)
+    """Symbolic links: what they lead to is in use under another name."""
 
     @property
     def is_full(self) -> bool:
@@ -205,6 +207,8 @@ class Walk:
                         names, meanings = [], []
                 elif not entry.is_dir(follow_symlinks=False):
                     directory.foreign += 1
+                    if entry.is_symlink():
+                        self.result.links.append(prefix + name)
                 elif name not in NEVER_ENTERED:
                     self._waiting.append(prefix + name)
         self.result.foreign += directory.foreign
@@ -254,6 +258,8 @@ class Walk:
         kind = stat.S_IFMT(mode)
         if kind == stat.S_IFDIR:
             self._waiting.append(path)
+        if kind == stat.S_IFLNK:
+            self.result.links.append(path)
         if kind in _ODD:
             self.result.odd[path] = _ODD[kind]
         elif kind and not is_same_device and self._is_mounted(path):
