@@ -102,6 +102,19 @@ class UnknownRun(UsageError):
     code = "unknown-run"
 
 
+class UnknownEntry(UsageError):
+    """Nothing in quarantine is what was named."""
+
+    code = "unknown-entry"
+
+
+class QuarantineUnreadable(JobctlError):
+    """Part of a manifest in quarantine tells nothing."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "quarantine-unreadable"
+
+
 class UnknownLog(UsageError):
     """No log of this name was read."""
 
@@ -203,6 +216,13 @@ class DiskFailed(JobctlError):
 
     exit_code = ExitCode.INCOMPLETE
     code = "disk-failed"
+
+
+class BrakeHeld(JobctlError):
+    """More would be taken away in one run than is usual; it was left as it is."""
+
+    exit_code = ExitCode.BRAKE
+    code = "brake-held"
 
 
 class ClockJumped(JobctlError):

@@ -11,13 +11,13 @@ import typer
 
 from jobctl.cli.context import Call
 from jobctl.cli.output import Format
-from jobctl.errors import ApprovalNeeded, ExitCode, JobctlError, UsageError, most_severe
-from jobctl.model.plan import Outcome
+from jobctl.errors import ApprovalNeeded, BrakeHeld, ExitCode, JobctlError, UsageError, most_severe
+from jobctl.model.plan import Held, Outcome
 from jobctl.report.digest import CALM_KINDS
 from jobctl.report.envelope import Ending
 from jobctl.report.items import action_item, finding_item
-from jobctl.report.listings import STEP_COLUMNS, Step
-from jobctl.report.units import counted
+from jobctl.report.listings import KEPT_COLUMNS, STEP_COLUMNS, Step, kept_line
+from jobctl.report.units import counted, size_shown
 
 if TYPE_CHECKING:
     from jobctl.ops.apply import RunReport
@@ -26,15 +26,20 @@ if TYPE_CHECKING:
 
 _FAULTS = {Outcome.FAILED, Outcome.CONFLICT, Outcome.SKIPPED}
 _FAULTS_SHOWN = 15
+_KEPT_SHOWN = 200
 
 
 class Consent(NamedTuple):
-    """What the caller agreed to beforehand. ``again`` is the command that applies the plan."""
+    """What the caller agreed to beforehand. ``again`` is the command that applies the plan.
+
+    ``explains``: what a policy leaves alone is listed as well, with the reasons.
+    """
 
     again: str
     yes: bool = False
     dry_run: bool = False
     save_as: str | None = None
+    explains: bool = False
 
     @property
     def only_shows(self) -> bool:
@@ -59,13 +64,14 @@ def carry_out(
     """
     from jobctl.ops.apply import apply_plan  # noqa: PLC0415 - slow to import
 
+    troubles = [*troubles, *_brakes(plan, consent)]
     if consent.save_as is not None:
         plan.save(consent.save_as)
     if consent.only_shows:
-        _show_plan(call, plan)
+        _show_plan(call, plan, consent)
         return _end_with_plan(call, plan, consent, troubles)
     if plan.total and not consent.yes:
-        _show_plan(call, plan)
+        _show_plan(call, plan, consent)
         if not call.can_ask:
             return _end_without_approval(call, plan, consent, troubles)
         if not is_confirmed(f"\nApply {counted(plan.total, 'step')}?"):
@@ -73,7 +79,28 @@ def carry_out(
             return ExitCode.APPROVAL
     with call.progress() as progress:
         report = apply_plan(hold, plan, progress=progress)
-    return _end_with_report(call, hold, plan, report, troubles)
+    return _end_with_report(call, hold, plan, report, troubles, consent=consent)
+
+
+def _brakes(plan: Plan, consent: Consent) -> list[JobctlError]:
+    """What brakes hold back, each with the option that lets it pass in one run."""
+    return [
+        BrakeHeld(
+            f"a brake holds {_held_shown(held)} of {held.category}"
+            f"{f' below root {held.root_id}' if held.root_id else ''}: {held.reason}; "
+            "they were left as they are",
+            hint=f"see what they are with --dry-run --explain; if it is right so: "
+            f"{consent.again} --allow {held.category}={held.allow}",
+        )
+        for held in plan.held
+    ]
+
+
+def _held_shown(held: Held) -> str:
+    parts = [counted(held.jobs, "job")] if held.jobs else []
+    if held.files:
+        parts.append(f"{counted(held.files, 'file')} ({size_shown(held.bytes)})")
+    return " and ".join(parts)
 
 
 def is_confirmed(question: str) -> bool:
@@ -85,28 +112,52 @@ def is_confirmed(question: str) -> bool:
         raise
 
 
-def _show_plan(call: Call, plan: Plan) -> None:
-    if call.output.is_terminal and plan.total:
-        # Rich is only for terminals.
-        from jobctl.report.plan_screen import digest_plan, plan_screen  # noqa: PLC0415
+def _show_plan(call: Call, plan: Plan, consent: Consent) -> None:
+    if call.output.is_terminal:
+        if plan.total:
+            # Rich is only for terminals.
+            from jobctl.report.plan_screen import digest_plan, plan_screen  # noqa: PLC0415
 
-        # What cannot be imported was told by the command itself, entry by entry.
-        is_import = plan.header.command == "import"
-        told, findings = (iter(()), {}) if is_import else (plan.told(), plan.findings)
-        digest = digest_plan(plan, told, counts=plan.counts, findings=findings)
-        call.output.screen(plan_screen(digest))
+            # What cannot be imported was told by the command itself, entry by entry.
+            is_import = plan.header.command == "import"
+            told, findings = (iter(()), {}) if is_import else (plan.told(), plan.findings)
+            digest = digest_plan(plan, told, counts=plan.counts, findings=findings)
+            call.output.screen(plan_screen(digest))
+        _show_kept(call, plan, consent)
         return
-    _list(call, map(Step, plan))
+    _list(call, map(Step, plan), plan if consent.explains else None)
 
 
-def _list(call: Call, steps: Iterable[Step]) -> None:
+def _show_kept(call: Call, plan: Plan, consent: Consent) -> None:
+    """On a terminal: what is left alone, or how much of it there is."""
+    if not plan.kept_count:
+        return
+    if not consent.explains:
+        call.output.say(
+            f"Kept: {counted(plan.kept_count, 'file or job', 'files and jobs')}; --explain says why."
+        )
+        return
+    from jobctl.report.screen import table  # noqa: PLC0415 - rich is only for terminals
+
+    shown = [kept_line(kept) for kept in islice(plan.kept(), _KEPT_SHOWN)]
+    call.output.screen([table(KEPT_COLUMNS, shown, call.output.width)])
+    if plan.kept_count > _KEPT_SHOWN:
+        call.output.say(
+            f"… {plan.kept_count - _KEPT_SHOWN:,} more: send the output through a pipe to see all"
+        )
+
+
+def _list(call: Call, steps: Iterable[Step], explained: Plan | None = None) -> None:
     listing = call.output.listing(STEP_COLUMNS, lambda step: action_item(*step))
     for step in steps:
         listing.add(step)
+    for kept in explained.kept() if explained is not None else ():
+        listing.add(Step(kept_line(kept)))
 
 
 def _end_with_plan(call: Call, plan: Plan, consent: Consent, troubles: Sequence[JobctlError]) -> ExitCode:
-    code = ExitCode.INCOMPLETE if plan.is_incomplete or troubles else ExitCode.CLEAN
+    code = ExitCode.INCOMPLETE if plan.is_incomplete else ExitCode.CLEAN
+    code = most_severe([code, *(trouble.exit_code for trouble in troubles)])
     if not plan.total:
         _say_nothing_to_do(call, plan)
     if consent.save_as is not None:
@@ -130,16 +181,24 @@ def _end_without_approval(
 
 
 def _end_with_report(
-    call: Call, hold: Hold, plan: Plan, report: RunReport, troubles: Sequence[JobctlError]
+    call: Call,
+    hold: Hold,
+    plan: Plan,
+    report: RunReport,
+    troubles: Sequence[JobctlError],
+    *,
+    consent: Consent,
 ) -> ExitCode:
-    output = call.output
+    output, explained = call.output, plan if consent.explains else None
     if report.run_id is None:
-        _list(call, [])
+        _list(call, [], explained)
+        if output.is_terminal:
+            _show_kept(call, plan, consent)
         _say_nothing_to_do(call, plan)
     elif output.is_terminal:
         _show_report(call, hold, report)
     elif output.format is not Format.TEXT or not output.is_quiet or report.exit_code is not ExitCode.CLEAN:
-        _list(call, _steps_taken(hold, report.run_id))
+        _list(call, _steps_taken(hold, report.run_id), explained)
         output.say(f"Run {report.run_id}: {_outcomes(report.counts)}.")
         if report.undo_command:
             output.say(f"To take it back: {report.undo_command}")
@@ -173,6 +232,8 @@ def _steps_taken(hold: Hold, run_id: str) -> Iterable[Step]:
 
 def _say_nothing_to_do(call: Call, plan: Plan) -> None:
     told = sum(plan.findings.values())
+    if plan.held:
+        return
     if plan.header.command == "import":
         rest = f"; {counted(told, 'entry', 'entries')} not imported" if told else ""
     else:
@@ -201,4 +262,5 @@ def _planned(plan: Plan) -> dict[str, int]:
 def _plan_data(plan: Plan) -> dict[str, object]:
     told = [finding_item(finding) for finding in plan.told() if finding.kind not in CALM_KINDS]
     counts = {kind.value: count for kind, count in plan.findings.items()}
-    return {"plan_id": plan.plan_id, "findings": counts, "told": told}
+    held = [each._asdict() for each in plan.held]
+    return {"plan_id": plan.plan_id, "findings": counts, "told": told, "held": held, "kept": plan.kept_count}

@@ -26,6 +26,20 @@ LogTimezoneOption = Annotated[
         "--log-timezone", metavar="ZONE", help="Of times in logs that name none, such as UTC or +02:00."
     ),
 ]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow", metavar="CLASS=N", help="Let up to N of a class pass its brake, in this run alone."
+    ),
+]
+ExplainOption = Annotated[bool, typer.Option("--explain", help="Tell of all that is kept, too, and why.")]
+OlderThanOption = Annotated[
+    str | None, typer.Option("--older-than", metavar="AGE", help="Only files at least this old, such as 30d.")
+]
+MaxBytesOption = Annotated[
+    str | None,
+    typer.Option("--max-bytes", metavar="SIZE", help="Hold what would take more than this, such as 50G."),
+]
 OlderOption = Annotated[
     str | None, typer.Option("--older", metavar="AGE", help="Older than this, such as 36h or 2026-01-31.")
 ]

@@ -75,6 +75,8 @@ class Output:
     is_verbose: bool = False
     warnings: list[str] = field(default_factory=list)
     place: dict[str, str] = field(default_factory=dict)
+    further: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    """What else the answer's data holds, looked up only where a machine reads it."""
     _listing: Listing[Any] | None = None
 
     @property
@@ -164,6 +166,9 @@ class Output:
     def end(self, ending: Ending | None = None) -> ExitCode:
         """Finish the answer; gives the exit code back."""
         ending = _redacted(ending or Ending())
+        if self.format is not Format.TEXT and self.further:
+            more = {name: look() for name, look in self.further.items()}
+            ending = ending._replace(data={**ending.data, **more})
         if self._listing is not None:
             self._listing.end(ending, self.warnings)
         elif self.format is not Format.TEXT:

@@ -20,6 +20,7 @@ class Entry(NamedTuple):
 
 GROUPS = {
     "evidence": "What server logs say of jobs.",
+    "quarantine": "Files that were moved aside.",
     "remote": "The remote renderer.",
     "root": "The registered outputs directories.",
     "run": "One applied plan.",
@@ -50,6 +51,38 @@ COMMANDS = {
         f"{_CONSENT} --plan --root --include-declined --log --log-timezone",
     ),
     "apply": Entry("apply", "apply", "Apply a saved plan, exactly as it was saved.", _CONSENT),
+    "expire": Entry(
+        "expire",
+        "expire",
+        "End stale, forgotten and outdated jobs, by the policy.",
+        f"{_CONSENT} --plan --root --stale-after --queued-ttl --retain --allow --explain",
+    ),
+    "cleanup": Entry(
+        "cleanup",
+        "cleanup",
+        "Move leftovers, orphans and broken files into quarantine.",
+        f"{_CONSENT} --plan --root --finding --older-than --max-bytes --allow --include-pinned --explain",
+    ),
+    "quarantine list": Entry(
+        "quarantine",
+        "list_",
+        "List what is in quarantine.",
+        "--root --run --job --all",
+        streams=True,
+    ),
+    "quarantine show": Entry("quarantine", "show", "Show one file in quarantine, and where it came from."),
+    "quarantine restore": Entry(
+        "quarantine",
+        "restore",
+        "Give files back to where they were; nothing is replaced.",
+        f"{_CONSENT} --plan --root --run --job",
+    ),
+    "quarantine purge": Entry(
+        "quarantine",
+        "purge",
+        "Remove for good what was in quarantine long enough.",
+        f"{_CONSENT} --plan --root --run --job --older-than --max-bytes --allow --explain",
+    ),
     "undo": Entry("undo", "undo", "Take back what a run did.", f"{_CONSENT} --plan"),
     "import": Entry(
         "import_",

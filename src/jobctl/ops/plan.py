@@ -69,6 +69,11 @@ class Plan:
             if line.startswith('{"kept":'):
                 job_id, root_id, path, reason = json.loads(line)["kept"]
                 yield Kept(job_id, root_id, from_stored(path), reason)
+            elif self.held and line.startswith('{"action":'):
+                action = action_from_json(json.loads(line)["action"])
+                if _is_held(action, self.held):
+                    why = f"held by a brake; else: {action.reason}"
+                    yield Kept(action.job_id, action.root_id or "", action.path or "", why)
 
     def told(self) -> Iterator[Finding]:
         """The findings nothing is done about, with their reasons."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -58,3 +59,17 @@ def _what_changed(
     if seen != (planned.inode, planned.size, planned.mtime_ns, planned.ctime_ns):
         return "the file was changed or replaced since the plan"
     return None
+
+
+def is_there(root: OpenRoot, path: str, *, size: int | None, mtime_ns: int | None) -> bool:
+    """Whether a regular file of this size and time stands at a path below a root."""
+    directory, name = os.path.split(path)
+    try:
+        fd = open_directory(root.fd, directory)
+        try:
+            found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        finally:
+            os.close(fd)
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == (size, mtime_ns)

@@ -11,6 +11,8 @@ from jobctl.model.finding import Finding
 from jobctl.model.job import Artifact, Event, Job
 from jobctl.model.names import is_utf8, to_stored
 from jobctl.model.plan import Action, Outcome
+from jobctl.model.quarantine import Entry
+from jobctl.report.listings import KeptLine
 
 _JOB_FIELDS = (
     "job_id",
@@ -85,11 +87,13 @@ def file_item(seen: Seen, check: Check | None) -> dict[str, Any]:
     }
 
 
-def action_item(action: Action, outcome: Outcome | None = None, note: str | None = None) -> dict[str, Any]:
-    """One step of a plan; ``result`` is null until it was applied."""
+def action_item(
+    action: Action | KeptLine, outcome: Outcome | None = None, note: str | None = None
+) -> dict[str, Any]:
+    """One step of a plan, or what is kept; ``result`` is null until it was applied."""
     return {
         "seq": action.seq,
-        "verb": action.verb.value,
+        "verb": str(action.verb),
         "job_id": action.job_id,
         "root_id": action.root_id,
         **path_fields(action.path),
@@ -99,6 +103,27 @@ def action_item(action: Action, outcome: Outcome | None = None, note: str | None
         "confidence": action.confidence,
         "result": outcome.value if outcome else None,
         "note": note,
+    }
+
+
+def entry_item(entry: Entry) -> dict[str, Any]:
+    """One file that was once to go into quarantine; ``age_s`` in seconds."""
+    return {
+        "entry": f"{entry.run_id}/{entry.action}",
+        "state": entry.whereabouts.value,
+        "job_id": entry.job_id,
+        "root_id": entry.root_id,
+        **path_fields(entry.path),
+        "role": entry.role,
+        "bytes": entry.identity.size,
+        "at": entry.at,
+        "age_s": None if entry.age is None else entry.age.total_seconds(),
+        "reason": entry.reason,
+        "sha256": entry.sha256,
+        "mode": f"{entry.mode:04o}",
+        "uid": entry.uid,
+        "gid": entry.gid,
+        "note": entry.note,
     }
 
 

@@ -8,18 +8,38 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from jobctl.model.job import Artifact, Event, Job
-from jobctl.model.plan import Action, Outcome
+from jobctl.model.plan import Action, Kept, Outcome
+from jobctl.model.quarantine import Entry
 from jobctl.report.columns import Column
-from jobctl.report.units import age_of, local_time, size_shown
+from jobctl.report.units import age_of, age_shown, local_time, size_shown
 
 _WIDE = 110
 _WIDER = 150
 
 
+class KeptLine(NamedTuple):
+    """What a policy left alone, in the form of a step of which nothing comes."""
+
+    job_id: str
+    root_id: str | None
+    path: str | None
+    reason: str
+    seq: None = None
+    verb: str = "keep"
+    from_status: None = None
+    to_status: None = None
+    confidence: None = None
+
+
+def kept_line(kept: Kept) -> KeptLine:
+    """What was left alone, to be listed among steps."""
+    return KeptLine(kept.job_id, kept.root_id or None, kept.path or None, kept.reason)
+
+
 class Step(NamedTuple):
     """An action of a plan and, once it was applied, what became of it."""
 
-    action: Action
+    action: Action | KeptLine
     outcome: Outcome | None = None
     note: str | None = None
 
@@ -41,6 +61,30 @@ STEP_COLUMNS: Sequence[Column[Step]] = (
     Column(name="confidence", value=lambda step: step.action.confidence, from_width=_WIDER),
     Column(name="result", value=lambda step: step.outcome),
     Column(name="note", value=lambda step: step.note, may_wrap=True),
+)
+
+ENTRY_COLUMNS: Sequence[Column[Entry]] = (
+    Column(name="entry", value=lambda entry: f"{entry.run_id}/{entry.action}"),
+    Column(name="path", value=lambda entry: entry.path, may_wrap=True),
+    Column(
+        name="bytes", title="size", value=lambda entry: entry.identity.size, shown=size_shown, is_number=True
+    ),
+    Column(
+        name="age_s",
+        title="age",
+        value=lambda entry: None if entry.age is None else int(entry.age.total_seconds()),
+        shown=age_shown,
+        is_number=True,
+    ),
+    Column(name="state", value=lambda entry: entry.whereabouts, from_width=_WIDE),
+    Column(name="job_id", value=lambda entry: entry.job_id, from_width=_WIDER),
+    Column(name="root_id", value=lambda entry: entry.root_id, from_width=_WIDER),
+    Column(name="reason", value=lambda entry: entry.reason, from_width=_WIDE, may_wrap=True),
+)
+
+KEPT_COLUMNS: Sequence[Column[KeptLine]] = (
+    Column(name="kept", value=lambda kept: kept.path or kept.job_id, may_wrap=True),
+    Column(name="reason", value=lambda kept: kept.reason, may_wrap=True),
 )
 
 ARTIFACT_COLUMNS: Sequence[Column[Artifact]] = (

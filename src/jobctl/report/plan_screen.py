@@ -9,11 +9,11 @@ from typing import Any
 from rich.console import RenderableType
 
 from jobctl.model.finding import Finding, FindingKind
-from jobctl.model.plan import Action, Outcome, Verb
+from jobctl.model.plan import MOVES, Action, Outcome, Verb
 from jobctl.report.digest import CALM_KINDS
-from jobctl.report.listings import Step
+from jobctl.report.listings import KeptLine, Step
 from jobctl.report.screen import Example, line, pairs, section, spaced
-from jobctl.report.units import counted, local_time
+from jobctl.report.units import counted, local_time, size_shown
 
 _EXAMPLES = 5
 
@@ -24,10 +24,15 @@ _MEANING = {
     Verb.LINK: "add a file to the record of its job",
     Verb.NOTE_MISSING: "note that a file is gone; the status stays",
     Verb.IMPORT: "record a job from a dump",
+    Verb.REQUEUE: "give a job whose worker is dead another try",
+    Verb.EXPIRE: "end a job for good; its record stays as a tombstone",
+    Verb.QUARANTINE: "move a file into quarantine, from where it can be given back",
     Verb.FORGET: "remove a record that the run made",
     Verb.REVERT: "put a record back as it was",
     Verb.UNLINK: "take a file off its record; the file stays",
     Verb.UNNOTE: "take back that a file is gone",
+    Verb.RESTORE: "give a file back to where it was",
+    Verb.PURGE: "remove a file for good: this cannot be taken back",
 }
 
 
@@ -148,11 +153,13 @@ def _told_section(kind: FindingKind, findings: Sequence[Finding], count: int) ->
     )
 
 
-def _about(action: Action) -> str:
+def _about(action: Action | KeptLine) -> str:
     return action.path or action.job_id
 
 
 def _change(action: Action) -> str:
+    if action.verb in MOVES:
+        return size_shown(action.expect_file.size) if action.expect_file else ""
     if action.to_status is None:
         return ""
     return f"{action.from_status} → {action.to_status}" if action.from_status else action.to_status

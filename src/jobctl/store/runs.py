@@ -213,6 +213,19 @@ def to_action(row: Row[Any]) -> Action:
     return Action(**fields)
 
 
+def ending_of(connection: Connection, run_id: str, job_id: str) -> Action | None:
+    """The step by which a run ended a job for good, where the job is still as that step left it."""
+    ending = and_(
+        run_action.c.run_id == run_id,
+        run_action.c.job_id == job_id,
+        run_action.c.verb == Verb.EXPIRE.value,
+        run_action.c.outcome == Outcome.DONE.value,
+        _job_exists(job.c.version == run_action.c.expect_version + 1, job.c.status == Status.EXPIRED.value),
+    )
+    row = connection.execute(select(run_action).where(ending)).one_or_none()
+    return None if row is None else to_action(row)
+
+
 def _relied(document: dict[str, Any]) -> Relied:
     identity = FileIdentity(**document["identity"])
     return Relied(document["root_id"], from_stored(document["path"]), identity)

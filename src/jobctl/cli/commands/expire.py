@@ -1,0 +1,102 @@
+"""``jobctl expire``: end the jobs that nobody works on, waits for, or keeps."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from typing import Annotated
+
+import typer
+
+from jobctl.cli.approval import Consent, carry_out
+from jobctl.cli.context import call_of
+from jobctl.cli.limits import allowed_of, duration_of
+from jobctl.cli.options import (
+    AllowOption,
+    DryRunOption,
+    ExplainOption,
+    RootOption,
+    SavePlanOption,
+    WaitOption,
+    YesOption,
+)
+from jobctl.cli.recording import recorded
+from jobctl.errors import ExitCode, JobctlError, UsageError
+from jobctl.policy import Policy, parse_retain
+
+_NORMAL_GAP_S = 713.0
+"""A blocking step of 600 s behind a heartbeat that was 113 s late: what living jobs were seen to do."""
+
+
+def expire(
+    context: typer.Context,
+    *,
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+    plan: SavePlanOption = None,
+    root: RootOption = None,
+    stale_after: Annotated[
+        str | None,
+        typer.Option(
+            "--stale-after", metavar="AGE", help="How long without a heartbeat until a job is stale."
+        ),
+    ] = None,
+    queued_ttl: Annotated[
+        str | None, typer.Option("--queued-ttl", metavar="AGE", help="How long a job may wait for its turn.")
+    ] = None,
+    retain: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--retain", metavar="STATUS=AGE", help="How long ended jobs are kept: completed=30d,failed=7d."
+        ),
+    ] = None,
+    allow: AllowOption = None,
+    explain: ExplainOption = False,
+    wait: WaitOption = False,
+) -> ExitCode:
+    """End stale, forgotten and outdated jobs, by the policy."""
+    from jobctl.core.expiry import CATEGORY  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.expire import ExpireOptions, plan_expire  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.hold import hold_roots  # noqa: PLC0415 - help stays quick
+
+    call = call_of(context)
+    stale = duration_of("--stale-after", stale_after)
+    if stale is not None and stale.total_seconds() < _NORMAL_GAP_S:
+        call.output.warn(
+            f"--stale-after {stale_after} is short: living jobs were silent for up to 12 minutes"
+        )
+    again = ["jobctl", "expire", "--yes", *(["--root", root] if root else [])]
+    again += ["--stale-after", stale_after] if stale_after else []
+    again += ["--queued-ttl", queued_ttl] if queued_ttl else []
+    for text in retain or ():
+        again += ["--retain", text]
+    consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=shlex.join(again), explains=explain)
+    consent.check()
+    flags = _flags(queued_ttl, retain)
+    allowed = allowed_of(allow, [CATEGORY])
+    troubles: list[JobctlError] = []
+    with call.open_site() as site, recorded(site, "expire", is_real=not consent.only_shows) as record:
+        options = ExpireOptions(
+            policy=site.settings.policy.with_flags(
+                queued_ttl=flags.rule.queued_ttl, retain=flags.rule.retain
+            ),
+            stale_after=stale,
+            allowed=allowed,
+            explains=explain,
+        )
+        with hold_roots(site, command="expire", only=root, wait_s=math.inf if wait else 0.0) as hold:
+            with call.progress() as progress:
+                proposed = plan_expire(hold, options, progress=progress, troubles=troubles)
+            with proposed:
+                return record(carry_out(call, hold, proposed, consent, troubles=troubles))
+
+
+def _flags(queued_ttl: str | None, retain: list[str] | None) -> Policy:
+    """What the flags alone say."""
+    ages = {}
+    for text in retain or ():
+        try:
+            ages.update(parse_retain(text))
+        except ValueError as error:
+            raise UsageError(f"--retain: {error}", hint="write --retain completed=30d,failed=7d") from None
+    return Policy().with_flags(queued_ttl=duration_of("--queued-ttl", queued_ttl), retain=ages)

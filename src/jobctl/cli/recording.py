@@ -1,0 +1,43 @@
+"""How a command that cron runs ended is kept, also where it was refused or failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from jobctl.errors import ExitCode, JobctlError
+
+if TYPE_CHECKING:
+    from jobctl.ops.site import Site
+
+Record = Callable[[ExitCode], ExitCode]
+
+
+@contextmanager
+def recorded(site: Site, command: str, *, is_real: bool) -> Iterator[Record]:
+    """Keep the exit code that is given to ``record``, or the error that ends the block.
+
+    ``is_real``: not where nothing but a plan was asked for.
+    """
+    from jobctl.ops.lastruns import begin, end  # noqa: PLC0415 - slow to import
+
+    started = begin(site)
+    code = ExitCode.INTERNAL
+
+    def record(ended: ExitCode) -> ExitCode:
+        nonlocal code
+        code = ended
+        return ended
+
+    try:
+        yield record
+    except JobctlError as error:
+        if is_real:
+            with suppress(JobctlError):
+                end(site, command, started=started, code=error.exit_code, error=error.message)
+        raise
+    # An approval that was not given is no run.
+    if is_real and code is not ExitCode.APPROVAL:
+        with suppress(JobctlError):
+            end(site, command, started=started, code=code, error=None)
