@@ -1,4 +1,4 @@
-"""Which of several files with the same bytes stays, and which of several like requests counts."""
+"""Which of several files with the same bytes stays, and why."""
 
 from __future__ import annotations
 
@@ -8,16 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobctl.core.duplicates import (
-    AskedJob,
-    Copy,
-    JudgedCopy,
-    Part,
-    SameBy,
-    bytes_to_save,
-    judge_copies,
-    judge_requests,
-)
+from jobctl.core.duplicates import Copy, CopyGroup, JudgedCopy, Part, judge_copies
 from jobctl.model.files import FileIdentity
 
 SIZE = 1_000
@@ -30,6 +21,10 @@ def copy(path: str, *, inode: int = 0, mtime_ns: int = 5, **facts: Any) -> Copy:
 
 def parts(judged: list[JudgedCopy]) -> dict[str, tuple[str, bool]]:
     return {each.copy.path: (each.part.value, each.may_go) for each in judged}
+
+
+def saved(judged: list[JudgedCopy]) -> int:
+    return CopyGroup("", judged).bytes_to_save
 
 
 def keeper(*copies: Copy) -> str:
@@ -57,7 +52,7 @@ def test_what_is_referred_to_is_kept_before_what_is_older_and_that_before_the_pa
 def test_every_copy_that_something_refers_to_stays_and_only_the_rest_may_go() -> None:
     judged = judge_copies(BY_RANK)
     assert [each.copy.path for each in judged if each.may_go] == ["v-oldest", "a-first", "b-second"]
-    assert bytes_to_save(judged) == 3 * SIZE
+    assert saved(judged) == 3 * SIZE
 
 
 def test_each_copy_has_its_reason() -> None:
@@ -100,7 +95,7 @@ def test_a_copy_stays_for_its_record_where_that_names_no_file_of_the_group() -> 
 def test_hard_links_are_one_file_and_save_nothing() -> None:
     judged = judge_copies([copy("b", inode=7), copy("a", inode=7), copy("c", inode=7)])
     assert parts(judged) == {"a": ("keeper", False), "b": ("same-file", False), "c": ("same-file", False)}
-    assert bytes_to_save(judged) == 0
+    assert saved(judged) == 0
     assert judged[0].reason == "the only file with these bytes"
     assert judged[1].reason == "a hard link: the same file as a"
 
@@ -178,7 +173,7 @@ def test_hard_links_are_never_counted_as_copies(group: list[Copy]) -> None:
     judged = judge_copies(group)
     counted = [each.copy.identity.inode for each in judged if each.part is not Part.SAME_FILE]
     assert sorted(counted) == sorted({each.identity.inode for each in group})
-    assert bytes_to_save(judged) <= (len(counted) - 1) * SIZE
+    assert saved(judged) <= (len(counted) - 1) * SIZE
 
 
 @given(groups(), st.randoms())
@@ -194,44 +189,3 @@ def test_a_record_that_may_lose_a_file_has_another_that_stays(group: list[Copy])
     for gone in judged:
         if gone.may_go and gone.copy.has_record:
             assert any(gone.copy.job_id in each.copy.named_by for each in judged if not each.may_go)
-
-
-def job(job_id: str, created_at: str = "2026-01-01", *, status: str = "completed", **facts: Any) -> AskedJob:
-    facts = {"kind": "presentation", "owner": "ada", "has_video": False, **facts}
-    return AskedJob(job_id, status=status, created_at=created_at, **facts)
-
-
-def kept(*jobs: AskedJob) -> tuple[str, str]:
-    first = judge_requests(jobs, SameBy.PAYLOAD)[0]
-    assert first.part is Part.KEEPER
-    return first.job.job_id, first.reason
-
-
-def test_a_completed_job_with_its_video_counts_before_an_older_one() -> None:
-    served = "completed, and its whole video is there"
-    old, new = job("a", "2026-01-01"), job("b", "2026-01-02", has_video=True)
-    assert kept(old, new) == ("b", served)
-    assert kept(job("a", status="failed", has_video=True), new) == ("b", served)
-
-
-def test_then_the_oldest_counts_then_the_id() -> None:
-    old, new, undated = job("z", "2026-01-01"), job("a", "2026-01-02"), job("0", "")
-    assert kept(new, undated, old) == ("z", "none is completed with a whole video; it is the oldest")
-    twin = job("y", "2026-01-01")
-    assert kept(new, old, twin)[0] == "y"
-    assert kept(new, old, twin)[1].endswith("among the oldest its id comes first")
-
-
-def test_the_others_are_told_by_what_they_are_the_same_and_that_they_stay() -> None:
-    first, second = job("a"), job("b", "2026-01-02", kind="avatar")
-    [_, told] = judge_requests([second, first], SameBy.IDEMPOTENCY_KEY)
-    assert told.part is Part.COPY
-    assert told.reason == (
-        "the same idempotency key as job a, the same owner, as another kind (avatar); "
-        "its record stays as it is"
-    )
-
-
-def test_jobs_whose_owner_is_not_recorded_are_not_called_one_owners() -> None:
-    [_, told] = judge_requests([job("a", owner=None), job("b", owner=None)], SameBy.PAYLOAD)
-    assert "no owner recorded for either" in told.reason

@@ -43,6 +43,13 @@ COMMANDS = {
         "--finding --job --since --root --tier --full --all --exit-code",
         streams=True,
     ),
+    "duplicates": Entry(
+        "duplicates",
+        "duplicates",
+        "Find videos with the same bytes, and jobs that ask for the same.",
+        "--by --root",
+        streams=True,
+    ),
     "recover": Entry(
         "recover",
         "recover",

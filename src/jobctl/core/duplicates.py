@@ -1,4 +1,4 @@
-"""Duplicates: which of several files with the same bytes stays, and which of several like requests counts.
+"""Duplicates: which of several files with the same bytes stays, and why.
 
 Pure. A copy that anything refers to stays, since each record keeps a file of its own; of
 the others at least one stays, the keeper. Hard links are one file with several names, of
@@ -7,13 +7,19 @@ which moving one away saves nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 from jobctl.model.files import FileIdentity
 from jobctl.model.names import to_shown
-from jobctl.model.status import Status
+
+
+class By(StrEnum):
+    """What makes duplicates."""
+
+    BYTES = "bytes"
+    REQUEST = "request"
 
 
 class Part(StrEnum):
@@ -93,11 +99,6 @@ def judge_copies(copies: Sequence[Copy], *, doubt: str = "") -> list[JudgedCopy]
     return judged
 
 
-def bytes_to_save(judged: Iterable[JudgedCopy]) -> int:
-    """How many bytes the copies that may go take up."""
-    return sum(each.copy.identity.size for each in judged if each.may_go)
-
-
 def _files(copies: Sequence[Copy]) -> list[_File]:
     """The copies by inode, the keeper's first."""
     owners = {job_id for copy in copies for job_id in copy.named_by}
@@ -163,73 +164,13 @@ def _place(copy: Copy, beside: Copy) -> str:
     return path if copy.root_id == beside.root_id else f"{path} in root {copy.root_id}"
 
 
-class SameBy(StrEnum):
-    """What makes two requests the same."""
+class CopyGroup(NamedTuple):
+    """Files with the same bytes, the keeper first. ``group_id`` tells the group from others."""
 
-    PAYLOAD = "payload"
-    SLIDES = "slides"
-    IDEMPOTENCY_KEY = "idempotency-key"
-
-
-_SAME = {
-    SameBy.PAYLOAD: "the same payload",
-    SameBy.SLIDES: "the same user and slides",
-    SameBy.IDEMPOTENCY_KEY: "the same idempotency key",
-}
-
-
-class AskedJob(NamedTuple):
-    """One of several jobs that ask for the same. ``created_at`` is 27 characters, or empty.
-
-    ``has_video``: its whole video is on disk.
-    """
-
-    job_id: str
-    kind: str
-    owner: str | None
-    status: str
-    created_at: str
-    has_video: bool
+    group_id: str
+    judged: list[JudgedCopy]
 
     @property
-    def is_served(self) -> bool:
-        return self.has_video and self.status == Status.COMPLETED
-
-
-class JudgedJob(NamedTuple):
-    """A job, its part in a group of like requests, and why."""
-
-    job: AskedJob
-    part: Part
-    reason: str
-
-
-def judge_requests(jobs: Sequence[AskedJob], same_by: SameBy) -> list[JudgedJob]:
-    """The jobs of one group, keeper first: completed with its video, then the oldest, then by id."""
-    ordered = sorted(jobs, key=_request_order)
-    keeper = ordered[0]
-    judged = [JudgedJob(keeper, Part.KEEPER, _why_kept(ordered))]
-    owner = "the same owner" if keeper.owner is not None else "no owner recorded for either"
-    for job in ordered[1:]:
-        kind = f", as another kind ({to_shown(job.kind)})" if job.kind != keeper.kind else ""
-        reason = (
-            f"{_SAME[same_by]} as job {to_shown(keeper.job_id)}, {owner}{kind}; its record stays as it is"
-        )
-        judged.append(JudgedJob(job, Part.COPY, reason))
-    return judged
-
-
-def _request_order(job: AskedJob) -> tuple[bool, bool, str, str]:
-    return not job.is_served, not job.created_at, job.created_at, job.job_id
-
-
-def _why_kept(ordered: Sequence[AskedJob]) -> str:
-    keeper, others = ordered[0], ordered[1:]
-    served = "completed, and its whole video is there"
-    if keeper.is_served and not any(job.is_served for job in others):
-        return served
-    rivals = [job for job in others if job.is_served == keeper.is_served]
-    which = f"of those that are {served}" if keeper.is_served else "none is completed with a whole video"
-    if any(job.created_at == keeper.created_at for job in rivals):
-        return f"{which}; among the oldest its id comes first"
-    return f"{which}; it is the oldest"
+    def bytes_to_save(self) -> int:
+        """How many bytes the copies that may go take up."""
+        return sum(each.copy.identity.size for each in self.judged if each.may_go)

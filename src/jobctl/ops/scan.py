@@ -65,6 +65,8 @@ class ScanOptions:
     tier: Tier = Tier.TABLES
     root: str | None = None
     include_declined: bool = False
+    compares_bytes: bool = True
+    """Whether the videos that findings are about are compared with each other, byte for byte."""
 
 
 class UnknownPlace(NamedTuple):
@@ -279,7 +281,8 @@ class _Pass:
         for low, high, rows in spool.partitions():
             for case in self._partition(low, high, rows, every=every):
                 for finding in case.findings:
-                    duplicates.notice(finding)
+                    if self.scan.options.compares_bytes:
+                        duplicates.notice(finding)
                     self.scan.report.count(finding)
                 yield case
             self._note()
