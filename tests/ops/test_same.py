@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -300,6 +302,49 @@ def test_where_a_file_cannot_be_read_none_of_its_size_may_go(world: World) -> No
     assert "a file of the same size could not be read" in group.judged[1].reason
     assert [(file.path, file.is_unreadable) for file in report.left_out] == [(f"sub/{name(2)}", True)]
     assert not report.is_complete
+
+
+AS_NOBODY = """
+import os, sys
+sys.path[:0] = sys.argv[2:]
+from pathlib import Path
+from jobctl.ops.same import SearchOptions, find_duplicates
+from ops.world import World
+
+def told(name):
+    world = World(str(place / name / "jobs.db"), place / f"{name}-outputs")
+    videos = [world.video(number, seed=0) for number in range(3)]
+    if name == "second":
+        for path in [world.root, *videos]:
+            os.chown(path, 65534, 65534)
+        videos[2].chmod(0)
+    world.init()
+    with world.site() as site:
+        search = find_duplicates(site, SearchOptions())
+        may_go = [each.may_go for group in search for each in group.judged]
+    return may_go, [file.reason for file in search.report.left_out]
+
+# Once as root for root, so that every module is loaded before the machine's are out of reach.
+place = Path(sys.argv[1])
+place.mkdir()
+print(*told("first"))
+os.chmod(place, 0o755)
+print(*told("second"))
+"""
+
+
+def test_where_permission_is_missing_it_is_told_and_nothing_of_that_size_may_go(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    for parent in [tmp_path, *tmp_path.parents]:
+        if str(parent).startswith("/tmp/"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    command = [sys.executable, "-c", AS_NOBODY, str(tmp_path / "site"), *sys.path]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines() == [
+        "[False, True, True] []",
+        "[False, False] ['it cannot be opened: Permission denied']",
+    ]
 
 
 def test_copies_below_several_roots_are_found(world: World, tmp_path: Path) -> None:
