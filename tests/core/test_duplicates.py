@@ -100,6 +100,12 @@ def test_hard_links_are_one_file_and_save_nothing() -> None:
     assert judged[1].reason == "a hard link: the same file as a"
 
 
+def test_one_file_seen_through_two_mounts_is_no_copy_of_itself() -> None:
+    here = copy("a", inode=7)
+    there = copy("b", root_id="r2")._replace(identity=here.identity._replace(dev=99))
+    assert parts(judge_copies([here, there])) == {"a": ("keeper", False), "b": ("same-file", False)}
+
+
 def test_a_copy_with_several_names_is_told_and_not_proposed() -> None:
     judged = judge_copies([copy("a", mtime_ns=1), copy("b", inode=7), copy("c", inode=7)])
     assert parts(judged) == {"a": ("keeper", False), "b": ("copy", False), "c": ("same-file", False)}

@@ -7,22 +7,29 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import insert, update
 
 from jobctl.core.duplicates import By, CopyGroup
 from jobctl.core.requests import RequestGroup
 from jobctl.errors import ExitCode
-from jobctl.model.files import FileIdentity
+from jobctl.model.files import FileIdentity, Seen, Tier
 from jobctl.model.job import Job
 from jobctl.model.status import Cause, Status
+from jobctl.ops.hold import open_registered, visible_roots
+from jobctl.ops.inspect import Inspector
 from jobctl.ops.same import Search, SearchOptions, SearchReport, find_duplicates
+from jobctl.ops.same_bytes import ByteComparison
 from jobctl.ops.site import Progress
+from jobctl.ops.sources import read_sources
 from jobctl.source import sources_from_list
 from jobctl.store import jobs, schema
 from ops.world import World, a_job_id, set_age
@@ -308,6 +315,8 @@ AS_NOBODY = """
 import os, sys
 sys.path[:0] = sys.argv[2:]
 from pathlib import Path
+from jobctl.ops.hold import open_registered, visible_roots
+from jobctl.ops.inspect import Inspector
 from jobctl.ops.same import SearchOptions, find_duplicates
 from ops.world import World
 
@@ -421,6 +430,52 @@ def test_an_identity_is_what_the_walk_saw(world: World) -> None:
         assert each.copy.identity == FileIdentity(
             found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
         )
+
+
+CONTENTS = st.lists(st.tuples(st.binary(max_size=1), st.integers(0, 2)), max_size=12)
+"""What is in each file, and which of the files before it, if any, it is another name of."""
+
+
+@given(CONTENTS)
+@settings(max_examples=50)
+def test_whatever_the_files_the_groups_are_those_of_the_same_content(
+    contents: list[tuple[bytes, int]],
+) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        world = World(f"{place}/jobs.db", Path(place, "outputs"))
+        world.init()
+        expected: dict[bytes, set[str]] = {}
+        for number, (content, linked) in enumerate(contents):
+            path = world.root / f"f{number}"
+            earlier = world.root / f"f{linked}"
+            if linked and earlier.exists():
+                os.link(earlier, path)
+            else:
+                path.write_bytes(content)
+            expected.setdefault(path.read_bytes(), set()).add(path.name)
+        found = [{each.copy.path for each in group.judged} for group in compared(world)]
+    assert len(found) == len({frozenset(group) for group in found})
+    assert {frozenset(group) for group in found} == {
+        frozenset(paths) for paths in expected.values() if len(paths) > 1
+    }
+
+
+def compared(world: World) -> list[CopyGroup]:
+    """All files of the root, compared as if they were whole videos."""
+    with ExitStack() as stack:
+        site = stack.enter_context(world.site())
+        [row] = visible_roots(site)
+        root = stack.enter_context(open_registered(site, row))
+        inspector = stack.enter_context(Inspector(site, [root], Tier.TABLES))
+        comparison = stack.enter_context(ByteComparison(site, inspector, lambda _: None, trusts_records=True))
+        sources = stack.enter_context(read_sources(site))
+        for path in world.root.glob("f*"):
+            found = path.stat()
+            times = (found.st_mtime_ns, found.st_ctime_ns)
+            comparison.add(
+                Seen("", row.root_id, path.name, "video", found.st_dev, found.st_ino, found.st_size, *times)
+            )
+        return list(comparison.groups(sources))
 
 
 # --- the same request -------------------------------------------------------------------------

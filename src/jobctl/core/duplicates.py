@@ -102,9 +102,10 @@ def judge_copies(copies: Sequence[Copy], *, doubt: str = "") -> list[JudgedCopy]
 def _files(copies: Sequence[Copy]) -> list[_File]:
     """The copies by inode, the keeper's first."""
     owners = {job_id for copy in copies for job_id in copy.named_by}
-    files: dict[tuple[int, int], _File] = {}
+    files: dict[tuple[int, ...], _File] = {}
     for bound in sorted((_bind(copy, owners) for copy in copies), key=lambda bound: bound.order):
-        files.setdefault(bound.copy.identity[:2], []).append(bound)
+        # Whatever its device number: one file may be seen through two mounts, or in a snapshot.
+        files.setdefault(bound.copy.identity[1:], []).append(bound)
     return list(files.values())
 
 
