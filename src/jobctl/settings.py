@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jobctl.errors import ConfigurationError
+from jobctl.policy import Policy, policy_from_tables
 from jobctl.source import SIDECAR_FIELDS, Source, sources_from_list
 
 REMOTE_DEFAULTS: Mapping[str, Any] = MappingProxyType(
@@ -54,6 +55,8 @@ class Settings:
     """Job fields to the keys under which sidecars of others tell them."""
     remote: Mapping[str, Any] = field(default_factory=lambda: REMOTE_DEFAULTS)
     """The keys of ``REMOTE_DEFAULTS``. A key for the renderer is never a setting."""
+    policy: Policy = field(default_factory=Policy)
+    """What expires, and when files may go."""
     as_root: bool = False
     """Whether to stay root, instead of becoming the owner of store and outputs."""
     source: str | None = None
@@ -63,7 +66,7 @@ class Settings:
         """A short name of everything that shapes a plan: a plan made under other settings is stale."""
         shaping = [self.video_url_form, self.thumbnail_url_form, self.quiet_s, self.stale_after_s]
         sources = [source.shape() for source in self.sources]
-        tables = [dict(self.layouts), dict(self.sidecar), sources]
+        tables = [dict(self.layouts), dict(self.sidecar), sources, self.policy.shape()]
         text = json.dumps([*shaping, *tables], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -72,9 +75,10 @@ _MACHINE_ID = "/etc/machine-id"
 _NUMBERS = {"quiet_s", "stale_after_s", "lock_stale_after_s", "plan_max_age_h"}
 _TEXTS = {"database", "host_id", "video_url_form", "thumbnail_url_form", "log_timezone"}
 _TABLES = {"layouts", "logs"}
+_POLICY_TABLES = {"expire", "cleanup", "quarantine"}
 _LARGEST_PAGE = 1_000
 _PLAIN_HTTP = frozenset({"localhost", "127.0.0.1", "::1"})
-_KNOWN = sorted({*_NUMBERS, *_TEXTS, *_TABLES, "sidecar", "source", "remote", "as_root"})
+_KNOWN = sorted({*_NUMBERS, *_TEXTS, *_TABLES, *_POLICY_TABLES, "sidecar", "source", "remote", "as_root"})
 _ENVIRONMENT = {
     "database": "JOBCTL_DATABASE_URL",
     **{name: f"JOBCTL_{name.upper()}" for name in sorted((_NUMBERS | _TEXTS) - {"database"})},
@@ -95,7 +99,8 @@ def load_settings(
     values.setdefault("database", _default_database(environ))
     values.setdefault("host_id", _host_id())
     sources = values.pop("source", ())
-    return Settings(**values, sources=sources, source=path)
+    policy = policy_from_tables({name: values.pop(name, {}) for name in sorted(_POLICY_TABLES)}, path or "")
+    return Settings(**values, sources=sources, policy=policy, source=path)
 
 
 def _config_path(config: str | None, environ: Mapping[str, str]) -> str | None:
@@ -146,6 +151,8 @@ def _checked(name: str, value: Any, path: str) -> Any:
         return sources_from_list(value, path)
     if name == "sidecar":
         return _sidecar(value, path)
+    if name in _POLICY_TABLES:
+        return value
     if name in _TABLES:
         if not isinstance(value, dict):
             raise ConfigurationError(f"{path}: {name} must be tables", hint=f"write [{name}.NAME]")
@@ -267,4 +274,4 @@ def _host_id() -> str:
     return f"{node}-{named[:8]}" if re.fullmatch("[0-9a-f]{32}", named) else node
 
 
-assert {each.name for each in fields(Settings)} == {*_KNOWN, "sources"}  # noqa: S101 - keeps the lists complete
+assert {each.name for each in fields(Settings)} == {*_KNOWN, "sources", "policy"} - _POLICY_TABLES  # noqa: S101 - keeps the lists complete

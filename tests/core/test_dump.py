@@ -163,13 +163,13 @@ def step(**changes: Any) -> Action:
 
 
 def test_a_step_read_from_a_plan_is_held_to_the_same_rules() -> None:
-    assert why_unlawful(step(), is_undo=False) is None
-    assert why_unlawful(step(), is_undo=True)
-    assert why_unlawful(step(job_before=dumped()), is_undo=False)
-    assert why_unlawful(step(job_after={**dumped(), "owner": 3}), is_undo=False) == "its owner is no text"
-    assert why_unlawful(step(job_after={**dumped(), "job_id": "other"}), is_undo=False)
+    assert why_unlawful(step(), command="import") is None
+    assert why_unlawful(step(), command="undo")
+    assert why_unlawful(step(job_before=dumped()), command="import")
+    assert why_unlawful(step(job_after={**dumped(), "owner": 3}), command="import") == "its owner is no text"
+    assert why_unlawful(step(job_after={**dumped(), "job_id": "other"}), command="import")
     without_body = {name: value for name, value in dumped().items() if name != "body"}
-    assert why_unlawful(step(job_after=without_body), is_undo=False) == "its fields are not those of a job"
+    assert why_unlawful(step(job_after=without_body), command="import") == "its fields are not those of a job"
 
 
 @given(st.none() | st.text() | st.floats(allow_nan=False) | st.integers())

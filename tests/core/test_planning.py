@@ -216,7 +216,7 @@ def actions_of_every_kind() -> list[Action]:
 
 @pytest.mark.parametrize("action", actions_of_every_kind(), ids=lambda action: action.verb)
 def test_the_inverse_expects_what_the_action_left_and_leads_back(action: Action) -> None:
-    inverse = invert(action, seq=7)
+    inverse = invert(action, seq=7, run_id="run")
     assert inverse.job_after == action.job_before
     assert inverse.job_before == action.job_after
     assert inverse.artifact_after == action.artifact_before
@@ -236,11 +236,11 @@ def test_every_moment_in_a_plan_is_a_real_one(companions, verdict) -> None:
 
 @pytest.mark.parametrize("action", actions_of_every_kind(), ids=lambda action: action.verb)
 def test_what_is_proposed_is_lawful_and_so_is_its_inverse(action: Action) -> None:
-    assert why_unlawful(action, is_undo=False) is None
-    inverse = invert(action, seq=1)
-    assert why_unlawful(inverse, is_undo=True) is None
-    assert why_unlawful(inverse, is_undo=False)
-    assert why_unlawful(action, is_undo=True)
+    assert why_unlawful(action, command="recover") is None
+    inverse = invert(action, seq=1, run_id="run")
+    assert why_unlawful(inverse, command="undo") is None
+    assert why_unlawful(inverse, command="recover")
+    assert why_unlawful(action, command="undo")
 
 
 @pytest.mark.parametrize(
@@ -265,11 +265,11 @@ def test_what_is_proposed_is_lawful_and_so_is_its_inverse(action: Action) -> Non
 )
 def test_a_crafted_step_is_refused(changes: dict[str, Any], reason: str) -> None:
     (create,), _ = plan(case(video()))
-    assert reason in (why_unlawful(replace(create, **changes), is_undo=False) or "")
+    assert reason in (why_unlawful(replace(create, **changes), command="recover") or "")
 
 
 def test_a_crafted_owner_is_refused() -> None:
     (create,), _ = plan(case(video()))
     assert create.job_after is not None
     crafted = replace(create, job_after={**create.job_after, "owner": "eve"})
-    assert why_unlawful(crafted, is_undo=False) == "nothing is said to tell its owner"
+    assert why_unlawful(crafted, command="recover") == "nothing is said to tell its owner"

@@ -374,7 +374,7 @@ def test_a_plan_of_another_kind_may_not_import(world: World, tmp_path: Path) -> 
     )
     assert forged != text
     (tmp_path / "plan").write_text(rehashed(forged))
-    with pytest.raises(PlanStale, match="import is no step of such a plan"):
+    with pytest.raises(PlanStale, match="import is no step of this kind of plan"):
         load_plan(str(tmp_path / "plan"))
 
 

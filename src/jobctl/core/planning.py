@@ -6,6 +6,7 @@ An action holds the rows it changes before and after. Applying writes *after* wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from jobctl.model.files import Check, Media, Probe, Seen, Verdict
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.job import Job, Origin
 from jobctl.model.names import to_stored
-from jobctl.model.plan import INVERSE, Action, Row, Verb
+from jobctl.model.plan import INVERSE, MOVES, TAKING_BACK, Action, Row, Verb
 from jobctl.model.status import Cause, ErrorCode, Status, check_transition
 
 _ENDED_WITHOUT_VIDEO = frozenset({FindingKind.INTERRUPTED, FindingKind.LOST})
@@ -102,8 +103,8 @@ def _disputes(action: Action) -> Iterator[Finding]:
             yield Finding(FindingKind.CONFLICT, action.job_id, reason, action.root_id, action.path)
 
 
-def invert(action: Action, *, seq: int) -> Action:
-    """Turn a done action into the one that takes it back."""
+def invert(action: Action, *, seq: int, run_id: str) -> Action:
+    """Turn a done action of a run into the one that takes it back."""
     return Action(
         seq=seq,
         verb=INVERSE[action.verb],
@@ -120,6 +121,7 @@ def invert(action: Action, *, seq: int) -> Action:
         job_after=action.job_before,
         artifact_before=_with_version_after(action),
         artifact_after=action.artifact_before,
+        entry=f"{run_id}/{action.seq}" if action.verb is Verb.QUARANTINE else None,
     )
 
 
@@ -456,15 +458,16 @@ def _version(case: Case) -> int | None:
     return case.record.version if case.record else None
 
 
-def why_unlawful(action: Action, *, is_undo: bool) -> str | None:
+def why_unlawful(action: Action, *, command: str) -> str | None:
     """The reason why a step read from a file may not be taken, whatever its plan's hash says.
 
     A plan is data from outside: its steps obey the transition table, concern one job each,
     rest on a file where they make one complete, and stay below their root.
     """
-    if (action.verb in INVERSE) == is_undo:
+    if action.verb not in PLANNED.get(command, frozenset()):
         return f"{action.verb} is no step of this kind of plan"
-    if not _is_plain(action.job_id, _LONGEST_ID):
+    is_nameless = action.verb in MOVES and not action.job_id
+    if not is_nameless and not _is_plain(action.job_id, _LONGEST_ID):
         return "its job id is none"
     if not _is_plain(action.reason, _LONGEST_REASON):
         return "its reason is no sentence"
@@ -474,7 +477,9 @@ def why_unlawful(action: Action, *, is_undo: bool) -> str | None:
     path = action.path or ""
     if path.startswith("/") or "\0" in path or ".." in path.split("/"):
         return "its path leads out of the root"
-    return None if is_undo else _why_no_transition(action)
+    if action.verb in MOVES:
+        return _why_no_move(action)
+    return None if action.verb in TAKING_BACK else _why_no_transition(action)
 
 
 def _is_plain(text: str, longest: int) -> bool:
@@ -513,12 +518,35 @@ def _why_no_transition(action: Action) -> str | None:
         return "it rests on no file"
     if action.verb is Verb.LINK:
         return None
-    cause = Cause.RECOVER if action.verb is Verb.COMPLETE else Cause.PROOF_OF_DEATH
     try:
         old, new = Status(before["status"]), Status(after["status"])
-        check_transition(action.job_id, old, new, cause, before.get("error_code"))
+        check_transition(action.job_id, old, new, _CAUSES[action.verb], before.get("error_code"))
     except (KeyError, ValueError, IllegalTransition):
         return "its change of status is not allowed"
+    return None
+
+
+def _why_no_move(action: Action) -> str | None:
+    """Why no file may be moved by this step: it names none, or its rows say more than that it was moved."""
+    if not action.path or action.root_id is None or action.expect_file is None:
+        return "it names no file"
+    if action.path.split("/")[0] == _CONTROL:
+        return "its file is one of jobctl's own"
+    if action.job_before is not None or action.job_after is not None:
+        return f"its rows do not fit {action.verb}"
+    if (action.entry is None) != (action.verb is Verb.QUARANTINE):
+        return "its place in quarantine is missing or in the way"
+    if action.entry is not None and not _ENTRY.fullmatch(action.entry):
+        return "its place in quarantine is none"
+    before, after = action.artifact_before, action.artifact_after
+    if (before is None) != (after is None):
+        return "it makes or removes the row of a file"
+    if action.verb is not Verb.RESTORE and before is not None and after is not None:
+        kept = {name: value for name, value in before.items() if name not in _MOVED_FIELDS}
+        if any(after.get(name) != value for name, value in kept.items()) or (
+            after.get("state") != _STATE_AFTER[action.verb]
+        ):
+            return "its rows say more than that the file was moved"
     return None
 
 
@@ -551,7 +579,32 @@ _LONGEST_ID = 200
 _LONGEST_REASON = 10_000
 FULL_PROGRESS = 100.0
 
+_CONTROL = ".jobctl"
+_ENTRY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}/[0-9]{1,18}")
+_MOVED_FIELDS = frozenset({"state", "noted_at", "version"})
+_STATE_AFTER = {Verb.QUARANTINE: "quarantined", Verb.PURGE: "purged"}
+_CAUSES = {
+    Verb.COMPLETE: Cause.RECOVER,
+    Verb.FAIL: Cause.PROOF_OF_DEATH,
+    Verb.REQUEUE: Cause.RESCUE,
+    Verb.EXPIRE: Cause.RETENTION,
+}
+
+PLANNED = {
+    "recover": frozenset({Verb.CREATE, Verb.COMPLETE, Verb.FAIL, Verb.LINK, Verb.NOTE_MISSING}),
+    "import": frozenset({Verb.IMPORT}),
+    "expire": frozenset({Verb.COMPLETE, Verb.FAIL, Verb.LINK, Verb.REQUEUE, Verb.EXPIRE, Verb.QUARANTINE}),
+    "cleanup": frozenset({Verb.QUARANTINE}),
+    "duplicates": frozenset({Verb.QUARANTINE}),
+    "quarantine restore": frozenset({Verb.RESTORE, Verb.REVERT}),
+    "quarantine purge": frozenset({Verb.PURGE}),
+    "undo": TAKING_BACK,
+}
+"""The commands that plan, and the verbs their plans may hold."""
+
 _SHAPES = {
+    Verb.REQUEUE: (True, True),
+    Verb.EXPIRE: (True, True),
     Verb.CREATE: (False, True),
     Verb.COMPLETE: (True, True),
     Verb.FAIL: (True, True),

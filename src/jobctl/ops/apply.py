@@ -6,9 +6,8 @@ run again completes: a chunk is one transaction, and a run knows what it has sti
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -16,25 +15,27 @@ from typing import Any
 
 from jobctl import clock
 from jobctl.errors import ExitCode, PlanStale
-from jobctl.model.plan import Outcome, Verb
+from jobctl.model.plan import MOVES, Outcome, Verb
 from jobctl.model.timestamps import parse_timestamp
 from jobctl.ops.hold import Hold, lock_names
+from jobctl.ops.moves import Mover, files_held
 from jobctl.ops.plan import Plan
+from jobctl.ops.references import References, read_references
 from jobctl.ops.runid import new_run_id
 from jobctl.ops.site import Progress, ProgressSink, Site
-from jobctl.outputs.directories import open_directory
-from jobctl.outputs.root import OpenRoot, write_generation
-from jobctl.outputs.stats import signed64
+from jobctl.ops.unchanged import changed_files
+from jobctl.outputs.root import write_generation
 from jobctl.store import roots, runs
 from jobctl.store.dialect import refresh_statistics
 from jobctl.store.engine import Connection
-from jobctl.store.runs import FileToCheck, Mark
+from jobctl.store.runs import Mark
 
 _FIRST_CHUNK = 2_000
 _LARGEST_CHUNK = 50_000
 _CHUNK_TARGET_S = 0.5
 _LOAD_CHUNK = 20_000
 _LOAD_CHUNK_OF_RECORDS = 500  # an imported record may carry a large payload
+TAKES_AWAY = frozenset({Verb.EXPIRE, Verb.QUARANTINE, Verb.PURGE})
 _FAULTS = (Outcome.SKIPPED, Outcome.CONFLICT, Outcome.FAILED)
 
 
@@ -58,12 +59,38 @@ def apply_plan(hold: Hold, plan: Plan, *, progress: ProgressSink | None = None) 
     site = hold.site
     check_fresh(hold, plan)
     if not plan.total:
-        _settle_without_steps(hold, plan)
+        with _files_of(hold, plan):
+            _settle_without_steps(hold, plan)
         return _report(plan, None, {})
-    run_id = _load(hold, plan)
-    _write_markers(hold, run_id)
-    _take_steps(hold, plan, run_id, progress or _ignore)
-    return _finish(site, hold, plan, run_id)
+    with _files_of(hold, plan), _references_for(site, plan) as references:
+        run_id = _load(hold, plan)
+        _write_markers(hold, run_id)
+        _take_steps(hold, plan, run_id, references, progress or _ignore)
+        return _finish(site, hold, plan, run_id)
+
+
+@contextmanager
+def _files_of(hold: Hold, plan: Plan) -> Iterator[None]:
+    """Hold the files, where this plan, or an interrupted run that it ends, moves any."""
+    with hold.site.store.read() as connection:
+        unended = [old.run_id for old in _interrupted_runs(connection, hold, plan)]
+        moving = [run_id for run_id in unended if runs.next_move(connection, run_id) is not None]
+    with ExitStack() as stack:
+        if moving or not MOVES.isdisjoint(plan.counts):
+            stack.enter_context(files_held(hold))
+        for run_id in moving:
+            Mover(hold, run_id).catch_up()
+        yield
+
+
+@contextmanager
+def _references_for(site: Site, plan: Plan) -> Iterator[References | None]:
+    """Which jobs other tables name now; ``None`` for a plan that takes nothing away."""
+    if TAKES_AWAY.isdisjoint(plan.counts):
+        yield None
+        return
+    with read_references(site) as references:
+        yield references
 
 
 def check_fresh(hold: Hold, plan: Plan) -> None:
@@ -88,9 +115,10 @@ def _load(hold: Hold, plan: Plan) -> str:
     site = hold.site
     with site.store.write() as connection:
         hold.renew(connection)
-        run_id = _begin_or_resume(site, connection, plan)
+        run_id = _begin_or_resume(hold, connection, plan)
         loaded = runs.last_loaded(connection, run_id)
-    remaining = islice(plan, loaded, None)
+    # Numbers are not without gaps: what a brake holds is in the plan, and not in the run.
+    remaining = (action for action in plan if action.seq > loaded)
     size = _LOAD_CHUNK_OF_RECORDS if Verb.IMPORT in plan.counts else _LOAD_CHUNK
     while batch := list(islice(remaining, size)):
         with site.store.write() as connection:
@@ -108,10 +136,11 @@ def _load(hold: Hold, plan: Plan) -> str:
     return run_id
 
 
-def _begin_or_resume(site: Site, connection: Connection, plan: Plan) -> str:
+def _begin_or_resume(hold: Hold, connection: Connection, plan: Plan) -> str:
+    site = hold.site
     now = site.store.now(connection)
     run_id = new_run_id(now)
-    for old in _interrupted_runs(connection, plan):
+    for old in _interrupted_runs(connection, hold, plan):
         if old.plan_id == plan.plan_id:
             return str(old.run_id)
         _close(connection, old.run_id, note=f"interrupted; run {run_id} planned anew", at=now)
@@ -129,10 +158,18 @@ def _begin_or_resume(site: Site, connection: Connection, plan: Plan) -> str:
     return run_id
 
 
-def _interrupted_runs(connection: Connection, plan: Plan) -> list[Any]:
-    """Runs under the same locks that did not end: these are ours now, so they can take no further step."""
-    held = lock_names(plan.header.roots)
-    return [run for run in runs.unfinished_runs(connection) if held & lock_names(run.header["roots"])]
+def _interrupted_runs(connection: Connection, hold: Hold, plan: Plan) -> list[Any]:
+    """Runs under the same locks that did not end: these are ours now, so they can take no further step.
+
+    Not those that were moving files below a root which is not held: what they did cannot be seen.
+    """
+    names, held = lock_names(plan.header.roots), {root.root_id for root in hold.roots}
+    return [
+        run
+        for run in runs.unfinished_runs(connection)
+        if names & lock_names(run.header["roots"])
+        and (held.issuperset(run.header["roots"]) or runs.next_move(connection, run.run_id) is None)
+    ]
 
 
 def _close(connection: Connection, run_id: str, *, note: str, at: datetime) -> None:
@@ -154,77 +191,57 @@ def _write_markers(hold: Hold, run_id: str) -> None:
             write_generation(root, store_id=hold.site.store.store_id, generation=generations[root.root_id])
 
 
-def _take_steps(hold: Hold, plan: Plan, run_id: str, progress: ProgressSink) -> None:
+def _take_steps(
+    hold: Hold, plan: Plan, run_id: str, references: References | None, progress: ProgressSink
+) -> None:
     store, size, start = hold.site.store, _FIRST_CHUNK, 0
+    mover = _mover(hold, run_id, references)
     while True:
         with store.read() as connection:
             low = runs.next_pending(connection, run_id, start=start)
-            files = [] if low is None else runs.files_to_check(connection, run_id, low, low + size)
+            move = runs.next_move(connection, run_id, start=start)
         if low is None:
             return
-        changed = changed_files(hold.roots, files)
-        began = clock.monotonic()
-        with store.write() as connection:
-            hold.renew(connection)
-            runs.mark_steps(connection, run_id, changed)
-            runs.apply_chunk(
-                connection, run_id, low, low + size, actor=hold.site.actor, at=store.now(connection)
-            )
-        progress(Progress("apply", min(low + size - 1, plan.total), plan.total))
-        start = low + size
-        size = _next_size(size, clock.monotonic() - began)
+        if low == move:
+            start = mover.take(low) or low
+        else:
+            high = low + size if move is None else min(low + size, move)
+            began = clock.monotonic()
+            _change_records(hold, run_id, low, high, references)
+            size = _next_size(size, clock.monotonic() - began)
+            start = high
+        progress(Progress("apply", min(start - 1, plan.total), plan.total))
+
+
+def _change_records(hold: Hold, run_id: str, low: int, high: int, references: References | None) -> None:
+    """Take the steps ``low`` ≤ seq < ``high``, which change records alone."""
+    store = hold.site.store
+    with store.read() as connection:
+        files = runs.files_to_check(connection, run_id, low, high)
+        ending = runs.jobs_to_expire(connection, run_id, low, high) if references else []
+    refused = [*changed_files(hold.roots, files), *_referred_to(ending, references)]
+    with store.write() as connection:
+        hold.renew(connection)
+        runs.mark_steps(connection, run_id, refused)
+        runs.apply_chunk(connection, run_id, low, high, actor=hold.site.actor, at=store.now(connection))
+
+
+def _referred_to(ending: list[tuple[int, str]], references: References | None) -> Iterator[Mark]:
+    """The steps that would end a job which some table names now."""
+    for seq, job_id in ending:
+        where = references.to_job(job_id) if references else None
+        if where is not None:
+            yield Mark(seq, Outcome.CONFLICT, f"{where} names the job now")
+
+
+def _mover(hold: Hold, run_id: str, references: References | None) -> Mover:
+    return Mover(hold, run_id, references, purge_after=hold.site.settings.policy.quarantine)
 
 
 def _next_size(size: int, seconds: float) -> int:
     """Aim at half a second of write lock, so that other writers hardly wait."""
     wanted = int(size * _CHUNK_TARGET_S / max(seconds, 0.001))
     return max(100, min(_LARGEST_CHUNK, 2 * size, wanted))
-
-
-def changed_files(opened: Sequence[OpenRoot], files: Sequence[FileToCheck]) -> list[Mark]:
-    """The steps whose file is not the one the plan was made on."""
-    by_id = {root.root_id: root for root in opened}
-    marks: list[Mark] = []
-    with ExitStack() as stack:
-        look = _look(stack)
-        for file in files:
-            note = _what_changed(look, by_id.get(file.root_id), file)
-            if note:
-                marks.append(Mark(file.seq, Outcome.SKIPPED, note))
-    return marks
-
-
-def _look(stack: ExitStack) -> Callable[[OpenRoot, str], int]:
-    """Opens each directory once per chunk, never through a symlink."""
-    last: dict[str, Any] = {"key": None, "fd": -1}
-
-    def directory(root: OpenRoot, path: str) -> int:
-        key = (root.root_id, path)
-        if last["key"] != key:
-            last["fd"] = open_directory(root.fd, path)
-            last["key"] = key
-            stack.callback(os.close, last["fd"])
-        return int(last["fd"])
-
-    return directory
-
-
-def _what_changed(
-    look: Callable[[OpenRoot, str], int], root: OpenRoot | None, file: FileToCheck
-) -> str | None:
-    if root is None:
-        return f"root {file.root_id} is not held"
-    directory, name = os.path.split(file.path)
-    try:
-        found = os.stat(name, dir_fd=look(root, directory), follow_symlinks=False)
-    except OSError as error:
-        return f"the file cannot be looked at: {error.strerror}"
-    planned = file.identity
-    seen = (signed64(found.st_ino), found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-    # The change time too: a file overwritten in place can be dated back, but not made to look unchanged.
-    if seen != (planned.inode, planned.size, planned.mtime_ns, planned.ctime_ns):
-        return "the file was changed or replaced since the plan"
-    return None
 
 
 def _finish(site: Site, hold: Hold, plan: Plan, run_id: str) -> RunReport:
@@ -244,7 +261,7 @@ def _settle_without_steps(hold: Hold, plan: Plan) -> None:
     """With nothing left to do, end what was interrupted; a complete recover lifts suspensions."""
     store = hold.site.store
     with store.read() as connection:
-        interrupted = _interrupted_runs(connection, plan)
+        interrupted = _interrupted_runs(connection, hold, plan)
         suspended = any(row.negatives_suspended_at for row in roots.get_roots(connection))
     if not interrupted and not suspended:
         return

@@ -14,17 +14,18 @@ import os
 import stat
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import IO, Any, Self
 
-from jobctl.core.planning import why_unlawful
+from jobctl.core.brakes import Pool, Tally, pool_of
+from jobctl.core.planning import PLANNED, why_unlawful
 from jobctl.errors import PlanStale, UsageError
 from jobctl.model.files import FileIdentity, Tier, Verdict
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.names import from_stored, to_stored
-from jobctl.model.plan import Action, PlanHeader, Verb
+from jobctl.model.plan import Action, Held, Kept, PlanHeader, Relied, Verb
 from jobctl.model.timestamps import parse_timestamp
 
 FORMAT = "jobctl-plan/v1"
@@ -46,6 +47,9 @@ class Plan:
     """Whether part of the tree could not be read, so that more may be to do."""
     declined: int = 0
     """How many recoveries are left out because they were taken back before."""
+    held: tuple[Held, ...] = ()
+    """What brakes hold back: it is in the plan to be seen, and is not applied."""
+    kept_count: int = 0
 
     @property
     def total(self) -> int:
@@ -54,7 +58,16 @@ class Plan:
     def __iter__(self) -> Iterator[Action]:
         for line in self._lines():
             if line.startswith('{"action":'):
-                yield action_from_json(json.loads(line)["action"])
+                action = action_from_json(json.loads(line)["action"])
+                if not _is_held(action, self.held):
+                    yield action
+
+    def kept(self) -> Iterator[Kept]:
+        """What a policy looked at and left alone, with the reasons."""
+        for line in self._lines():
+            if line.startswith('{"kept":'):
+                job_id, root_id, path, reason = json.loads(line)["kept"]
+                yield Kept(job_id, root_id, from_stored(path), reason)
 
     def told(self) -> Iterator[Finding]:
         """The findings nothing is done about, with their reasons."""
@@ -105,8 +118,12 @@ class PlanWriter:
     header: PlanHeader
     is_incomplete: bool = False
     declined: int = 0
-    counts: Counter[Verb] = field(default_factory=Counter)
+    tallies: dict[Pool, Tally] = field(default_factory=dict)
+    """How much a brake would have to judge, by category and root."""
     findings: Counter[FindingKind] = field(default_factory=Counter)
+    kept: int = 0
+    _steps: int = 0
+    _counts: Counter[tuple[Pool, Verb]] = field(default_factory=Counter)
     _hash: Any = field(default_factory=hashlib.sha256)
     _file: IO[str] = field(init=False)
 
@@ -116,9 +133,18 @@ class PlanWriter:
 
     def add(self, action: Action) -> None:
         """Append a step; it is given the next number."""
-        self.counts[action.verb] += 1
-        action.seq = self.counts.total()
+        self._steps += 1
+        action.seq = self._steps
+        pool = pool_of(action)
+        self._counts[pool, action.verb] += 1
+        if action.category is not None:
+            self.tallies[pool] = self.tallies.get(pool, Tally()).plus(action)
         self._write({"action": action_to_json(action)})
+
+    def keep(self, kept: Kept) -> None:
+        """Append what a policy left alone."""
+        self.kept += 1
+        self._write({"kept": [kept.job_id, kept.root_id, to_stored(kept.path), kept.reason]})
 
     def tell(self, finding: Finding) -> None:
         """Append a finding nothing is done about."""
@@ -126,10 +152,16 @@ class PlanWriter:
         self.declined += finding.is_declined
         self._write({"finding": finding_to_json(finding)})
 
-    def finish(self) -> Plan:
-        """Seal the plan."""
+    def finish(self, held: Sequence[Held] = ()) -> Plan:
+        """Seal the plan; what brakes hold stays in it and is not applied."""
+        counts: Counter[Verb] = Counter()
+        for (pool, verb), count in self._counts.items():
+            if not _is_pool_held(pool, held):
+                counts[verb] += count
         summary = {
-            "counts": self.counts,
+            "counts": counts,
+            "held": held,
+            "kept": self.kept,
             "findings": self.findings,
             "incomplete": self.is_incomplete,
             "declined": self.declined,
@@ -142,10 +174,12 @@ class PlanWriter:
             self._file,
             self.header,
             plan_id,
-            dict(self.counts),
+            dict(counts),
             dict(self.findings),
             is_incomplete=self.is_incomplete,
             declined=self.declined,
+            held=tuple(held),
+            kept_count=self.kept,
         )
 
     def discard(self) -> None:
@@ -193,7 +227,7 @@ def _checked(path: str, file: IO[str]) -> Plan:
         raise ValueError(first)
     header = TypeAdapter(PlanHeader).validate_python(json.loads(first)["header"])
     parse_timestamp(header.created_at)
-    counts: Counter[Verb] = Counter()
+    steps, counts = 0, Counter[tuple[Pool, Verb]]()
     summary: dict[str, Any] | None = None
     while line := _line(file):
         document = json.loads(line)
@@ -204,8 +238,9 @@ def _checked(path: str, file: IO[str]) -> Plan:
         digest.update(line.encode())
         if "action" in document:
             action = check_action.validate_python(action_from_json(document["action"]))
-            counts[action.verb] += 1
-            _expect_lawful(path, header, action, number=counts.total())
+            steps += 1
+            counts[pool_of(action), action.verb] += 1
+            _expect_lawful(path, header, action, number=steps)
         summary = document.get("summary", summary)
     raise _altered(path)
 
@@ -219,30 +254,53 @@ def _line(file: IO[str]) -> str:
 
 
 def _expect_lawful(path: str, header: PlanHeader, action: Action, *, number: int) -> None:
-    refused = why_unlawful(action, is_undo=header.undo_of is not None)
+    refused = why_unlawful(action, command=header.command)
     if action.seq != number:
         refused = f"it is number {action.seq}"
     elif action.root_id is not None and action.root_id not in header.roots:
         refused = "its root is not the plan's"
-    elif (action.verb is Verb.IMPORT) != (header.command == "import"):
-        refused = f"{action.verb} is no step of such a plan"
     if refused:
         raise PlanStale(f"step {number} of the plan {path} is refused: {refused}", hint=_MADE_AGAIN)
 
 
 def _summed_up(
-    file: IO[str], header: PlanHeader, plan_id: str, counts: Counter[Verb], summary: dict[str, Any]
+    file: IO[str],
+    header: PlanHeader,
+    plan_id: str,
+    counts: Counter[tuple[Pool, Verb]],
+    summary: dict[str, Any],
 ) -> Plan:
-    if header.undo_of is not None:
-        is_sound = header.command == "undo"
-    else:
-        # Only what is not about files needs no root.
-        is_sound = (header.command, bool(header.roots)) in {("recover", True), ("import", False)}
-    if not is_sound:
+    is_undo = header.undo_of is not None
+    # Only what is not about files needs no root.
+    has_place = is_undo or bool(header.roots) == (header.command != "import")
+    if is_undo != (header.command == "undo") or header.command not in PLANNED or not has_place:
         raise ValueError("the header fits no plan")
-    findings = {FindingKind(kind): int(count) for kind, count in summary["findings"].items()}  # type: ignore[call-arg]
-    is_incomplete, declined = bool(summary["incomplete"]), int(summary["declined"])
-    return Plan(file, header, plan_id, dict(counts), findings, is_incomplete=is_incomplete, declined=declined)
+    held = tuple(Held._make(each) for each in summary["held"])
+    applied: Counter[Verb] = Counter()
+    for (pool, verb), count in counts.items():
+        if not _is_pool_held(pool, held):
+            applied[verb] += count
+    return Plan(
+        file,
+        header,
+        plan_id,
+        dict(applied),
+        {FindingKind(kind): int(count) for kind, count in summary["findings"].items()},  # type: ignore[call-arg]
+        is_incomplete=bool(summary["incomplete"]),
+        declined=int(summary["declined"]),
+        held=held,
+        kept_count=int(summary["kept"]),
+    )
+
+
+def _is_held(action: Action, held: Sequence[Held]) -> bool:
+    return bool(held) and _is_pool_held(pool_of(action), held)
+
+
+def _is_pool_held(pool: Pool, held: Sequence[Held]) -> bool:
+    """Whether a brake holds these; one without a root holds its category everywhere."""
+    category, root_id = pool
+    return any(category == each.category and each.root_id in {"", root_id} for each in held)
 
 
 def _altered(path: str) -> PlanStale:
@@ -254,6 +312,9 @@ def action_to_json(action: Action) -> dict[str, Any]:
     document = {name: getattr(action, name) for name in Action.__dataclass_fields__}
     document["path"] = None if action.path is None else to_stored(action.path)
     document["expect_file"] = list(action.expect_file) if action.expect_file else None
+    if action.relies_on is not None:
+        root_id, path, identity = action.relies_on
+        document["relies_on"] = [root_id, to_stored(path), list(identity)]
     return {name: value for name, value in document.items() if value is not None}
 
 
@@ -265,6 +326,9 @@ def action_from_json(document: dict[str, Any]) -> Action:
         fields["path"] = from_stored(fields["path"])
     if "expect_file" in fields:
         fields["expect_file"] = FileIdentity(*fields["expect_file"])
+    if "relies_on" in fields:
+        root_id, path, identity = fields["relies_on"]
+        fields["relies_on"] = Relied(root_id, from_stored(path), FileIdentity(*identity))
     return Action(**fields)
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from jobctl.core.planning import invert
 from jobctl.errors import UnknownRun, UsageError
-from jobctl.model.plan import Outcome, PlanHeader
+from jobctl.model.plan import MOVES, Outcome, PlanHeader
 from jobctl.model.timestamps import format_timestamp
 from jobctl.ops.hold import Hold
 from jobctl.ops.plan import Plan, PlanWriter
 from jobctl.ops.site import Site
 from jobctl.store import runs
+
+_FINAL = {
+    "quarantine restore": "itself a taking back; what may go, 'jobctl cleanup --include-pinned' takes again",
+    "quarantine purge": "a purge, and what it removed is gone for good",
+}
 
 
 def roots_of_run(site: Site, run_id: str) -> list[str]:
@@ -31,6 +36,10 @@ def plan_undo(hold: Hold, run_id: str) -> Plan:
         run = runs.get_run(connection, run_id)
         if run is None:
             raise UnknownRun(f"no run {run_id} is recorded", hint="run 'jobctl runs' to see them")
+        if run.command in _FINAL:
+            raise UsageError(
+                f"run {run_id} cannot be taken back: it was {_FINAL[run.command]}", hint="see: jobctl runs"
+            )
         if run.undo_of is not None:
             raise UsageError(
                 f"run {run_id} is itself an undo, of run {run.undo_of}",
@@ -46,7 +55,10 @@ def plan_undo(hold: Hold, run_id: str) -> Plan:
         )
         writer = PlanWriter(header)
         undone = runs.undone_steps(connection, run_id)
-        for row in runs.actions_of(connection, run_id, newest_first=True):
-            if row.outcome == Outcome.DONE and (row.job_id, row.root_id, row.path) not in undone:
-                writer.add(invert(runs.to_action(row), seq=0))
+        # Records first, then files, each as they lie in quarantine: those are read once, in order.
+        for moves in (False, True):
+            for row in runs.actions_of(connection, run_id, newest_first=not moves):
+                is_done = row.outcome == Outcome.DONE and (row.job_id, row.root_id, row.path) not in undone
+                if is_done and (row.verb in MOVES) == moves:
+                    writer.add(invert(runs.to_action(row), seq=0, run_id=run_id))
     return writer.finish()

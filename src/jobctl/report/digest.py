@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from jobctl.model.finding import Finding, FindingKind
 
-CALM_KINDS = frozenset({FindingKind.FOREIGN, FindingKind.UNSETTLED, FindingKind.LEFTOVER, FindingKind.TEMPORARY})
+CALM_KINDS = frozenset(
+    {FindingKind.FOREIGN, FindingKind.UNSETTLED, FindingKind.LEFTOVER, FindingKind.TEMPORARY}
+)
 """Kinds that are part of ordinary life: counted, but shown and failed on only when asked for."""
 
 

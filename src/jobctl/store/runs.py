@@ -33,12 +33,24 @@ from sqlalchemy import (
 
 from jobctl.model.files import FileIdentity
 from jobctl.model.names import from_stored, to_stored
-from jobctl.model.plan import Action, Outcome, Verb
+from jobctl.model.plan import MOVES, Action, Outcome, Relied, Verb
+from jobctl.model.status import Status
 from jobctl.model.timestamps import format_timestamp
 from jobctl.store import transfer
 from jobctl.store.dialect import Dialect, bulk_insert
 from jobctl.store.document import DocumentReader
-from jobctl.store.schema import Document, artifact, declined, event, job, job_body, run, run_action, tombstone
+from jobctl.store.schema import (
+    Document,
+    artifact,
+    declined,
+    event,
+    job,
+    job_body,
+    pin,
+    run,
+    run_action,
+    tombstone,
+)
 
 _JOB_COLUMNS = [column for column in job.c if column.name not in {"version", "updated_at"}]
 _ARTIFACT_COLUMNS = [column for column in artifact.c if column.name not in {"version", "run_id"}]
@@ -48,7 +60,10 @@ _BATCH = 200
 
 # What each verb does to the job's row; to its artifact's row it does what the documents say.
 _MAKES_JOB = frozenset({Verb.CREATE})
-_CHANGES_JOB = frozenset({Verb.COMPLETE, Verb.FAIL, Verb.REVERT})
+_CHANGES_JOB = frozenset({Verb.COMPLETE, Verb.FAIL, Verb.REQUEUE, Verb.EXPIRE, Verb.REVERT})
+# These rest on its worker being dead: a heartbeat since proves that it is not.
+_BURIES_ATTEMPT = frozenset({Verb.FAIL, Verb.REQUEUE})
+_ENDS_FOR_GOOD = frozenset({Verb.EXPIRE})
 _REMOVES_JOB = frozenset({Verb.FORGET})
 _IMPORTS_JOB = frozenset({Verb.IMPORT})
 _LEAVES_JOB = frozenset({Verb.LINK, Verb.NOTE_MISSING, Verb.UNLINK, Verb.UNNOTE})
@@ -68,11 +83,19 @@ _EVENT_KINDS = {
     Verb.LINK: "artifact",
     Verb.NOTE_MISSING: "artifact",
     Verb.IMPORT: "imported",
+    Verb.REQUEUE: "status",
+    Verb.EXPIRE: "status",
+    Verb.QUARANTINE: "quarantined",
+    Verb.RESTORE: "restored",
+    Verb.PURGE: "purged",
     Verb.FORGET: "undone",
     Verb.REVERT: "undone",
     Verb.UNLINK: "undone",
     Verb.UNNOTE: "undone",
 }
+
+NO_JOB = ""
+"""The job id of a step on a file whose name tells none."""
 
 NO_FILE = ""
 """What a declined mark names in place of root and path where a record rested on no file."""
@@ -186,7 +209,13 @@ def to_action(row: Row[Any]) -> Action:
     fields["verb"] = Verb(fields["verb"])
     fields["path"] = None if fields["path"] is None else from_stored(fields["path"])
     fields["expect_file"] = FileIdentity(**fields["expect_file"]) if fields["expect_file"] else None
+    fields["relies_on"] = _relied(fields["relies_on"]) if fields["relies_on"] else None
     return Action(**fields)
+
+
+def _relied(document: dict[str, Any]) -> Relied:
+    identity = FileIdentity(**document["identity"])
+    return Relied(document["root_id"], from_stored(document["path"]), identity)
 
 
 def count_outcomes(connection: Connection, run_id: str) -> dict[str, int]:
@@ -219,6 +248,85 @@ def files_to_check(connection: Connection, run_id: str, low: int, high: int) -> 
     ]
 
 
+def next_move(connection: Connection, run_id: str, *, start: int = 0) -> int | None:
+    """The lowest step from ``start`` on that is still to move a file."""
+    lowest = select(func.min(run_action.c.seq)).where(
+        run_action.c.run_id == run_id,
+        run_action.c.seq >= start,
+        run_action.c.outcome == Outcome.PENDING,
+        _is_one_of(MOVES),
+    )
+    seq: int | None = connection.execute(lowest).scalar_one()
+    return seq
+
+
+def pending_moves(connection: Connection, run_id: str, start: int, *, limit: int) -> list[Action]:
+    """The next pending steps from ``start`` on, as far as they do the same to files of one root."""
+    pending = and_(
+        run_action.c.run_id == run_id,
+        run_action.c.seq >= start,
+        run_action.c.outcome == Outcome.PENDING.value,
+    )
+    rows = connection.execute(select(run_action).where(pending).order_by(run_action.c.seq).limit(limit))
+    steps: list[Action] = []
+    for row in rows:
+        step = to_action(row)
+        if step.verb not in MOVES or (steps and _manner(step) != _manner(steps[0])):
+            break
+        steps.append(step)
+    return steps
+
+
+def _manner(step: Action) -> tuple[str, str | None, str]:
+    return step.verb.value, step.root_id, (step.entry or "").partition("/")[0]
+
+
+def refuse_moves(connection: Connection, run_id: str, low: int, high: int, *, at: datetime) -> None:
+    """Mark the pending moves ``low`` ≤ seq < ``high`` whose records no longer are as planned."""
+    chunk = _Chunk(connection, run_id, _pending(run_id, low, high), actor="", at=at)
+    chunk.resolve(MOVES, _conflicts_of_moving())
+
+
+def pending_among(connection: Connection, run_id: str, low: int, high: int) -> set[int]:
+    """The numbers of the steps ``low`` ≤ seq < ``high`` that are still to be taken."""
+    found = select(run_action.c.seq).where(_pending(run_id, low, high))
+    return set(connection.execute(found).scalars())
+
+
+def jobs_to_expire(connection: Connection, run_id: str, low: int, high: int) -> list[tuple[int, str]]:
+    """Number and job id of the pending steps ``low`` ≤ seq < ``high`` that end a job for good."""
+    columns = select(run_action.c.seq, run_action.c.job_id)
+    rows = connection.execute(columns.where(_pending(run_id, low, high), _is_one_of(_ENDS_FOR_GOOD)))
+    return [(seq, job_id) for seq, job_id in rows]
+
+
+def note_steps(connection: Connection, run_id: str, notes: Iterable[tuple[int, str]]) -> None:
+    """Say something of steps whose outcome is still to be recorded."""
+    for seq, note in notes:
+        step = and_(run_action.c.run_id == run_id, run_action.c.seq == seq)
+        connection.execute(update(run_action).where(step).values(note=note))
+
+
+def done_in_like_runs(connection: Connection, command: str, category: str, *, runs: int) -> list[int]:
+    """How many steps of a category each of the last ``runs`` runs of a command took, if any."""
+    recent = (
+        select(run.c.run_id)
+        .where(run.c.command == command, run.c.state == "finished")
+        .order_by(run.c.started_at.desc())
+        .limit(runs)
+    )
+    counted = (
+        select(func.count())
+        .where(
+            run_action.c.run_id.in_(recent),
+            run_action.c.category == category,
+            run_action.c.outcome == Outcome.DONE.value,
+        )
+        .group_by(run_action.c.run_id)
+    )
+    return list(connection.execute(counted).scalars())
+
+
 def mark_steps(connection: Connection, run_id: str, marks: Iterable[Mark]) -> None:
     """Record the outcome of steps that are not taken."""
     for mark in marks:
@@ -240,13 +348,19 @@ def apply_chunk(
         chunk.resolve(_IMPORTS_JOB, _conflicts_of_importing())
         chunk.import_jobs()
     if verbs & _CHANGES_JOB:
+        chunk.resolve(_BURIES_ATTEMPT, chunk.conflicts_of_burying())
         chunk.resolve(_CHANGES_JOB, _conflicts_of_changing())
         chunk.update_jobs()
+        chunk.write_tombstones()
     if verbs & (_MAKES_JOB | _CHANGES_JOB):
         chunk.write_artifacts(_MAKES_JOB | _CHANGES_JOB)
     if verbs & _LEAVES_JOB:
         chunk.resolve(_LEAVES_JOB, _conflicts_of_linking())
         chunk.write_artifacts(_LEAVES_JOB)
+    if verbs & MOVES:
+        chunk.resolve(MOVES, _conflicts_of_moving())
+        chunk.write_artifacts(MOVES)
+        chunk.write_pins()
     if verbs & _REMOVES_JOB:
         chunk.resolve(_REMOVES_JOB, _conflicts_of_removing(chunk.was_imported()))
         chunk.keep_changed_imports()
@@ -333,6 +447,47 @@ class _Chunk:
             .values(**values, version=job.c.version + 1, updated_at=self.at)
         )
         self.connection.execute(changed)
+
+    def conflicts_of_burying(self) -> list[tuple[ColumnElement[bool], Outcome, str]]:
+        beat = self.read.field(run_action.c.job_before, job.c.last_heartbeat)
+        came_back = _job_exists(job.c.last_heartbeat.is_distinct_from(beat))
+        return [(came_back, Outcome.CONFLICT, "its worker showed a sign of life since")]
+
+    def write_tombstones(self) -> None:
+        """Bury the jobs that end for good; unbury those that are put back."""
+        gone = self._steps(_ENDS_FOR_GOOD, run_action.c.job_id)
+        back = self._steps(frozenset({Verb.REVERT}), run_action.c.job_id).where(
+            run_action.c.from_status == Status.EXPIRED.value
+        )
+        self.connection.execute(delete(tombstone).where(tombstone.c.job_id.in_(gone)))
+        self.connection.execute(
+            delete(tombstone).where(tombstone.c.job_id.in_(back), tombstone.c.cause == Status.EXPIRED.value)
+        )
+        at, cause = literal(self.at, tombstone.c.at.type), literal(Status.EXPIRED.value)
+        rows = self._steps(_ENDS_FOR_GOOD, run_action.c.job_id, at, cause, literal(self.actor))
+        self.connection.execute(insert(tombstone).from_select(["job_id", "at", "cause", "actor"], rows))
+
+    def write_pins(self) -> None:
+        """A file that is given back without its record stays: else the next cleanup would take it again."""
+        is_idle = or_(
+            run_action.c.artifact_after.is_(None), _job_exists(job.c.status == Status.EXPIRED.value)
+        )
+        place = self._steps(frozenset({Verb.RESTORE}), run_action.c.root_id, run_action.c.path).where(is_idle)
+        self.connection.execute(delete(pin).where(tuple_(pin.c.root_id, pin.c.path).in_(place)))
+        identity = [
+            self.read.field(run_action.c.expect_file, column)
+            for column in (pin.c.inode, pin.c.size, pin.c.mtime_ns)
+        ]
+        rows = self._steps(
+            frozenset({Verb.RESTORE}),
+            run_action.c.root_id,
+            run_action.c.path,
+            *identity,
+            literal(self.at, pin.c.at.type),
+            literal(self.run_id),
+        ).where(is_idle, run_action.c.expect_file.is_not(None))
+        names = ["root_id", "path", "inode", "size", "mtime_ns", "at", "run_id"]
+        self.connection.execute(insert(pin).from_select(names, rows))
 
     def write_artifacts(self, verbs: frozenset[Verb]) -> None:
         self._insert_artifacts(verbs)
@@ -431,7 +586,8 @@ class _Chunk:
                 root_id=run_action.c.root_id,
                 path=run_action.c.path,
             ),
-        ).order_by(run_action.c.seq)
+        ).where(run_action.c.job_id != NO_JOB)
+        rows = rows.order_by(run_action.c.seq)
         names = ["job_id", "at", "kind", "actor", "run_id", "attempt", "from_status", "to_status", "detail"]
         self.connection.execute(insert(event).from_select(names, rows))
 
@@ -547,6 +703,35 @@ def _conflicts_of_linking() -> list[tuple[ColumnElement[bool], Outcome, str]]:
     ]
 
 
+def _conflicts_of_moving() -> list[tuple[ColumnElement[bool], Outcome, str]]:
+    """Why a file may not be moved: someone refers to it now, or its record is another than was planned on."""
+    takes_away = run_action.c.verb != Verb.RESTORE.value
+    takes_now = run_action.c.verb == Verb.QUARANTINE.value
+    is_here = and_(artifact.c.root_id == run_action.c.root_id, artifact.c.path == run_action.c.path)
+    is_present = and_(is_here, artifact.c.state == "present")
+    is_own = artifact.c.job_id == run_action.c.job_id
+    is_live = and_(job.c.job_id == artifact.c.job_id, job.c.status != Status.EXPIRED.value)
+    refers = or_(and_(is_own, run_action.c.artifact_before.is_(None)), and_(~is_own, exists().where(is_live)))
+    needs_video = _job_exists(job.c.status == Status.COMPLETED.value)
+    is_its_video = and_(is_present, is_own, artifact.c.role == "video")
+    is_unplanned = and_(run_action.c.expect_version.is_(None), _job_exists())
+    is_changed = and_(
+        run_action.c.expect_version.is_not(None),
+        ~_job_exists(job.c.version == run_action.c.expect_version),
+    )
+    return [
+        (and_(takes_now, exists().where(is_present, refers)), Outcome.CONFLICT, "a record refers to it now"),
+        (
+            and_(takes_now, needs_video, exists().where(is_its_video)),
+            Outcome.CONFLICT,
+            "it is the video of a completed record",
+        ),
+        (and_(takes_away, is_unplanned), Outcome.CONFLICT, "a record of its job was made since"),
+        (and_(takes_away, is_changed), Outcome.CONFLICT, "its record was changed since"),
+        *_artifact_conflicts(Outcome.CONFLICT),
+    ]
+
+
 def _conflicts_of_removing(
     was_imported: ColumnElement[bool],
 ) -> list[tuple[ColumnElement[bool], Outcome, str]]:
@@ -574,6 +759,11 @@ def _journal_values(action: Action) -> Iterator[Any]:
             value = to_stored(value)
         elif name == "expect_file" and value is not None:
             value = json.dumps(value._asdict())
+        elif name == "relies_on" and value is not None:
+            identity = value.identity._asdict()
+            value = json.dumps(
+                {"root_id": value.root_id, "path": to_stored(value.path), "identity": identity}
+            )
         elif isinstance(value, dict):
             value = json.dumps(value)
         yield value
