@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 from jobctl.core.duplicates import Copy, CopyGroup, judge_copies
 from jobctl.model.files import Seen
 from jobctl.ops.inspect import Inspector
+from jobctl.ops.references import References
 from jobctl.ops.site import Progress, ProgressSink, Site
 from jobctl.ops.sources import SourcesRead
 from jobctl.outputs.fingerprint import FileChanged, Reach
@@ -158,10 +159,9 @@ class ByteComparison:
     def _bonds(self, files: list[Seen], sources: SourcesRead) -> _Bonds:
         with self.site.store.read() as connection:
             bonds = _read_bonds(connection, files)
+        references = References(sources)
         for job_id in {seen.key for seen in files if seen.key}:
-            row = next((locator for _, locator in sources.references(job_id, f"{job_id}\0")), None)
-            if row is not None:
-                bonds.in_table[job_id] = row
+            bonds.in_table[job_id] = references.to_job(job_id) or ""
         return bonds
 
 
