@@ -20,6 +20,12 @@ SavePlanOption = Annotated[
     typer.Option("--plan", metavar="FILE", help="Save the plan for 'jobctl apply' and change nothing."),
 ]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for another run to end.")]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow", metavar="CLASS=N", help="Let a brake pass up to N of a class, in this run; may be repeated."
+    ),
+]
 LogTimezoneOption = Annotated[
     str | None,
     typer.Option(

@@ -47,7 +47,7 @@ COMMANDS = {
         "duplicates",
         "duplicates",
         "Find videos with the same bytes, and jobs that ask for the same.",
-        "--by --root",
+        f"{_CONSENT} --plan --by --root --quarantine --allow",
         streams=True,
     ),
     "recover": Entry(

@@ -15,6 +15,7 @@ from jobctl.errors import JobctlError
 from jobctl.model.files import Tier, Verdict
 from jobctl.ops.hold import open_registered, visible_roots
 from jobctl.ops.inspect import Inspector
+from jobctl.ops.references import expect_all_references
 from jobctl.ops.same_bytes import ByteComparison, LeftOut
 from jobctl.ops.same_requests import RequestComparison
 from jobctl.ops.scan import Scan, ScanOptions, ScanReport
@@ -25,11 +26,15 @@ from jobctl.outputs.root import OpenRoot
 
 @dataclass(slots=True, kw_only=True)
 class SearchOptions:
-    """What to compare. ``trusts_records``: believe recorded checksums of files unchanged since."""
+    """What to compare. ``trusts_records``: believe recorded checksums of files unchanged since.
+
+    ``needs_references``: go on only where it is known of every file whether a table refers to it.
+    """
 
     by: frozenset[By] = frozenset(By)
     root: str | None = None
     trusts_records: bool = True
+    needs_references: bool = False
 
 
 @dataclass(slots=True)
@@ -109,6 +114,8 @@ class Search:
 
     def _same_bytes(self, files: ByteComparison) -> Iterator[CopyGroup]:
         with read_sources(self.site, progress=self.progress) as sources:
+            if self.options.needs_references:
+                expect_all_references(sources)
             for group in files.groups(sources):
                 self.report.groups[By.BYTES] += 1
                 self.report.bytes_to_save += group.bytes_to_save

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobctl.cli.context import call_of
-from jobctl.cli.options import RootOption
+from jobctl.cli.allowance import allow_again, parse_allowed
+from jobctl.cli.approval import Consent, carry_out
+from jobctl.cli.context import Call, call_of
+from jobctl.cli.options import AllowOption, DryRunOption, RootOption, SavePlanOption, WaitOption, YesOption
 from jobctl.cli.output import Output
 from jobctl.core.duplicates import By
-from jobctl.errors import ExitCode, most_severe
+from jobctl.errors import ExitCode, JobctlError, UsageError, most_severe
+from jobctl.model.finding import FindingKind
 from jobctl.report.envelope import Ending
 from jobctl.report.items import duplicate_items, path_fields
 from jobctl.report.listings import DUPLICATE_COLUMNS
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from jobctl.report.duplicate_digest import DuplicateDigest
 
 _TOLD = 10
+_CATEGORY = FindingKind.DUPLICATE.value
 
 
 def duplicates(
@@ -31,21 +37,70 @@ def duplicates(
         By | None, typer.Option("--by", help="Only those with the same bytes, or of the same request.")
     ] = None,
     root: RootOption = None,
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="Move copies into quarantine that nothing refers to.")
+    ] = False,
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+    plan: SavePlanOption = None,
+    allow: AllowOption = None,
+    wait: WaitOption = False,
 ) -> ExitCode:
     """Find videos with the same bytes, and jobs that ask for the same."""
+    call = call_of(context)
+    if not quarantine:
+        _refuse_without_quarantine(yes or dry_run or wait or plan is not None or bool(allow))
+        return _report(call, frozenset({by} if by else By), root)
+    if by is By.REQUEST:
+        raise UsageError(
+            "jobs of the same request are only told: nothing of them is moved; nothing was changed",
+            hint="leave --quarantine out, or say --by bytes",
+        )
+    allowed = parse_allowed(allow or (), {_CATEGORY})
+    again = ["jobctl", "duplicates", "--quarantine", "--yes", *allow_again(allowed)]
+    again += ["--root", root] if root else []
+    consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=shlex.join(again))
+    consent.check()
+    return _quarantine(call, consent, root=root, allowed=allowed, wait_s=math.inf if wait else 0.0)
+
+
+def _refuse_without_quarantine(is_given: bool) -> None:  # noqa: FBT001 - said by the name
+    if is_given:
+        raise UsageError(
+            "without --quarantine nothing is changed, so there is nothing to agree to",
+            hint="run 'jobctl duplicates --quarantine --dry-run' to see what would be moved",
+        )
+
+
+def _report(call: Call, by: frozenset[By], root: str | None) -> ExitCode:
     from jobctl.ops.same import SearchOptions, find_duplicates  # noqa: PLC0415 - help stays quick
     from jobctl.report.duplicate_digest import DuplicateDigest  # noqa: PLC0415 - help stays quick
 
-    call = call_of(context)
-    options = SearchOptions(by=frozenset({by} if by else By), root=root)
     listing, digest = call.output.listing(DUPLICATE_COLUMNS, _identity), DuplicateDigest()
     with call.open_site() as site, call.progress() as progress:
-        search = find_duplicates(site, options, progress=progress)
+        search = find_duplicates(site, SearchOptions(by=by, root=root), progress=progress)
         for group in search:
             digest.add(group)
             for item in duplicate_items(group):
                 listing.add(item)
     return _end(call.output, digest, search.report)
+
+
+def _quarantine(
+    call: Call, consent: Consent, *, root: str | None, allowed: Mapping[str, int], wait_s: float
+) -> ExitCode:
+    from jobctl.ops.hold import hold_roots  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.same_plan import plan_duplicates  # noqa: PLC0415 - help stays quick
+
+    troubles: list[JobctlError] = []
+    with (
+        call.open_site() as site,
+        hold_roots(site, command="duplicates", only=root, wait_s=wait_s) as hold,
+    ):
+        with call.progress() as progress:
+            proposed = plan_duplicates(hold, allowed=allowed, progress=progress, troubles=troubles)
+        with proposed:
+            return carry_out(call, hold, proposed, consent, troubles=troubles)
 
 
 def _end(output: Output, digest: DuplicateDigest, report: SearchReport) -> ExitCode:
