@@ -12,12 +12,14 @@ from typing import Any
 from sqlalchemy import select
 
 import demo_tree
+import pytest
 from jobctl import clock
 from jobctl.model.finding import Finding
 from jobctl.model.job import Executor, Job
 from jobctl.model.plan import Verb
 from jobctl.model.status import Cause, Status
 from jobctl.ops.apply import RunReport, apply_plan
+from jobctl.ops.cleanup import CleanupOptions, plan_cleanup
 from jobctl.ops.hold import hold_roots
 from jobctl.ops.init import initialise
 from jobctl.ops.plan import Plan
@@ -25,8 +27,10 @@ from jobctl.ops.recover import plan_recover
 from jobctl.ops.scan import ScanOptions, scan
 from jobctl.ops.site import Site, open_site
 from jobctl.ops.undo import plan_undo
+from jobctl.outputs import entries
 from jobctl.settings import Settings
 from jobctl.store import jobs, schema
+from jobctl.store.engine import Store
 
 OLD_S = 7_200.0
 
@@ -100,6 +104,20 @@ class World:
 
     def apply(self, plan: Plan) -> RunReport:
         with self.site() as site, hold_roots(site, command="apply") as hold:
+            return apply_plan(hold, plan)
+
+    def cleanup_plan(self, **options: Any) -> Plan:
+        with self.site() as site, hold_roots(site, command="cleanup") as hold:
+            plan = plan_cleanup(hold, CleanupOptions(**options))
+        self.plans.append(plan)
+        return plan
+
+    def cleanup(self, **options: Any) -> RunReport:
+        with (
+            self.site() as site,
+            hold_roots(site, command="cleanup") as hold,
+            plan_cleanup(hold, CleanupOptions(**options)) as plan,
+        ):
             return apply_plan(hold, plan)
 
     def undo(self, run_id: str | None) -> RunReport:
@@ -193,3 +211,33 @@ def set_age(path: Path, age_s: float) -> None:
 
 def verbs(plan: Plan) -> list[Verb]:
     return [action.verb for action in plan]
+
+
+class Calendar:
+    """Moves every clock that ages are counted by: the store's, the host's count since boot, the root's."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.store_s = self.boot_s = self.root_s = 0.0
+        now, monotonic, root_clock_ns = Store.now, clock.monotonic, entries.root_clock_ns
+        monkeypatch.setattr(
+            Store, "now", lambda store, connection: now(store, connection) + timedelta(seconds=self.store_s)
+        )
+        monkeypatch.setattr(clock, "monotonic", lambda: monotonic() + self.boot_s)
+        monkeypatch.setattr(
+            entries,
+            "root_clock_ns",
+            lambda root: (root_clock_ns(root) or 0) + int(self.root_s * 1e9),
+        )
+
+    def pass_(self, **time: float) -> None:
+        """Let time pass, everywhere alike."""
+        seconds = timedelta(**time).total_seconds()
+        self.store_s += seconds
+        self.boot_s += seconds
+        self.root_s += seconds
+
+    def jump(self, **time: float) -> None:
+        """Set the wall clock, while no time passes."""
+        seconds = timedelta(**time).total_seconds()
+        self.store_s += seconds
+        self.root_s += seconds

@@ -23,7 +23,7 @@ WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for another run t
 AllowOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--allow", metavar="CLASS=N", help="Let a brake pass up to N of a class, in this run; may be repeated."
+        "--allow", metavar="CLASS=N", help="Let a brake pass up to N of a class, in this run."
     ),
 ]
 LogTimezoneOption = Annotated[

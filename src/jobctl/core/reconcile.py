@@ -14,7 +14,7 @@ from typing import NamedTuple
 from jobctl.core.accounts import Account, End
 from jobctl.model.files import BROKEN, Check, Role, Seen, Verdict
 from jobctl.model.finding import Finding, FindingKind
-from jobctl.model.records import Declined, Linked, Record, Tombstone
+from jobctl.model.records import Declined, Linked, LooseSince, Record, Tombstone
 from jobctl.model.status import OPEN, OPEN_ENDED_FAILURES, Status
 from jobctl.model.timestamps import format_timestamp, from_epoch_ns, parse_timestamp
 
@@ -45,7 +45,8 @@ UNKNOWN_EXECUTOR = Liveness("unknown", "nothing is known of its executor")
 class Case:
     """Everything known of one job: its record, its files, what was decided about it before.
 
-    ``account``: what other evidence says of it.
+    ``account``: what other evidence says of it; ``references``: where other tables name it so
+    that its files are kept.
     """
 
     key: str
@@ -56,6 +57,9 @@ class Case:
     declined: Sequence[Declined] = ()
     liveness: Liveness = UNKNOWN_EXECUTOR
     account: Account | None = None
+    references: Sequence[str] = ()
+    loose: Sequence[LooseSince] = ()
+    """Which of its files an earlier walk found to be free, and since when."""
     findings: list[Finding] = field(default_factory=list)
 
     @property

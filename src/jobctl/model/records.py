@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import NamedTuple
+
+from jobctl.model.files import Seen
 
 
 class Record(NamedTuple):
@@ -85,3 +88,21 @@ class DirectoryMark(NamedTuple):
     files: int
     bytes: int
     foreign_files: int
+
+
+class LooseSince(NamedTuple):
+    """A file as it was when the first complete walk found that it may go."""
+
+    key: str
+    root_id: str
+    path: str
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    since: datetime
+
+    def is_of(self, seen: Seen) -> bool:
+        """Whether the file is untouched since: any change of it starts its time again."""
+        now = (seen.inode, seen.size, seen.mtime_ns, seen.ctime_ns)
+        return (self.inode, self.size, self.mtime_ns, self.ctime_ns) == now

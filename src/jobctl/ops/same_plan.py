@@ -20,10 +20,10 @@ from jobctl.model.finding import FindingKind
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.plan import Kept, Row
 from jobctl.ops.brakes import brake
-from jobctl.ops.cleanup import gaps, header_of, suspended
 from jobctl.ops.hold import Hold
-from jobctl.ops.plan import Plan, PlanWriter
+from jobctl.ops.plan import Plan, PlanWriter, header_of
 from jobctl.ops.protection import Protection
+from jobctl.ops.reach import clock_troubles, gaps, suspended
 from jobctl.ops.same import Search, SearchOptions
 from jobctl.ops.site import Progress, ProgressSink
 from jobctl.store import loose, referrers, runs
@@ -53,7 +53,8 @@ def plan_duplicates(
         planning.writer.discard()
         raise
     if troubles is not None:
-        troubles.extend(planning.search.report.errors)
+        report = planning.search.report
+        troubles.extend([*report.errors, *clock_troubles(report.scan)])
     return plan
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import gc
 import os
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from jobctl import clock
 from jobctl.core.accounts import Lives
+from jobctl.core.ages import Ages
 from jobctl.core.merge import align
 from jobctl.core.reconcile import (
     Candidate,
@@ -36,6 +39,8 @@ from jobctl.model.records import Linked, Record
 from jobctl.model.status import Status
 from jobctl.model.timestamps import format_timestamp, parse_timestamp
 from jobctl.ops.accounts import account_of_rows, load_lives
+from jobctl.ops.clocks import read_clock
+from jobctl.ops.custody import Custody
 from jobctl.ops.duplicates import DuplicateFinder
 from jobctl.ops.hold import open_registered, visible_roots
 from jobctl.ops.inspect import Inspector
@@ -47,13 +52,13 @@ from jobctl.ops.witness import Witness
 from jobctl.outputs.root import OpenRoot
 from jobctl.outputs.spool import Spool
 from jobctl.outputs.walk import WalkResult, walk
-from jobctl.store import evidence, jobs, renders, roots, sightings
+from jobctl.store import evidence, jobs, loose, renders, roots, sightings
 from jobctl.store.engine import Connection
 from jobctl.store.roots import RootRow
 
 _NOTE_BATCH = 20_000
 _CASES_AT_ONCE = 10_000
-_RECORDED = 7
+_RECORDED = 8
 """The streams of what is on disk and in the records; those behind them are evidence."""
 
 
@@ -67,6 +72,10 @@ class ScanOptions:
     include_declined: bool = False
     compares_bytes: bool = True
     """Whether the videos that findings are about are compared with each other, byte for byte."""
+    stale_after_s: float | None = None
+    """How long without a heartbeat until a job is stale, where not as the settings say."""
+    only: tuple[str, ...] | None = None
+    """The jobs to look at, in byte order of their ids; ``None``: all. The walk is one of all files."""
 
 
 class UnknownPlace(NamedTuple):
@@ -104,6 +113,15 @@ class ScanReport:
     unknown: list[UnknownPlace] = field(default_factory=list)
     roots: list[RootSeen] = field(default_factory=list)
     errors: list[JobctlError] = field(default_factory=list)
+    links: dict[str, list[str]] = field(default_factory=dict)
+    """Symbolic links by root."""
+    files_of: dict[str, int] = field(default_factory=dict)
+    """How many files there are below each root."""
+    knows_all_references: bool = True
+    ages: Ages | None = None
+    """The clock that ages are counted by."""
+    clock_jump: str | None = None
+    """Why the store's clock is found to have jumped since it was last read."""
     seconds: float = 0.0
 
     @property
@@ -170,10 +188,28 @@ class Scan:
                 lives = load_lives(connection)
             sources = stack.enter_context(read_sources(self.site, progress=self.progress))
             self.report.errors.extend(sources.errors)
-            pass_ = _Pass(self, walked, world, inspector, Witness(self.site), lives, sources)
+            custody = self._custody(walked, sources)
+            witness = Witness(self.site, self._stale_after_s)
+            pass_ = _Pass(self, walked, world, inspector, witness, lives, sources, custody)
             yield from pass_.run(spool, every=every)
             self.report.probed = inspector.probed
         self.report.seconds = clock.monotonic() - began
+
+    @property
+    def _stale_after_s(self) -> float:
+        return self.options.stale_after_s or self.site.settings.stale_after_s
+
+    def _custody(self, walked: list[_Walked], sources: SourcesRead) -> Custody:
+        """Only where a walk left nothing out, and every reference is known, is a file found to be free."""
+        complete = {
+            each.row.root_id
+            for each in walked
+            if each.result.is_full and not each.result.unknown and each.row.negatives_suspended_at is None
+        }
+        knows_all = sources.knows_all_references and self.options.only is None
+        ages, self.report.clock_jump = read_clock(self.site)
+        self.report.ages, self.report.knows_all_references = ages, sources.knows_all_references
+        return Custody(self.site, ages, frozenset(complete) if knows_all else frozenset())
 
     def _now(self) -> datetime:
         with self.site.store.read() as connection:
@@ -201,13 +237,17 @@ class Scan:
             with self.site.store.read() as connection:
                 remembered = sightings.load_directories(connection, row.root_id)
         walking = walk(root, layout, remembered=remembered, on_progress=self._walked)
+        wanted = None if self.options.only is None else frozenset(self.options.only)
         for seen in walking:
-            spool.add(seen)
+            if wanted is None or seen[0] in wanted:
+                spool.add(seen)
         result = walking.result
         report = self.report
         report.files += result.files
         report.total_bytes += result.bytes
         report.foreign += result.foreign
+        report.links[row.root_id] = result.links
+        report.files_of[row.root_id] = result.files
         report.unknown.extend(UnknownPlace(row.root_id, place.path, place.reason) for place in result.unknown)
         report.roots.append(
             RootSeen(
@@ -223,7 +263,7 @@ class Scan:
         with self.site.store.read() as connection:
             known = roots.get_roots(connection)
         seen = {each.row.root_id: each.result for each in walked}
-        stale_after = timedelta(seconds=self.site.settings.stale_after_s)
+        stale_after = timedelta(seconds=self._stale_after_s)
         return World(
             coverage={row.root_id: _coverage(row, seen.get(row.root_id)) for row in known},
             walk_started_at=format_timestamp(walk_started_at),
@@ -272,6 +312,7 @@ class _Pass:
     witness: Witness
     lives: Lives
     sources: SourcesRead
+    custody: Custody
     gone: list[tuple[str, str, str]] = field(default_factory=list)
     restless: set[tuple[str, str]] = field(default_factory=set)
     """Directories with a video that is not settled and whole: to be looked at again."""
@@ -279,7 +320,7 @@ class _Pass:
     def run(self, spool: Spool, *, every: bool) -> Iterator[Case]:
         duplicates = DuplicateFinder(self.inspector)
         for low, high, rows in spool.partitions():
-            for case in self._partition(low, high, rows, every=every):
+            for case in self._spanned(low, high, rows, every=every):
                 for finding in case.findings:
                     if self.scan.options.compares_bytes:
                         duplicates.notice(finding)
@@ -291,6 +332,17 @@ class _Pass:
                 self.scan.report.count(finding)
             yield case
         self._note_directories()
+
+    def _spanned(self, low: str, high: str | None, rows: list[Any], *, every: bool) -> Iterator[Case]:
+        """The cases of one partition, or those of it that are to be looked at."""
+        only = self.scan.options.only
+        if only is None:
+            yield from self._partition(low, high, rows, every=every)
+            return
+        wanted = only[bisect_left(only, low) : len(only) if high is None else bisect_left(only, high)]
+        for key in wanted:
+            at = bisect_left(rows, key, key=itemgetter(0)), bisect_right(rows, key, key=itemgetter(0))
+            yield from self._partition(key, f"{key}\0", rows[slice(*at)], every=every)
 
     def _partition(self, low: str, high: str | None, rows: list[Any], *, every: bool) -> Iterator[Case]:
         waiting: list[Case] = []
@@ -320,14 +372,17 @@ class _Pass:
             jobs.stream_tombstones(connection, dialect, low, high),
             iter(()) if self.scan.options.include_declined else declined,
             sightings.stream_watches(connection, dialect, low, high, host=self.scan.site.host),
+            loose.stream_loose(connection, dialect, low, high),
             evidence.stream_traces(connection, dialect, low, high),
             self.sources.stream(low, high),
             renders.stream_renders(connection, dialect, low, high),
+            self.sources.references(low, high),
         ]
 
     def _case(self, key: str, groups: list[list[Any]]) -> Case:
-        walked, remembered, records, linked, tombstones, declined, watches, traces, facts, rendered = groups
-        case = Case(key)
+        walked, remembered, records, linked, tombstones, declined, watches, freed, *said = groups
+        traces, facts, rendered, references = said
+        case = Case(key, references=[locator for _, locator in references])
         if records:
             case.record = Record._make(records[0])
             self.scan.report.records += 1
@@ -337,6 +392,7 @@ class _Pass:
             told, known = ([row for _, row in group] for group in (facts, rendered))
             case.account = account_of_rows(key, traces, self.lives, told, known)
         if not case.files and case.record is None and case.account is None:
+            self.custody.note(case, freed)
             return case
         case.linked = [_linked(row) for row in linked]
         case.declined = declined
@@ -345,6 +401,7 @@ class _Pass:
             case.liveness = self._liveness(case, case.record, watches)
         case.findings = [finding for finding in reconcile(case, self.world) if not self._is_there(finding)]
         self.scan.report.unmatched += self._is_unmatched(case)
+        self.custody.note(case, freed)
         return case
 
     def _liveness(self, case: Case, record: Record, watches: list[Any]) -> Liveness:
@@ -413,11 +470,14 @@ class _Pass:
                 sightings.forget_sightings(connection, gone[start : start + _NOTE_BATCH])
         noted.clear()
         gone.clear()
+        self.custody.keep()
 
     def _note_directories(self) -> None:
         site = self.scan.site
+        # A look at some jobs is none at the directories they lie in.
+        walked = self.walked if self.scan.options.only is None else []
         with site.store.write() as connection:
-            for each in self.walked:
+            for each in walked:
                 marks = [
                     mark._replace(is_quiet=(each.row.root_id, mark.path) not in self.restless)
                     for mark in each.result.marks

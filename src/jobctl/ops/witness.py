@@ -25,6 +25,7 @@ class Witness:
     """Judges executors, and remembers which heartbeats it has watched since when."""
 
     site: Site
+    stale_after_s: float
     boot_id: str = field(default_factory=this_boot_id)
     watched: list[Watch] = field(default_factory=list)
 
@@ -37,7 +38,7 @@ class Witness:
             return here
         watch = self._watch(record, watches)
         silent_s = clock.monotonic() - watch.since
-        if silent_s >= self.site.settings.stale_after_s:
+        if silent_s >= self.stale_after_s:
             minutes = int(silent_s // 60)
             return Liveness("dead", f"its heartbeat stood still for {minutes} min by this host's own clock")
         return here

@@ -214,6 +214,12 @@ def count_by_status(connection: Connection) -> dict[Status, int]:
     return {Status(status): count for status, count in counted}
 
 
+def count_live_by_root(connection: Connection) -> dict[str, int]:
+    """How many jobs that have not expired name each root; those that name none under an empty id."""
+    counted = select(job.c.root_id, func.count()).where(job.c.status != Status.EXPIRED.value)
+    return {root_id or "": count for root_id, count in connection.execute(counted.group_by(job.c.root_id))}
+
+
 def history(connection: Connection, job_id: str) -> list[Event]:
     """Every change of a job, oldest first."""
     columns = [event.c[name] for name in Event._fields]

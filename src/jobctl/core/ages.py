@@ -1,0 +1,64 @@
+"""Ages by a clock that may have jumped. Pure: clocks are read by ``ops.clocks``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+_SLACK = timedelta(minutes=5)
+_DRIFT = timedelta(hours=1)
+_SILENCE = timedelta(days=30)
+_LONGEST = timedelta(days=3_650)
+_EPOCH = datetime(2015, 1, 1, tzinfo=UTC)
+
+
+class Ages(NamedTuple):
+    """The present by the store's clock, and since when that clock is known to have run evenly."""
+
+    now: datetime
+    trusted_from: datetime | None = None
+
+    def of(self, moment: datetime | None) -> timedelta | None:
+        """How long ago a moment was, as far as the clock can be trusted; ``None`` where that is senseless.
+
+        What is dated before the clock jumped counts from the jump: too young rather than too old.
+        """
+        if moment is None or moment > self.now + _SLACK or moment < _EPOCH:
+            return None
+        since = moment if self.trusted_from is None else max(moment, self.trusted_from)
+        age = max(timedelta(0), self.now - since)
+        return age if age <= _LONGEST else None
+
+
+class Reading(NamedTuple):
+    """The store's clock at one moment, beside the reading host's seconds since its boot."""
+
+    host: str
+    boot_id: str
+    boottime_s: float
+    at: datetime
+
+
+def why_jumped(now: Reading, before: Reading | None) -> str | None:
+    """Why the store's clock cannot have run evenly since an earlier reading, or ``None``.
+
+    ``before``: the last reading of the same host, else the newest of any.
+    """
+    if before is None:
+        return None
+    passed = now.at - before.at
+    if (now.host, now.boot_id) == (before.host, before.boot_id):
+        drift = passed - timedelta(seconds=now.boottime_s - before.boottime_s)
+        if abs(drift) <= _DRIFT:
+            return None
+        return f"the clock jumped by {_days(drift)} since {before.at:%Y-%m-%d %H:%M} UTC"
+    if passed < -_DRIFT:
+        return f"the clock was set back by {_days(-passed)} since {before.at:%Y-%m-%d %H:%M} UTC"
+    if passed > _SILENCE:
+        return f"nothing was heard for {_days(passed)}, or the clock jumped"
+    return None
+
+
+def _days(duration: timedelta) -> str:
+    hours = duration.total_seconds() / 3_600
+    return f"{hours:.0f} h" if abs(hours) < 48 else f"{hours / 24:.0f} days"
