@@ -7,8 +7,10 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from cli.calling import answer, call, on_terminal
-from ops.world import World, a_job_id
+from ops.world import Calendar, World, a_job_id
 
 FIELDS = {"group", "kind", "role", "job_id", "root_id", "path", "bytes", "reason", "may_go"}
 
@@ -125,3 +127,71 @@ def test_hostile_names_come_whole_and_harmless(world: World) -> None:
     shown = on_terminal("duplicates", "--database", world.url, width=160)
     assert "[bold]" in shown.text
     assert "\x1b[31mred" not in shown.raw
+
+
+# --- into quarantine --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def calendar(monkeypatch: pytest.MonkeyPatch) -> Calendar:
+    return Calendar(monkeypatch)
+
+
+def test_copies_are_moved_after_a_yes_and_come_back_with_undo(world: World, calendar: Calendar) -> None:
+    world.video(0)
+    world.recover()
+    copy = world.video(1, seed=0)
+    answer("duplicates", database=world.url)
+    calendar.pass_(hours=25)
+    refused = answer("duplicates", "--quarantine", database=world.url)
+    assert (refused["exit_code"], copy.exists()) == (5, True)
+    assert "jobctl duplicates --quarantine --yes" in refused["errors"][0]["hint"]
+    shown = answer("duplicates", "--quarantine", "--dry-run", database=world.url)
+    [step] = shown["data"]["items"]
+    assert (step["verb"], step["path"], step["result"]) == ("quarantine", name(1), None)
+    done = answer("duplicates", "--quarantine", "--yes", database=world.url)
+    assert (done["exit_code"], done["counts"]["done"], copy.exists()) == (0, 1, False)
+    assert answer("undo", done["run_id"], "--yes", database=world.url)["counts"]["done"] == 1
+    assert copy.exists()
+
+
+def test_a_plan_is_saved_for_apply(world: World, calendar: Calendar, tmp_path: Path) -> None:
+    world.video(0)
+    copy = world.video(1, seed=0)
+    call("duplicates", database=world.url)
+    calendar.pass_(hours=25)
+    plan = str(tmp_path / "plan")
+    assert call("duplicates", "--quarantine", "--plan", plan, database=world.url).exit_code == 0
+    assert answer("apply", plan, "--yes", database=world.url)["counts"]["done"] == 1
+    assert not copy.exists()
+
+
+def test_without_quarantine_there_is_nothing_to_agree_to(world: World, tmp_path: Path) -> None:
+    for options in (["--yes"], ["--dry-run"], ["--plan", str(tmp_path / "p")], ["--allow", "duplicate=9"]):
+        told = answer("duplicates", *options, database=world.url)
+        assert (told["exit_code"], told["errors"][0]["code"]) == (2, "usage")
+
+
+def test_requests_are_never_moved(world: World) -> None:
+    told = answer("duplicates", "--by", "request", "--quarantine", database=world.url)
+    assert (told["exit_code"], told["errors"][0]["code"]) == (2, "usage")
+
+
+@pytest.mark.parametrize("given", ["duplicate", "duplicate=", "duplicate=x", "duplicate=-1", "other=3", "=3"])
+def test_what_may_pass_a_brake_is_a_class_and_a_number(world: World, given: str) -> None:
+    told = answer("duplicates", "--quarantine", "--allow", given, database=world.url)
+    assert told["exit_code"] == 2
+    assert "--allow duplicate=100" in told["errors"][0]["hint"]
+
+
+def test_a_brake_is_let_pass_by_its_number(world: World, calendar: Calendar) -> None:
+    content = world.video(0).read_bytes()
+    world.recover()
+    for number in range(1, 23):
+        world.file(name(number), content)
+    call("duplicates", database=world.url)
+    calendar.pass_(hours=25)
+    held = answer("duplicates", "--quarantine", "--yes", database=world.url)
+    assert held["counts"]["planned"] == 0
+    done = answer("duplicates", "--quarantine", "--yes", "--allow", "duplicate=22", database=world.url)
+    assert done["counts"]["done"] == 22

@@ -22,9 +22,7 @@ SavePlanOption = Annotated[
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for another run to end.")]
 AllowOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--allow", metavar="CLASS=N", help="Let a brake pass up to N of a class, in this run."
-    ),
+    typer.Option("--allow", metavar="CLASS=N", help="Let a brake pass up to N of a class, in this run."),
 ]
 LogTimezoneOption = Annotated[
     str | None,

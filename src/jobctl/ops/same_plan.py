@@ -129,10 +129,12 @@ class _Planning:
 
     def _why_too_soon(self, connection: Connection, judgement: Judgement) -> str | None:
         seen, site = judgement.seen, self.hold.site
-        noted = list(loose.stream_loose(connection, site.store.dialect, seen.key, f"{seen.key}\0"))
-        place = (seen.root_id, seen.path)
+        noted = list(loose.stream_loose(connection, site.store.dialect, seen.key, f"{seen.key}\x01"))
+        place, ages = (seen.root_id, seen.path), self._ages
         known = next((row for row in noted if (row.root_id, row.path) == place), None)
-        age = self._ages.of(known.since) if known else None
+        if known is not None and known.since >= ages.now:  # noted by this very walk
+            known = None
+        age = ages.of(known.since) if known else None
         return why_too_soon(judgement, known, age=age, grace=site.settings.policy.grace)
 
     @property

@@ -24,10 +24,12 @@ _MEANING = {
     Verb.LINK: "add a file to the record of its job",
     Verb.NOTE_MISSING: "note that a file is gone; the status stays",
     Verb.IMPORT: "record a job from a dump",
+    Verb.QUARANTINE: "move a file aside; it can be given back",
     Verb.FORGET: "remove a record that the run made",
     Verb.REVERT: "put a record back as it was",
     Verb.UNLINK: "take a file off its record; the file stays",
     Verb.UNNOTE: "take back that a file is gone",
+    Verb.RESTORE: "give a file back from quarantine",
 }
 
 
