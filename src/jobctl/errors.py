@@ -205,6 +205,13 @@ class DiskFailed(JobctlError):
     code = "disk-failed"
 
 
+class ClockJumped(JobctlError):
+    """The store's clock cannot have run evenly: no age can be told."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "clock-jumped"
+
+
 class LogUnreadable(JobctlError):
     """A log cannot be read, or only in part; what could be read was kept."""
 

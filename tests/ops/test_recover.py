@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +22,7 @@ from jobctl.ops.plan import load_plan
 from jobctl.outputs.stamp import make_stamp
 from jobctl.store import jobs
 from jobctl.store.schema import job
-from ops.world import World, a_job_id, set_age
+from ops.world import World, a_job_id, dead_executor, set_age
 
 
 @pytest.fixture
@@ -33,13 +31,6 @@ def world(store_url: str, tmp_path: Path) -> Iterator[World]:
     made.init()
     yield made
     made.close()
-
-
-def dead_executor() -> Executor:
-    """A process of this host that has ended."""
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    return current_executor("host-a")._replace(pid=ended.pid)
 
 
 def test_a_lost_job_comes_back_completed_with_a_working_url(world: World) -> None:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 import demo_tree
-import pytest
 from jobctl import clock
+from jobctl.evidence.executor import current_executor
 from jobctl.model.finding import Finding
 from jobctl.model.job import Executor, Job
 from jobctl.model.plan import Verb
 from jobctl.model.status import Cause, Status
 from jobctl.ops.apply import RunReport, apply_plan
 from jobctl.ops.cleanup import CleanupOptions, plan_cleanup
+from jobctl.ops.expire import ExpireOptions, plan_expire
 from jobctl.ops.hold import hold_roots
 from jobctl.ops.init import initialise
 from jobctl.ops.plan import Plan
@@ -28,6 +32,7 @@ from jobctl.ops.scan import ScanOptions, scan
 from jobctl.ops.site import Site, open_site
 from jobctl.ops.undo import plan_undo
 from jobctl.outputs import entries
+from jobctl.policy import Policy
 from jobctl.settings import Settings
 from jobctl.store import jobs, schema
 from jobctl.store.engine import Store
@@ -38,6 +43,13 @@ OLD_S = 7_200.0
 def a_job_id(number: int = 0) -> str:
     """A job id, the same for the same number."""
     return str(uuid.UUID(int=(number + 1) * 0x1234567890ABCDEF1234567 % 2**128, version=4))
+
+
+def dead_executor() -> Executor:
+    """A process of this host that has ended."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return current_executor("host-a")._replace(pid=ended.pid)
 
 
 @dataclass
@@ -120,6 +132,18 @@ class World:
         ):
             return apply_plan(hold, plan)
 
+    def expire_plan(self, policy: Policy | None = None, **options: Any) -> Plan:
+        with self.site() as site, hold_roots(site, command="expire") as hold:
+            plan = plan_expire(hold, ExpireOptions(policy=policy or site.settings.policy, **options))
+        self.plans.append(plan)
+        return plan
+
+    def expire(self, policy: Policy | None = None, **options: Any) -> RunReport:
+        with self.site() as site, hold_roots(site, command="expire") as hold:
+            settled = ExpireOptions(policy=policy or site.settings.policy, **options)
+            with plan_expire(hold, settled) as plan:
+                return apply_plan(hold, plan)
+
     def undo(self, run_id: str | None) -> RunReport:
         assert run_id is not None
         with (
@@ -166,6 +190,12 @@ class World:
                 changes={"executor": executor} if executor else None,
             )
             jobs.report_progress(connection, job_id, attempt=1, progress=progress, at=at)
+
+    def queue_job(self, number: int = 0, **fields: Any) -> None:
+        """Record a job that waits for its turn."""
+        with self.site() as site, site.store.write() as connection:
+            new = Job(job_id=a_job_id(number), owner="ada", **fields)
+            jobs.create_job(connection, new, actor="service", at=site.store.now(connection))
 
     def finish_job(self, number: int = 0) -> None:
         with self.site() as site, site.store.write() as connection:

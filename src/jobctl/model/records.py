@@ -26,6 +26,17 @@ class Record(NamedTuple):
     executor: str | None
 
 
+class Ended(NamedTuple):
+    """What retention needs to know of a job that ended. ``updated_at`` is by the store's clock."""
+
+    job_id: str
+    kind: str
+    status: str
+    updated_at: datetime
+    completed_at: datetime | None
+    recovered_at: datetime | None
+
+
 class Linked(NamedTuple):
     """An artifact row: a file the store says belongs to a job. ``path`` as ``os.fsdecode`` gives it."""
 

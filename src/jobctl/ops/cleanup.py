@@ -21,15 +21,16 @@ from jobctl.errors import JobctlError, SourceUnusable
 from jobctl.model.files import Seen
 from jobctl.model.finding import FindingKind
 from jobctl.model.names import from_stored, to_stored
-from jobctl.model.plan import Kept, PlanHeader
-from jobctl.model.timestamps import format_timestamp, from_epoch_ns
+from jobctl.model.plan import Kept
+from jobctl.model.timestamps import from_epoch_ns
 from jobctl.ops.brakes import brake
 from jobctl.ops.hold import Hold
-from jobctl.ops.plan import Plan, PlanWriter
+from jobctl.ops.plan import Plan, PlanWriter, header_of
 from jobctl.ops.protection import Protection
+from jobctl.ops.reach import clock_troubles, expect_references, gaps, suspended
 from jobctl.ops.scan import Scan, ScanOptions
 from jobctl.ops.site import Progress, ProgressSink
-from jobctl.store import roots, runs
+from jobctl.store import runs
 from jobctl.store.spool import SortedSpool
 
 _BATCH = 500
@@ -63,22 +64,8 @@ def plan_cleanup(
         planning.collect(spool)
         plan = planning.write(spool)
     if troubles is not None:
-        troubles.extend(planning.scanning.report.errors)
+        troubles.extend([*planning.scanning.report.errors, *planning.troubles])
     return plan
-
-
-def header_of(hold: Hold, command: str) -> PlanHeader:
-    """The header of a plan on the held roots, made now."""
-    site = hold.site
-    with site.store.read() as connection:
-        now = site.store.now(connection)
-    return PlanHeader(
-        command=command,
-        store_id=site.store.store_id,
-        roots={root.root_id: root.marker_generation for root in hold.roots},
-        created_at=format_timestamp(now),
-        configuration=site.settings.digest(),
-    )
 
 
 @dataclass(slots=True)
@@ -90,6 +77,7 @@ class _Planning:
     progress: ProgressSink
     scanning: Scan = field(init=False)
     writer: PlanWriter = field(init=False)
+    troubles: list[JobctlError] = field(default_factory=list)
     _blind: dict[str, str] = field(default_factory=dict)
     """Roots below which nothing may be taken, and why."""
 
@@ -105,10 +93,10 @@ class _Planning:
     def collect(self, spool: SortedSpool) -> None:
         """Judge every case; put aside what may go."""
         cases = self.scanning.cases()
-        self._blind = _suspended(self.hold)
+        self._blind = suspended(self.hold)
         while batch := list(islice(cases, _BATCH)):
             self._expect_references()
-            self._blind |= _gaps(self.scanning)
+            self._blind |= gaps(self.scanning.report)
             site = self.hold.site
             keys = [case.key for case in batch if case.record is not None]
             with site.store.read() as connection:
@@ -123,6 +111,7 @@ class _Planning:
                         place = f"{judgement.seen.root_id}\0{to_stored(judgement.seen.path)}"
                         spool.add(place, _to_json(judgement, version_of(case.record), row))
         self._expect_references()
+        self.troubles.extend(clock_troubles(self.scanning.report))
 
     def write(self, spool: SortedSpool) -> Plan:
         """Plan what nothing protects, root by root and directory by directory."""
@@ -154,14 +143,11 @@ class _Planning:
         return self.writer.finish(brake(self.hold.site, self.writer, limits, files_of=files))
 
     def _expect_references(self) -> None:
-        report = self.scanning.report
-        if not report.knows_all_references:
+        try:
+            expect_references(self.scanning.report)
+        except SourceUnusable:
             self.writer.discard()
-            why = f": {report.errors[0].message}" if report.errors else ""
-            raise SourceUnusable(
-                f"it cannot be told which jobs other tables still refer to{why}; nothing was moved",
-                hint="mend the source, or take references = true off it in jobctl.toml",
-            )
+            raise
 
     def _why_kept(self, case: Case, judgement: Judgement) -> str | None:
         """Why a file does not go in this run, or ``None``."""
@@ -206,22 +192,6 @@ class _Planning:
 
     def _keep(self, seen: Seen, reason: str) -> None:
         self.writer.keep(Kept(seen.key, seen.root_id, seen.path, reason))
-
-
-def _suspended(hold: Hold) -> dict[str, str]:
-    with hold.site.store.read() as connection:
-        known = roots.get_roots(connection)
-    why = "an older store or root was put back; a complete 'jobctl recover' comes first"
-    return {row.root_id: why for row in known if row.negatives_suspended_at is not None}
-
-
-def _gaps(scanning: Scan) -> dict[str, str]:
-    """The roots that were not read completely: what is there refers perhaps to what was read."""
-    places = reversed(scanning.report.unknown)
-    return {
-        place.root_id: f"its root was not read completely: {place.path or '.'}: {place.reason}"
-        for place in places
-    }
 
 
 def _places(spool: SortedSpool) -> Iterator[tuple[str, str]]:

@@ -26,7 +26,8 @@ from jobctl.model.files import FileIdentity, Tier, Verdict
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.plan import Action, Held, Kept, PlanHeader, Relied, Verb
-from jobctl.model.timestamps import parse_timestamp
+from jobctl.model.timestamps import format_timestamp, parse_timestamp
+from jobctl.ops.hold import Hold
 
 FORMAT = "jobctl-plan/v1"
 # An imported job carries its payload.
@@ -190,6 +191,20 @@ class PlanWriter:
         line = json.dumps(document, separators=(",", ":")) + "\n"
         self._hash.update(line.encode())
         self._file.write(line)
+
+
+def header_of(hold: Hold, command: str) -> PlanHeader:
+    """The header of a plan on the held roots, made now."""
+    site = hold.site
+    with site.store.read() as connection:
+        now = site.store.now(connection)
+    return PlanHeader(
+        command=command,
+        store_id=site.store.store_id,
+        roots={root.root_id: root.marker_generation for root in hold.roots},
+        created_at=format_timestamp(now),
+        configuration=site.settings.digest(),
+    )
 
 
 def load_plan(path: str) -> Plan:

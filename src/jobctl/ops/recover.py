@@ -18,7 +18,7 @@ from jobctl.model.plan import PlanHeader
 from jobctl.model.timestamps import format_timestamp
 from jobctl.ops.hold import Hold
 from jobctl.ops.inspect import Inspector
-from jobctl.ops.plan import Plan, PlanWriter
+from jobctl.ops.plan import Plan, PlanWriter, header_of
 from jobctl.ops.scan import Scan, ScanOptions
 from jobctl.ops.site import Progress, ProgressSink, Site
 from jobctl.store import runs
@@ -47,9 +47,9 @@ def plan_recover(
 
     options = ScanOptions(full=True, include_declined=include_declined)
     scanning = Scan(site, options, report, opened=list(hold.roots))
-    writer = PlanWriter(_header(hold))
+    writer = PlanWriter(header_of(hold, "recover"))
     with Inspector(site, hold.roots, Tier.DEMUX) as inspector:
-        gathering = _Gathering(site, inspector, _terms(site, writer.header), report)
+        gathering = Gathering(site, inspector, terms_of(site, writer.header), report)
         cases = scanning.cases()
         while batch := list(islice(cases, _BATCH)):
             for material in gathering.materials(batch):
@@ -60,20 +60,8 @@ def plan_recover(
     return writer.finish()
 
 
-def _header(hold: Hold) -> PlanHeader:
-    site = hold.site
-    with site.store.read() as connection:
-        now = site.store.now(connection)
-    return PlanHeader(
-        command="recover",
-        store_id=site.store.store_id,
-        roots={root.root_id: root.marker_generation for root in hold.roots},
-        created_at=format_timestamp(now),
-        configuration=site.settings.digest(),
-    )
-
-
-def _terms(site: Site, header: PlanHeader) -> Terms:
+def terms_of(site: Site, header: PlanHeader) -> Terms:
+    """What holds for the whole of a plan that rebuilds records."""
     with site.store.read() as connection:
         latest = site.store.now(connection) + _CLOCK_SLACK
     urls = UrlForms(site.settings.video_url_form, site.settings.thumbnail_url_form)
@@ -81,7 +69,7 @@ def _terms(site: Site, header: PlanHeader) -> Terms:
 
 
 @dataclass(slots=True)
-class _Gathering:
+class Gathering:
     """Gathers all that the decision about a case rests on."""
 
     site: Site

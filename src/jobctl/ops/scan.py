@@ -58,6 +58,7 @@ from jobctl.store.roots import RootRow
 
 _NOTE_BATCH = 20_000
 _CASES_AT_ONCE = 10_000
+_LOOKED_UP_SINGLY = 1_000
 _RECORDED = 8
 """The streams of what is on disk and in the records; those behind them are evidence."""
 
@@ -191,6 +192,7 @@ class Scan:
             custody = self._custody(walked, sources)
             witness = Witness(self.site, self._stale_after_s)
             pass_ = _Pass(self, walked, world, inspector, witness, lives, sources, custody)
+            pass_.wanted = self._wanted
             yield from pass_.run(spool, every=every)
             self.report.probed = inspector.probed
         self.report.seconds = clock.monotonic() - began
@@ -198,6 +200,10 @@ class Scan:
     @property
     def _stale_after_s(self) -> float:
         return self.options.stale_after_s or self.site.settings.stale_after_s
+
+    @property
+    def _wanted(self) -> frozenset[str] | None:
+        return None if self.options.only is None else frozenset(self.options.only)
 
     def _custody(self, walked: list[_Walked], sources: SourcesRead) -> Custody:
         """Only where a walk left nothing out, and every reference is known, is a file found to be free."""
@@ -237,7 +243,7 @@ class Scan:
             with self.site.store.read() as connection:
                 remembered = sightings.load_directories(connection, row.root_id)
         walking = walk(root, layout, remembered=remembered, on_progress=self._walked)
-        wanted = None if self.options.only is None else frozenset(self.options.only)
+        wanted = self._wanted
         for seen in walking:
             if wanted is None or seen[0] in wanted:
                 spool.add(seen)
@@ -313,6 +319,7 @@ class _Pass:
     lives: Lives
     sources: SourcesRead
     custody: Custody
+    wanted: frozenset[str] | None = None
     gone: list[tuple[str, str, str]] = field(default_factory=list)
     restless: set[tuple[str, str]] = field(default_factory=set)
     """Directories with a video that is not settled and whole: to be looked at again."""
@@ -336,18 +343,20 @@ class _Pass:
     def _spanned(self, low: str, high: str | None, rows: list[Any], *, every: bool) -> Iterator[Case]:
         """The cases of one partition, or those of it that are to be looked at."""
         only = self.scan.options.only
-        if only is None:
+        if only is None or len(only) > _LOOKED_UP_SINGLY:
             yield from self._partition(low, high, rows, every=every)
             return
         wanted = only[bisect_left(only, low) : len(only) if high is None else bisect_left(only, high)]
         for key in wanted:
             at = bisect_left(rows, key, key=itemgetter(0)), bisect_right(rows, key, key=itemgetter(0))
-            yield from self._partition(key, f"{key}\0", rows[slice(*at)], every=every)
+            yield from self._partition(key, f"{key}\x01", rows[slice(*at)], every=every)
 
     def _partition(self, low: str, high: str | None, rows: list[Any], *, every: bool) -> Iterator[Case]:
         waiting: list[Case] = []
         with self.scan.site.store.read() as connection:
             for key, groups in align(self._streams(connection, low, high, rows)):
+                if self.wanted is not None and key not in self.wanted:
+                    continue
                 if not every and self.inspector.knows_all_is_well(*groups[:_RECORDED]):
                     self.scan.report.records += 1
                     continue

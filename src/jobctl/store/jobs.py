@@ -12,18 +12,31 @@ from datetime import datetime
 from math import isfinite
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    and_,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from jobctl.errors import IllegalTransition, JobExists, StaleJob, UnknownJob
 from jobctl.model.job import Artifact, Confidence, Event, Executor, Job, Origin
 from jobctl.model.names import from_stored
-from jobctl.model.records import Declined, Linked, Record, Tombstone
+from jobctl.model.records import Declined, Ended, Linked, Record, Tombstone
 from jobctl.model.status import Cause, Status, check_transition
 from jobctl.store.dialect import Dialect, stream_range
 from jobctl.store.engine import Connection
 from jobctl.store.schema import artifact, event, job, job_body, tombstone
 
+_PAGE = 500
 _GUARDED = frozenset({"job_id", "status", "version", "updated_at", "attempt"})
 
 
@@ -218,6 +231,33 @@ def count_live_by_root(connection: Connection) -> dict[str, int]:
     """How many jobs that have not expired name each root; those that name none under an empty id."""
     counted = select(job.c.root_id, func.count()).where(job.c.status != Status.EXPIRED.value)
     return {root_id or "": count for root_id, count in connection.execute(counted.group_by(job.c.root_id))}
+
+
+def ended_before(connection: Connection, status: str, before: datetime | None) -> Iterator[list[Ended]]:
+    """The jobs of an ended status last changed before a moment, oldest first, some at a time."""
+    columns = [job.c[name] for name in Ended._fields]
+    # The status is written out: planners use a partial index only where they see that it fits.
+    wanted = [job.c.status == literal_column(f"'{Status(status).value}'")]
+    if before is not None:
+        wanted.append(job.c.updated_at < before)
+    order = (job.c.updated_at, job.c.job_id)
+    last: Ended | None = None
+    while True:
+        further = [] if last is None else [tuple_(*order) > (last.updated_at, last.job_id)]
+        rows = connection.execute(select(*columns).where(*wanted, *further).order_by(*order).limit(_PAGE))
+        page = [Ended._make(row) for row in rows]
+        if not page:
+            return
+        yield page
+        last = page[-1]
+
+
+def unfinished_ids(connection: Connection, status: Status, *, before: datetime | None = None) -> list[str]:
+    """The ids of the jobs that are queued or processing, perhaps only those last changed before a moment."""
+    wanted = [job.c.status == literal_column(f"'{status.value}'")]
+    if before is not None:
+        wanted.append(job.c.updated_at < before)
+    return list(connection.execute(select(job.c.job_id).where(*wanted).order_by(job.c.job_id)).scalars())
 
 
 def history(connection: Connection, job_id: str) -> list[Event]:

@@ -372,11 +372,14 @@ def apply_chunk(
     chunk.finish()
 
 
-def job_documents(connection: Connection, job_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Whole job rows in the form plans carry."""
+def job_documents(
+    connection: Connection, job_ids: Sequence[str], *, with_version: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Whole job rows in the form plans carry; ``with_version``: and the version they have now."""
     if not job_ids:
         return {}
-    rows = connection.execute(select(*_JOB_COLUMNS).where(job.c.job_id.in_(job_ids)))
+    columns = [*_JOB_COLUMNS, job.c.version] if with_version else _JOB_COLUMNS
+    rows = connection.execute(select(*columns).where(job.c.job_id.in_(job_ids)))
     return {row.job_id: _document(row) for row in rows}
 
 
@@ -507,7 +510,7 @@ class _Chunk:
         changed = (
             update(artifact)
             .where(self.pending, _is_one_of(verbs), _changes_artifact, _same_artifact())
-            .values(**values, run_id=self.run_id, version=artifact.c.version + 1)
+            .values(**values, version=artifact.c.version + 1)
         )
         self.connection.execute(changed)
 

@@ -1,0 +1,83 @@
+"""Expire: who is rescued, who ends, who is kept, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from jobctl.model.plan import Verb
+from jobctl.model.status import Status
+from jobctl.policy import Policy, Rule
+from ops.world import Calendar, World, a_job_id, dead_executor, verbs
+
+WEEK = Policy(rule=Rule(timedelta(hours=24), {"completed": timedelta(days=7), "failed": timedelta(days=2)}))
+
+
+@pytest.fixture
+def world(store_url: str, tmp_path: Path) -> Iterator[World]:
+    made = World(store_url, tmp_path / "outputs")
+    made.init()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def calendar(monkeypatch: pytest.MonkeyPatch) -> Calendar:
+    return Calendar(monkeypatch)
+
+
+def kept(world: World) -> dict[str, str]:
+    return {each.job_id: each.reason for each in world.plans[-1].kept()}
+
+
+def test_without_a_policy_nothing_expires(world: World, calendar: Calendar) -> None:
+    world.video()
+    world.recover()
+    calendar.pass_(days=20)
+    assert world.expire_plan().total == 0
+
+
+def test_an_ended_job_goes_with_its_files_and_comes_back_with_them(world: World, calendar: Calendar) -> None:
+    path = world.video()
+    world.recover()
+    before, tree = world.tables(), world.tree()
+    calendar.pass_(days=6)
+    assert world.expire_plan(WEEK).total == 0
+    calendar.pass_(days=2)
+    report = world.expire(WEEK)
+    assert (report.counts["done"], report.exit_code) == (2, 0)
+    assert (world.job().status, path.exists()) == (Status.EXPIRED, False)
+    assert world.recover().counts["planned"] == 0
+    undone = world.undo(report.run_id)
+    assert undone.counts["done"] == 2
+    assert (world.tables(), world.tree()) == (before, tree)
+    assert world.expire_plan(WEEK).total == 0
+
+
+def test_a_dead_worker_gives_its_job_back_while_attempts_are_left(world: World) -> None:
+    world.start_job(0, executor=dead_executor())
+    assert (verbs(world.expire_plan(WEEK)), kept(world)) == ([Verb.FAIL], {})
+    with world.site() as site, site.store.write() as connection:
+        connection.exec_driver_sql(f"UPDATE {site.store.dialect.table('job')} SET max_attempts = 2")
+    assert world.expire(WEEK).counts["done"] == 1
+    job = world.job()
+    assert (job.status, job.attempt, job.executor) == (Status.QUEUED, 1, None)
+
+
+def test_a_zombie_whose_video_is_whole_is_completed(world: World) -> None:
+    world.video()
+    world.start_job(0, executor=dead_executor(), ago_s=9_000)
+    assert world.expire(WEEK).counts["done"] == 1
+    assert world.job().status is Status.COMPLETED
+
+
+def test_what_waits_too_long_for_its_turn_expires(world: World, calendar: Calendar) -> None:
+    world.queue_job(0)
+    assert world.expire_plan(WEEK, explains=True).total == 0
+    assert kept(world) == {a_job_id(): "queued for 0s, less than 1d"}
+    calendar.pass_(hours=25)
+    assert world.expire(WEEK).counts["done"] == 1
+    assert world.job().status is Status.EXPIRED
