@@ -17,12 +17,16 @@ from typing import Any, NamedTuple
 import pytest
 from rich.console import Console, RenderableType
 
-from jobctl.model.files import Tier, Verdict
+from jobctl.core.duplicates import By, Copy, CopyGroup, judge_copies
+from jobctl.core.requests import AskedJob, RequestGroup, SameBy, judge_requests
+from jobctl.model.files import FileIdentity, Tier, Verdict
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.job import Artifact, Confidence, Event, Executor, Job, Origin
 from jobctl.model.plan import Action, Outcome, Verb
 from jobctl.model.status import Status
 from jobctl.report.digest import Digest
+from jobctl.report.duplicate_digest import DuplicateDigest
+from jobctl.report.duplicates_screen import SearchExtent, duplicates_screen
 from jobctl.report.job_screen import explanation_screen, job_screen
 from jobctl.report.listings import Step, job_columns, root_columns, run_columns
 from jobctl.report.plan_screen import digest_plan, plan_screen, report_screen, run_screen
@@ -74,6 +78,32 @@ AGREED = "Nothing to tell: files and records agree."
 def _calm_scan(width: int) -> Iterable[RenderableType]:
     extent = Extent(1, 1, 1, {"r0a1b2c3d": "/srv/out"}, 0.04)
     return scan_screen(Digest(limit=3), extent, now=NOW, width=width, next_step="", nothing=AGREED)
+
+
+def _copy(path: str, inode: int, **ties: Any) -> Copy:
+    mtime_ns = int(_ago(days=inode).timestamp()) * 10**9
+    return Copy("r0a1b2c3d", path, JOB, FileIdentity(1, inode, 13_841_203, mtime_ns, mtime_ns), **ties)
+
+
+def _duplicates(_: int) -> Iterable[RenderableType]:
+    copies = [_copy(VIDEO, 1, named_by=(JOB,), has_record=True), _copy(f"again/{VIDEO}", 2, has_record=True)]
+    copies += [_copy(HOSTILE, 3), _copy("linked/a.mp4", 4), _copy("linked/b.mp4", 4)]
+    copies += [_copy("tabled.mp4", 5, table_row="app.videos:7")]
+    jobs = [
+        AskedJob(JOB, "presentation", "ada", "completed", "2026-11-20", has_video=True),
+        AskedJob("b" * 36, "avatar", "ada", "failed", "2026-11-19", has_video=False),
+    ]
+    digest = DuplicateDigest()
+    digest.add(CopyGroup("sha256:0", judge_copies(copies)))
+    digest.add(CopyGroup("inode:1", judge_copies(copies[3:5])))
+    digest.add(RequestGroup("payload:0", SameBy.PAYLOAD, judge_requests(jobs, SameBy.PAYLOAD)))
+    roots = {"r0a1b2c3d": "/srv/out"}
+    extent = SearchExtent(31_007, {By.BYTES: 12, By.REQUEST: 1}, 27_682_406, roots, 12.3)
+    return duplicates_screen(digest, extent)
+
+
+def _no_duplicates(_: int) -> Iterable[RenderableType]:
+    return duplicates_screen(DuplicateDigest(), SearchExtent(1, {}, 0, {}, 0.04))
 
 
 def _actions() -> list[Action]:
@@ -271,6 +301,8 @@ ROOTS = [
 SCREENS = [
     Screen("scan", _scan),
     Screen("scan-calm", _calm_scan),
+    Screen("duplicates", _duplicates),
+    Screen("duplicates-none", _no_duplicates),
     Screen("plan", _plan),
     Screen("report", _report),
     Screen("show", _show),

@@ -1,9 +1,8 @@
-"""Limits as people write them on a command line: ages, sizes, and what a brake may let pass."""
+"""Limits as people write them on a command line: ages and sizes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import timedelta
 
 from jobctl.durations import parse_duration
@@ -31,17 +30,3 @@ def size_of(option: str, text: str | None) -> int | None:
     if match is None or not int(match[1]):
         raise UsageError(f"{option} {text!r} is no size above 0", hint=f"write {option} 50G or 500M")
     return int(match[1]) << 10 * _FACTORS[match[2]]
-
-
-def allowed_of(texts: Sequence[str] | None, known: Sequence[str]) -> dict[str, int]:
-    """What ``--allow CLASS=N`` lets pass. Raises ``UsageError``."""
-    allowed = {}
-    for text in texts or ():
-        category, _, number = text.partition("=")
-        if category not in known or not number.isascii() or not number.isdecimal():
-            raise UsageError(
-                f"--allow {text!r} is not CLASS=N with a class of this command",
-                hint=f"classes: {', '.join(known)}",
-            )
-        allowed[category] = int(number)
-    return allowed

@@ -20,16 +20,14 @@ SavePlanOption = Annotated[
     typer.Option("--plan", metavar="FILE", help="Save the plan for 'jobctl apply' and change nothing."),
 ]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for another run to end.")]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option("--allow", metavar="CLASS=N", help="Let a brake pass up to N of a class, in this run."),
+]
 LogTimezoneOption = Annotated[
     str | None,
     typer.Option(
         "--log-timezone", metavar="ZONE", help="Of times in logs that name none, such as UTC or +02:00."
-    ),
-]
-AllowOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow", metavar="CLASS=N", help="Let up to N of a class pass its brake, in this run alone."
     ),
 ]
 ExplainOption = Annotated[bool, typer.Option("--explain", help="Tell of all that is kept, too, and why.")]

@@ -27,6 +27,7 @@ _PHASES = {
     "walk": "looking for files",
     "check": "checking videos",
     "reconcile": "comparing",
+    "hash": "comparing bytes, MiB",
     "plan": "planning",
     "apply": "applying",
 }

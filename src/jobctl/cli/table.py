@@ -44,6 +44,13 @@ COMMANDS = {
         "--finding --job --since --root --tier --full --all --exit-code",
         streams=True,
     ),
+    "duplicates": Entry(
+        "duplicates",
+        "duplicates",
+        "Find videos with the same bytes, and jobs that ask for the same.",
+        f"{_CONSENT} --plan --by --root --quarantine --allow",
+        streams=True,
+    ),
     "recover": Entry(
         "recover",
         "recover",

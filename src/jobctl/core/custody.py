@@ -22,8 +22,9 @@ from jobctl.model.status import OPEN, Status
 class Judgement(NamedTuple):
     """What is to become of one file. ``stays`` says why it may not go; ``None``: it may, after its grace.
 
-    ``on_request``: only where its category was asked for by name. ``relies_on``: the file that
-    must stay when this one goes.
+    ``on_request``: only where its category was asked for by name. ``as_copy``: only where another
+    file with its bytes stays, which ``jobctl duplicates`` finds out; why it stays else.
+    ``relies_on``: the file that must stay when this one goes.
     """
 
     seen: Seen
@@ -32,6 +33,7 @@ class Judgement(NamedTuple):
     stays: str | None = None
     on_request: str | None = None
     relies_on: Seen | None = None
+    as_copy: str | None = None
 
 
 Rule = Callable[[Case, Finding], Judgement]
@@ -126,6 +128,12 @@ def _lost(case: Case, finding: Finding) -> Judgement:
     return _judgement(finding, on_request="it is the only sign of its job")
 
 
+def _ambiguous(case: Case, finding: Finding) -> Judgement:
+    """Two whole videos of one job: where their bytes are the same, it does not matter which one stays."""
+    del case
+    return _judgement(finding)._replace(as_copy="which of its job's videos is the right one is not known")
+
+
 def _stays(reason: str) -> Rule:
     return lambda _case, finding: _judgement(finding, stays=reason)
 
@@ -136,7 +144,7 @@ _RULES: Mapping[FindingKind, Rule] = {
     FindingKind.LEFTOVER: _leftover,
     FindingKind.TEMPORARY: _temporary,
     FindingKind.LOST: _lost,
-    FindingKind.AMBIGUOUS: _stays("which of its job's videos is the right one is not known"),
+    FindingKind.AMBIGUOUS: _ambiguous,
     FindingKind.CONFLICT: _stays("evidence disagrees about it"),
     FindingKind.UNSETTLED: _stays("it may still be written to"),
     FindingKind.UNREADABLE: _stays("it could not be judged"),

@@ -152,8 +152,9 @@ class _Planning:
     def _why_kept(self, case: Case, judgement: Judgement) -> str | None:
         """Why a file does not go in this run, or ``None``."""
         blind = self._blind.get(judgement.seen.root_id)
-        if judgement.stays or blind:
-            return judgement.stays or blind
+        stays = judgement.stays or judgement.as_copy
+        if stays or blind:
+            return stays or blind
         wanted = self.options.findings
         if wanted and judgement.category not in wanted:
             return f"only {', '.join(sorted(wanted))} was asked for"

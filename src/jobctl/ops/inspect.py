@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -16,6 +16,7 @@ from jobctl.model.status import Status
 from jobctl.ops.site import Site
 from jobctl.outputs.decode import Decoder
 from jobctl.outputs.directories import open_directory
+from jobctl.outputs.fingerprint import Fingerprint, Reach, fingerprint
 from jobctl.outputs.probe import probe
 from jobctl.outputs.root import OpenRoot, root_clock_ns
 
@@ -142,6 +143,12 @@ class Inspector:
             now_ns=self._clocks[seen.root_id],
             quiet_s=self.site.settings.quiet_s,
         )
+
+    def fingerprint(self, seen: Seen, reach: Reach, *, on_bytes: Callable[[int], None]) -> Fingerprint:
+        """SHA-256 of the ends or of all bytes of a file. Raises ``FileChanged`` or ``OSError``."""
+        directory, name = os.path.split(seen.path)
+        directory_fd = self._open_directory(self._roots[seen.root_id], directory)
+        return fingerprint(directory_fd, name, seen.identity, reach, on_bytes=on_bytes)
 
     def read_sidecar(self, seen: Seen) -> dict[str, Any]:
         """The JSON object of a sidecar. Raises ``ValueError`` saying why there is none."""

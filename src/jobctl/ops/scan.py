@@ -71,6 +71,8 @@ class ScanOptions:
     tier: Tier = Tier.TABLES
     root: str | None = None
     include_declined: bool = False
+    compares_bytes: bool = True
+    """Whether the videos that findings are about are compared with each other, byte for byte."""
     stale_after_s: float | None = None
     """How long without a heartbeat until a job is stale, where not as the settings say."""
     only: tuple[str, ...] | None = None
@@ -327,7 +329,8 @@ class _Pass:
         for low, high, rows in spool.partitions():
             for case in self._spanned(low, high, rows, every=every):
                 for finding in case.findings:
-                    duplicates.notice(finding)
+                    if self.scan.options.compares_bytes:
+                        duplicates.notice(finding)
                     self.scan.report.count(finding)
                 yield case
             self._note()

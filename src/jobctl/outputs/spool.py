@@ -74,6 +74,11 @@ class Spool:
             yield low, high, rows
             low = high or low
 
+    def in_order(self) -> Iterator[Row]:
+        """Give every row, sorted."""
+        for _, _, rows in self.partitions():
+            yield from rows
+
     def _spill(self) -> None:
         """Write the rows in memory as one sorted run. ``marshal`` knows no subclasses of tuple."""
         rows = sorted(map(tuple, self._rows))

@@ -61,6 +61,8 @@ def plain(value: Any) -> str:
         return ""
     if isinstance(value, datetime):
         return format_timestamp(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.10g}"
     if isinstance(value, list | dict):

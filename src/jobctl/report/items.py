@@ -6,6 +6,8 @@ import base64
 from collections.abc import Iterable
 from typing import Any
 
+from jobctl.core.duplicates import By, CopyGroup
+from jobctl.core.requests import RequestGroup
 from jobctl.model.files import Check, Seen
 from jobctl.model.finding import Finding
 from jobctl.model.job import Artifact, Event, Job
@@ -85,6 +87,39 @@ def file_item(seen: Seen, check: Check | None) -> dict[str, Any]:
         "bytes": seen.size,
         "reason": check.reason if check else "",
     }
+
+
+def duplicate_items(group: CopyGroup | RequestGroup) -> list[dict[str, Any]]:
+    """The files, or the jobs, of a group of duplicates, the one to keep first."""
+    if isinstance(group, CopyGroup):
+        return [
+            {
+                **_in_group(group.group_id, By.BYTES, judged.part.value),
+                "job_id": judged.copy.job_id or None,
+                "root_id": judged.copy.root_id,
+                **path_fields(judged.copy.path),
+                "bytes": judged.copy.identity.size,
+                "reason": judged.reason,
+                "may_go": judged.may_go,
+            }
+            for judged in group.judged
+        ]
+    return [
+        {
+            **_in_group(group.group_id, By.REQUEST, judged.part.value),
+            "job_id": judged.job.job_id,
+            "root_id": None,
+            "path": None,
+            "bytes": None,
+            "reason": judged.reason,
+            "may_go": False,
+        }
+        for judged in group.judged
+    ]
+
+
+def _in_group(group_id: str, by: By, role: str) -> dict[str, Any]:
+    return {"group": group_id, "kind": by.value, "role": role}
 
 
 def action_item(

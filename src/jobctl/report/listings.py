@@ -50,6 +50,12 @@ FINDING_COLUMNS: Sequence[Column[Mapping[str, Any]]] = tuple(
 )
 """Columns over the items that ``scan`` prints as JSON."""
 
+DUPLICATE_COLUMNS: Sequence[Column[Mapping[str, Any]]] = tuple(
+    Column(name=name, value=itemgetter(name))
+    for name in ("group", "kind", "role", "job_id", "root_id", "path", "bytes", "may_go", "reason")
+)
+"""Columns over the items that ``duplicates`` prints as JSON."""
+
 STEP_COLUMNS: Sequence[Column[Step]] = (
     Column(name="verb", value=lambda step: step.action.verb),
     Column(name="job_id", value=lambda step: step.action.job_id),

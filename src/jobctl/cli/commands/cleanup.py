@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from jobctl.cli.allowance import parse_allowed
 from jobctl.cli.approval import Consent, carry_out
 from jobctl.cli.context import call_of
-from jobctl.cli.limits import allowed_of, duration_of, size_of
+from jobctl.cli.limits import duration_of, size_of
 from jobctl.cli.options import (
     AllowOption,
     DryRunOption,
@@ -60,7 +61,7 @@ def cleanup(
         findings=frozenset(_kind(name) for name in finding or ()),
         older_than=duration_of("--older-than", older_than),
         max_bytes=size_of("--max-bytes", max_bytes),
-        allowed=allowed_of(allow, [kind.value for kind in CATEGORIES]),
+        allowed=parse_allowed(allow or (), [kind.value for kind in CATEGORIES]),
         include_pinned=include_pinned,
     )
     again = ["jobctl", "cleanup", "--yes", *(["--root", root] if root else [])]

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from jobctl.cli.allowance import parse_allowed
 from jobctl.cli.approval import Consent, carry_out
 from jobctl.cli.context import call_of
-from jobctl.cli.limits import allowed_of, duration_of
+from jobctl.cli.limits import duration_of
 from jobctl.cli.options import (
     AllowOption,
     DryRunOption,
@@ -73,7 +74,7 @@ def expire(
     consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=shlex.join(again), explains=explain)
     consent.check()
     flags = _flags(queued_ttl, retain)
-    allowed = allowed_of(allow, [CATEGORY])
+    allowed = parse_allowed(allow or (), [CATEGORY])
     troubles: list[JobctlError] = []
     with call.open_site() as site, recorded(site, "expire", is_real=not consent.only_shows) as record:
         options = ExpireOptions(

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobctl.cli.allowance import parse_allowed
 from jobctl.cli.approval import Consent, carry_out
 from jobctl.cli.context import Call, call_of
-from jobctl.cli.limits import allowed_of, duration_of, size_of
+from jobctl.cli.limits import duration_of, size_of
 from jobctl.cli.options import (
     AllowOption,
     DryRunOption,
@@ -164,7 +165,7 @@ def purge(
         wanted=_wanted(what or (), run, job),
         older_than=duration_of("--older-than", older_than),
         max_bytes=size_of("--max-bytes", max_bytes),
-        allowed=allowed_of(allow, [PURGE]),
+        allowed=parse_allowed(allow or (), [PURGE]),
     )
     again = ["jobctl", "quarantine", "purge", "--yes", *(what or ()), *_selection(root, run, job)]
     again += ["--older-than", older_than] if older_than else []
