@@ -197,7 +197,13 @@ def _end_with_report(
         _say_nothing_to_do(call, plan)
     elif output.is_terminal:
         _show_report(call, hold, report)
-    elif output.format is not Format.TEXT or not output.is_quiet or report.exit_code is not ExitCode.CLEAN:
+    elif output.format is Format.TEXT and output.is_quiet:
+        # What cron mails is one line that says where to look.
+        if report.exit_code is not ExitCode.CLEAN:
+            output.warn(
+                f"run {report.run_id}: {_outcomes(report.counts)}; see: jobctl run show {report.run_id}"
+            )
+    else:
         _list(call, _steps_taken(hold, report.run_id), explained)
         output.say(f"Run {report.run_id}: {_outcomes(report.counts)}.")
         if report.undo_command:
@@ -238,6 +244,8 @@ def _say_nothing_to_do(call: Call, plan: Plan) -> None:
         rest = f"; {counted(told, 'entry', 'entries')} not imported" if told else ""
     else:
         rest = f"; {counted(told, 'finding')} left alone, 'jobctl scan' lists them" if told else ""
+    if plan.kept_count:
+        rest = f"; {counted(plan.kept_count, 'file or job', 'files and jobs')} kept, --explain says why"
     call.output.say(f"Nothing to do{rest}.")
     if plan.declined:
         call.output.say(

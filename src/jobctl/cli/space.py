@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from jobctl.cli.context import Call
+from jobctl.model.plan import Verb
 from jobctl.report.units import size_shown
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ def telling_space(call: Call, hold: Hold, plan: Plan) -> Iterator[None]:
     from jobctl.ops.space import space_of  # noqa: PLC0415 - slow to import
 
     before = space_of(hold, plan)
+    verb = "remove" if Verb.PURGE in plan.counts else "move"
     if plan.total:
         for each in before:
-            call.output.note(_before(each))
+            call.output.note(_before(each, verb))
     call.output.further["space"] = lambda: _both(before, space_of(hold))
     yield
     if plan.total:
@@ -32,17 +34,17 @@ def telling_space(call: Call, hold: Hold, plan: Plan) -> Iterator[None]:
                 call.output.note(_after(now))
 
 
-def _before(space: Space) -> str:
+def _before(space: Space, verb: str) -> str:
     return (
         f"{space.path}: {size_shown(space.free)} of {size_shown(space.total)} free, "
-        f"{size_shown(space.quarantined)} in quarantine, {size_shown(space.planned)} to move"
+        f"{size_shown(space.quarantined)} in quarantine, {size_shown(space.planned)} to {verb}"
     )
 
 
 def _after(space: Space) -> str:
     return (
         f"{space.path}: {size_shown(space.free)} of {size_shown(space.total)} free, "
-        f"{size_shown(space.quarantined)} in quarantine; 'jobctl quarantine purge' frees that after its time"
+        f"{size_shown(space.quarantined)} in quarantine until 'jobctl quarantine purge' frees it"
     )
 
 

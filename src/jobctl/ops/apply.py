@@ -15,7 +15,7 @@ from typing import Any
 
 from jobctl import clock
 from jobctl.errors import ExitCode, PlanStale
-from jobctl.model.plan import MOVES, Outcome, Verb
+from jobctl.model.plan import INVERSE, MOVES, Outcome, Verb
 from jobctl.model.timestamps import parse_timestamp
 from jobctl.ops.hold import Hold, lock_names
 from jobctl.ops.moves import Mover, files_held
@@ -285,7 +285,8 @@ def _report(plan: Plan, run_id: str | None, outcomes: dict[str, int]) -> RunRepo
     counts.update({outcome.value: outcomes.get(outcome.value, 0) for outcome in Outcome})
     del counts[Outcome.PENDING.value]
     has_faults = plan.is_incomplete or any(counts[fault.value] for fault in _FAULTS)
-    can_undo = run_id is not None and plan.header.undo_of is None and counts[Outcome.DONE.value] > 0
+    has_inverse = plan.header.undo_of is None and not INVERSE.keys().isdisjoint(plan.counts)
+    can_undo = run_id is not None and has_inverse and counts[Outcome.DONE.value] > 0
     return RunReport(
         run_id=run_id,
         plan_id=plan.plan_id,

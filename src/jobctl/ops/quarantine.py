@@ -15,6 +15,7 @@ from itertools import islice
 from jobctl.core.brakes import Limits
 from jobctl.core.planning import invert
 from jobctl.core.release import why_not_purged
+from jobctl.durations import format_duration
 from jobctl.errors import JobctlError, QuarantineUnreadable, UnknownEntry
 from jobctl.model.job import Artifact
 from jobctl.model.names import to_shown, to_stored
@@ -153,7 +154,10 @@ class _Restoring:
         self._places.add(place)
         row = rows.get((entry.root_id, to_stored(entry.path)))
         is_ours = row is not None and row["state"] == "quarantined"
-        self.moves.append(_move(Verb.RESTORE, entry, row if is_ours else None, "present", self._now))
+        reason = f"moved there as: {entry.reason}"
+        self.moves.append(
+            _move(Verb.RESTORE, entry, row if is_ours else None, state="present", at=self._now, reason=reason)
+        )
 
     @property
     def _now(self) -> str:
@@ -170,12 +174,12 @@ def _as_they_lie(action: Action) -> tuple[str, str, int]:
     return action.root_id or "", run_id, int(number)
 
 
-def _move(verb: Verb, entry: Entry, row: Row | None, state: str, at: str) -> Action:
+def _move(verb: Verb, entry: Entry, row: Row | None, *, state: str, at: str, reason: str) -> Action:
     return Action(
         seq=0,
         verb=verb,
         job_id=entry.job_id or "",
-        reason=entry.reason,
+        reason=reason,
         root_id=entry.root_id,
         path=entry.path,
         expect_file=entry.identity,
@@ -277,7 +281,9 @@ def _whole_copies(hold: Hold, artifacts: Sequence[Artifact]) -> list[Artifact]:
 
 def _purge(entry: Entry, state: _State, at: str) -> Action:
     row = state.row if state.row is not None and state.row["state"] == "quarantined" else None
-    action = _move(Verb.PURGE, entry, row, "purged", at)
+    age = format_duration(entry.age) if entry.age is not None else "unknown"
+    reason = f"in quarantine for {age}; moved there as: {entry.reason}"
+    action = _move(Verb.PURGE, entry, row, state="purged", at=at, reason=reason)
     action.expect_version = state.version
     action.category = PURGE
     return action

@@ -10,10 +10,11 @@ from rich.console import RenderableType
 
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.plan import MOVES, Action, Outcome, Verb
+from jobctl.model.quarantine import Entry
 from jobctl.report.digest import CALM_KINDS
 from jobctl.report.listings import KeptLine, Step
 from jobctl.report.screen import Example, line, pairs, section, spaced
-from jobctl.report.units import counted, local_time, size_shown
+from jobctl.report.units import age_shown, counted, local_time, size_shown
 
 _EXAMPLES = 5
 
@@ -100,6 +101,27 @@ def run_screen(run: Mapping[str, Any]) -> Iterator[RenderableType]:
         ]
     )
     yield line()
+
+
+def entry_screen(entry: Entry) -> Iterator[RenderableType]:
+    """One file in quarantine, and where it came from."""
+    age = "" if entry.age is None else f", {age_shown(entry.age.total_seconds())} ago"
+    yield pairs(
+        [
+            ("entry", f"{entry.run_id}/{entry.action}"),
+            ("state", entry.whereabouts.value),
+            ("path", entry.path),
+            ("root", entry.root_id),
+            ("job", entry.job_id or ""),
+            ("role", entry.role or ""),
+            ("size", size_shown(entry.identity.size)),
+            ("moved", f"{local_time(entry.at)}{age}"),
+            ("reason", entry.reason),
+            ("mode", f"{entry.mode:04o}, owner {entry.uid}:{entry.gid}"),
+            ("sha256", entry.sha256 or ""),
+            ("note", entry.note or ""),
+        ]
+    )
 
 
 def counts_shown(counts: Mapping[str, int]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +24,7 @@ from jobctl.cli.options import (
     YesOption,
 )
 from jobctl.cli.recording import recorded
+from jobctl.cli.space import telling_space
 from jobctl.errors import ExitCode, JobctlError, UnknownEntry, UsageError, most_severe
 from jobctl.model.quarantine import Entry, Whereabouts
 from jobctl.report.envelope import Ending
@@ -181,7 +182,7 @@ def purge(
     ):
         with call.progress() as progress:
             proposed = plan_purge(hold, options, progress=progress, troubles=troubles)
-        with proposed:
+        with proposed, telling_space(call, hold, proposed):
             return record(carry_out(call, hold, proposed, consent, troubles=troubles))
 
 
@@ -209,12 +210,11 @@ def _summary(count: int, size: int) -> str:
 
 
 def _show_entry(call: Call, entry: Entry) -> None:
-    item: Mapping[str, Any] = entry_item(entry)
     if call.output.is_terminal:
-        from jobctl.report.screen import pairs  # noqa: PLC0415 - rich is only for terminals
+        from jobctl.report.plan_screen import entry_screen  # noqa: PLC0415 - rich is only for terminals
 
-        call.output.screen(
-            [pairs((name, "" if value is None else str(value)) for name, value in item.items())]
-        )
+        call.output.screen(entry_screen(entry))
+        if entry.whereabouts is Whereabouts.QUARANTINED:
+            call.output.say(f"To give it back: jobctl quarantine restore {entry.run_id}/{entry.action}")
     else:
         call.output.blocks((ENTRY_COLUMNS, [entry]))
