@@ -134,7 +134,9 @@ COMMANDS = {
         "--job --as-video --root --yes --wait",
     ),
     "root list": Entry("root", "list_", "List the registered outputs directories."),
-    "root adopt": Entry("root", "adopt", "Accept a directory or a store that was put back."),
+    "root adopt": Entry(
+        "root", "adopt", "Accept a directory or a store that was put back.", "--of-lost-store --layout"
+    ),
 }
 
 

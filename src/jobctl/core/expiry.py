@@ -98,7 +98,7 @@ def judge_ended(job: Ended, policy: Policy, ages: Ages) -> str | Kept:
     age = ages.of(_latest(ages, job.updated_at, job.completed_at, job.recovered_at))
     if age is None:
         return _kept(job.job_id, f"{job.status}; how long ago cannot be told: its times make no sense")
-    said = f"{job.status} {format_duration(age)} ago"
+    said = f"{job.status}, unchanged for {format_duration(age)}"
     if age < retain:
         return _kept(job.job_id, f"{said}, less than {format_duration(retain)}")
     return f"{said}, longer than {format_duration(retain)}"

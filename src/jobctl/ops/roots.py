@@ -9,8 +9,17 @@ from typing import NamedTuple
 from jobctl.errors import JobctlError, RootRefused, RootUnavailable
 from jobctl.ops.hold import open_registered
 from jobctl.ops.site import Site
-from jobctl.outputs.root import OpenRoot, known_marker, read_generation, resolve, write_generation
+from jobctl.outputs.root import (
+    OpenRoot,
+    known_marker,
+    marker_of,
+    read_generation,
+    refuse_place,
+    resolve,
+    write_generation,
+)
 from jobctl.store import roots
+from jobctl.store.dialect import SQLite
 from jobctl.store.roots import RootRow
 
 
@@ -74,12 +83,56 @@ def adopt_root(site: Site, path: str) -> Adopted:
     with site.store.write() as connection:
         roots.set_generation(connection, row.root_id, generation)
         roots.suspend_negatives(connection, row.root_id, at=site.store.now(connection))
-    fd = os.open(row.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    _write_marker(site, row.root_id, row.path, marked=marked, generation=generation)
+    return Adopted(row.root_id, row.path, generation)
+
+
+def take_over_root(site: Site, path: str, *, layout: str) -> Adopted:
+    """Make a directory a root of this store, though its marker names another one, which is lost.
+
+    What lies in its quarantine can be given back then. Nothing of it is called missing until a
+    complete recover was applied. The store is written first, so that one cut short is repeated.
+
+    Raises ``RootUnavailable`` for a directory without a marker, ``RootRefused`` for one that is
+    registered here already.
+    """
+    real = resolve(path)
+    marked = marker_of(real)
+    with site.store.read() as connection:
+        known = roots.get_roots(connection)
+    is_cut_short = any((row.root_id, row.path) == (marked.root_id, real) for row in known)
+    if marked.store_id == site.store.store_id or (
+        any(row.path == real for row in known) and not is_cut_short
+    ):
+        raise RootRefused(
+            f"{path} is no directory of a lost store: it is known here; nothing was changed",
+            hint=f"to accept it as it is now: jobctl root adopt {path}",
+        )
+    dialect = site.store.dialect
+    refuse_place(
+        real,
+        others=[row.path for row in known],
+        store_id=site.store.store_id,
+        root_id=marked.root_id,
+        store_path=dialect.path if isinstance(dialect, SQLite) else None,
+    )
+    generation = marked.generation + 1
+    with site.store.write() as connection:
+        at = site.store.now(connection)
+        if not is_cut_short:
+            roots.add_root(connection, root_id=marked.root_id, path=real, layout=layout, host=None, at=at)
+        roots.set_generation(connection, marked.root_id, generation)
+        roots.suspend_negatives(connection, marked.root_id, at=at)
+    _write_marker(site, marked.root_id, real, marked=marked.generation, generation=generation)
+    return Adopted(marked.root_id, real, generation)
+
+
+def _write_marker(site: Site, root_id: str, path: str, *, marked: int, generation: int) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     store_id = site.store.store_id
     device = os.fstat(fd).st_dev
-    with OpenRoot(row.root_id, row.path, fd, device, marked, 0, is_shared=False, store_id=store_id) as opened:
+    with OpenRoot(root_id, path, fd, device, marked, 0, is_shared=False, store_id=store_id) as opened:
         write_generation(opened, store_id=store_id, generation=generation)
-    return Adopted(row.root_id, row.path, generation)
 
 
 def _marker_generation(site: Site, row: RootRow) -> int:
@@ -92,7 +145,7 @@ def _marker_generation(site: Site, row: RootRow) -> int:
     if marked_as is None:
         raise RootRefused(
             f"{row.path} belongs to another job store; nothing was changed",
-            hint="use that store; if it is gone for good, move .jobctl away and adopt the directory again",
+            hint=f"use that store; if it is gone for good: jobctl root adopt --of-lost-store {row.path}",
         )
     if marked_as != row.root_id:
         raise RootRefused(

@@ -62,7 +62,7 @@ class OpenRoot:
         os.close(self.fd)
 
 
-class _Marker(NamedTuple):
+class Marker(NamedTuple):
     """What ``.jobctl/root.json`` says. ``created_at`` is for people who look into it."""
 
     root_id: str
@@ -80,17 +80,14 @@ def register(path: str, *, store_id: str, root_id: str, others: Iterable[str], s
     writes nothing then.
     """
     real = resolve(path)
-    _refuse_dangerous(real, store_path)
-    for other in others:
-        if other != real:
-            _refuse_overlap(real, other, store_id=store_id, root_id=root_id)
+    refuse_place(real, others=others, store_id=store_id, root_id=root_id, store_path=store_path)
     fd = _open_path(real)
     try:
         found = _read_marker(real, fd)
         if found is not None and found.store_id != store_id:
             raise RootRefused(
                 f"{real} belongs to another job store ({found.store_id}); nothing was changed",
-                hint="use that store, or move its .jobctl directory away if it is gone for good",
+                hint=f"use that store; if it is gone for good: jobctl root adopt --of-lost-store {real}",
             )
         if found is None or found.root_id != root_id:
             _write_marker(fd, root_id=root_id, store_id=store_id, generation=0)
@@ -102,6 +99,24 @@ def register(path: str, *, store_id: str, root_id: str, others: Iterable[str], s
     finally:
         os.close(fd)
     return real
+
+
+def refuse_place(
+    real: str, *, others: Iterable[str], store_id: str, root_id: str, store_path: str | None
+) -> None:
+    """Raise ``RootRefused`` for a directory that holds too much, or overlaps one of the other roots."""
+    _refuse_dangerous(real, store_path)
+    for other in others:
+        if other != real:
+            _refuse_overlap(real, other, store_id=store_id, root_id=root_id)
+
+
+def marker_of(path: str) -> Marker:
+    """The marker at ``path``, whatever store it is of. Raises ``RootUnavailable`` where there is none."""
+    found = _marker_at(path)
+    if found is None:
+        raise _unmarked(path)
+    return found
 
 
 def resolve(path: str) -> str:
@@ -256,7 +271,7 @@ def _open_path(path: str) -> int:
         ) from None
 
 
-def _marker_at(path: str) -> _Marker | None:
+def _marker_at(path: str) -> Marker | None:
     fd = _open_path(path)
     try:
         return _read_marker(path, fd)
@@ -264,7 +279,7 @@ def _marker_at(path: str) -> _Marker | None:
         os.close(fd)
 
 
-def _proven(path: str, found: _Marker | None, *, root_id: str, store_id: str) -> _Marker:
+def _proven(path: str, found: Marker | None, *, root_id: str, store_id: str) -> Marker:
     if found is None:
         raise _unmarked(path)
     if found.store_id != store_id:
@@ -288,7 +303,7 @@ def _unmarked(path: str) -> RootUnavailable:
     )
 
 
-def _read_marker(path: str, fd: int) -> _Marker | None:
+def _read_marker(path: str, fd: int) -> Marker | None:
     """The marker, ``None`` where there is none. Raises ``RootUnavailable`` for what is no marker of ours."""
     try:
         control = open_directory(fd, CONTROL_DIRECTORY)
@@ -317,7 +332,7 @@ def _read_small_file(directory_fd: int) -> bytes:
         os.close(fd)
 
 
-def _parse_marker(content: bytes) -> _Marker:
+def _parse_marker(content: bytes) -> Marker:
     """Raises ``ValueError``, ``LookupError``, ``TypeError`` or ``RecursionError`` for anything else."""
     document = json.loads(content)
     generation = document["generation"]
@@ -325,7 +340,7 @@ def _parse_marker(content: bytes) -> _Marker:
     is_count = type(generation) is int and 0 <= generation < _MOST_GENERATIONS
     if texts[0] != _SCHEMA or not all(isinstance(text, str) and text for text in texts) or not is_count:
         raise ValueError(document)
-    return _Marker(root_id=texts[1], store_id=texts[2], generation=generation, created_at=texts[3])
+    return Marker(root_id=texts[1], store_id=texts[2], generation=generation, created_at=texts[3])
 
 
 def _unusable(path: str, why: str | None) -> RootUnavailable:
@@ -343,7 +358,7 @@ def _write_marker(fd: int, *, root_id: str, store_id: str, generation: int) -> N
         effects.fsync_directory(fd)
         control = open_directory(fd, CONTROL_DIRECTORY)
     try:
-        marker = _Marker(root_id, store_id, generation, _created_at(control))
+        marker = Marker(root_id, store_id, generation, _created_at(control))
         content = json.dumps({"schema": _SCHEMA, **marker._asdict()}, indent=2)
         effects.write_file_atomically(control, MARKER, content.encode() + b"\n")
     finally:

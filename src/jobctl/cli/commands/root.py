@@ -35,13 +35,24 @@ def adopt(
     context: typer.Context,
     *,
     path: Annotated[str, typer.Argument(metavar="PATH", help="The outputs directory.")],
+    of_lost_store: Annotated[
+        bool,
+        typer.Option(
+            "--of-lost-store", help="Its store is gone for good: take it over, with its quarantine."
+        ),
+    ] = False,
+    layout: Annotated[
+        str, typer.Option("--layout", metavar="NAME", help="The layout of a directory that is taken over.")
+    ] = "presentations",
 ) -> ExitCode:
     """Accept a directory or a store that was put back."""
-    from jobctl.ops.roots import adopt_root  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.layouts import layout_of  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.roots import adopt_root, take_over_root  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
     with call.open_site() as site:
-        adopted = adopt_root(site, path)
+        layout_of(site.settings, layout)
+        adopted = take_over_root(site, path, layout=layout) if of_lost_store else adopt_root(site, path)
     call.output.say(
         f"Accepted root {adopted.root_id}: {adopted.path}. "
         "Nothing of it is called missing until a complete recover was applied: jobctl recover"
