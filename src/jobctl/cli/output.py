@@ -140,6 +140,11 @@ class Output:
         given = "".join(f" {option} {shlex.quote(value)}" for option, value in self.place.items())
         return _COMMAND.sub(lambda command: command.group() + given, text)
 
+    def text(self, text: str) -> None:
+        """Answer with a text that other programs read, as it is."""
+        if self.format is Format.TEXT:
+            _write(text, end="")
+
     def say(self, text: str) -> None:
         """Say what was done in one line, where no machine reads: on a terminal's stdout, else on stderr."""
         if self.format is Format.TEXT and not self.is_quiet:

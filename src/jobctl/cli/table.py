@@ -108,6 +108,14 @@ COMMANDS = {
         streams=True,
     ),
     "show": Entry("show", "show", "Show one job with its files and its history."),
+    "status": Entry(
+        "status",
+        "status",
+        "Tell how many jobs stand where, and how the last runs ended.",
+        "--exit-code",
+        streams=True,
+    ),
+    "metrics": Entry("metrics", "metrics", "Print jobs by status and the last runs for Prometheus.", "--to"),
     "explain": Entry("explain", "explain", "Tell where each field of a job comes from."),
     "evidence ingest": Entry(
         "evidence",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from jobctl.errors import ExitCode
+from jobctl.model.runs import LastRun
 from jobctl.ops.site import Site
 from jobctl.store import lastruns
-from jobctl.store.lastruns import LastRun
 
 _SUCCESS = frozenset({ExitCode.CLEAN})
 

@@ -14,6 +14,7 @@ from jobctl.cli.approval import Consent, carry_out
 from jobctl.cli.context import Call, call_of
 from jobctl.cli.options import AllowOption, DryRunOption, RootOption, SavePlanOption, WaitOption, YesOption
 from jobctl.cli.output import Output
+from jobctl.cli.recording import recorded
 from jobctl.core.duplicates import By
 from jobctl.errors import ExitCode, JobctlError, UsageError, most_severe
 from jobctl.model.finding import FindingKind
@@ -95,12 +96,13 @@ def _quarantine(
     troubles: list[JobctlError] = []
     with (
         call.open_site() as site,
+        recorded(site, "duplicates", is_real=not consent.only_shows) as record,
         hold_roots(site, command="duplicates", only=root, wait_s=wait_s) as hold,
     ):
         with call.progress() as progress:
             proposed = plan_duplicates(hold, allowed=allowed, progress=progress, troubles=troubles)
         with proposed:
-            return carry_out(call, hold, proposed, consent, troubles=troubles)
+            return record(carry_out(call, hold, proposed, consent, troubles=troubles))
 
 
 def _end(output: Output, digest: DuplicateDigest, report: SearchReport) -> ExitCode:

@@ -20,6 +20,7 @@ from jobctl.cli.options import (
     WaitOption,
     YesOption,
 )
+from jobctl.cli.recording import recorded
 from jobctl.errors import ExitCode, UsageError
 
 
@@ -57,7 +58,11 @@ def recover(
     consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=shlex.join(again))
     consent.check()
     wait_s = math.inf if wait else 0.0
-    with call.open_site() as site, ExitStack() as stack:
+    with (
+        call.open_site() as site,
+        recorded(site, "recover", is_real=not consent.only_shows) as record,
+        ExitStack() as stack,
+    ):
         # Before the roots are locked: a large log takes its time.
         troubles = read_logs(call, site, logs, log_timezone, wait_s=wait_s).errors if logs else []
         hold = stack.enter_context(hold_roots(site, command="recover", only=root, wait_s=wait_s))
@@ -66,4 +71,4 @@ def recover(
                 hold, include_declined=include_declined, progress=progress, troubles=troubles
             )
         with proposed:
-            return carry_out(call, hold, proposed, consent, troubles=troubles)
+            return record(carry_out(call, hold, proposed, consent, troubles=troubles))
