@@ -115,6 +115,12 @@ class QuarantineUnreadable(JobctlError):
     code = "quarantine-unreadable"
 
 
+class ScheduleRefused(UsageError):
+    """A schedule cannot be written."""
+
+    code = "schedule-refused"
+
+
 class UnknownLog(UsageError):
     """No log of this name was read."""
 

@@ -30,6 +30,12 @@ LogTimezoneOption = Annotated[
         "--log-timezone", metavar="ZONE", help="Of times in logs that name none, such as UTC or +02:00."
     ),
 ]
+JitterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--jitter", metavar="AGE", help="First wait a random time below this, such as 30s: for cron."
+    ),
+]
 ExplainOption = Annotated[bool, typer.Option("--explain", help="Tell of all that is kept, too, and why.")]
 OlderThanOption = Annotated[
     str | None, typer.Option("--older-than", metavar="AGE", help="Only files at least this old, such as 30d.")

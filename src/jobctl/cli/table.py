@@ -55,20 +55,21 @@ COMMANDS = {
         "recover",
         "recover",
         "Rebuild lost records from files, logs and other evidence.",
-        f"{_CONSENT} --plan --root --include-declined --log --log-timezone",
+        f"{_CONSENT} --jitter --plan --root --include-declined --log --log-timezone",
     ),
     "apply": Entry("apply", "apply", "Apply a saved plan, exactly as it was saved.", _CONSENT),
     "expire": Entry(
         "expire",
         "expire",
         "End stale, forgotten and outdated jobs, by the policy.",
-        f"{_CONSENT} --plan --root --stale-after --queued-ttl --retain --allow --explain",
+        f"{_CONSENT} --jitter --plan --root --stale-after --queued-ttl --retain --allow --explain",
     ),
     "cleanup": Entry(
         "cleanup",
         "cleanup",
         "Move leftovers, orphans and broken files into quarantine.",
-        f"{_CONSENT} --plan --root --finding --older-than --max-bytes --allow --include-pinned --explain",
+        f"{_CONSENT} --jitter --plan --root --finding --older-than --max-bytes --allow"
+        " --include-pinned --explain",
     ),
     "quarantine list": Entry(
         "quarantine",
@@ -88,7 +89,7 @@ COMMANDS = {
         "quarantine",
         "purge",
         "Remove for good what was in quarantine long enough.",
-        f"{_CONSENT} --plan --root --run --job --older-than --max-bytes --allow --explain",
+        f"{_CONSENT} --jitter --plan --root --run --job --older-than --max-bytes --allow --explain",
     ),
     "undo": Entry("undo", "undo", "Take back what a run did.", f"{_CONSENT} --plan"),
     "import": Entry(
@@ -116,6 +117,12 @@ COMMANDS = {
         streams=True,
     ),
     "metrics": Entry("metrics", "metrics", "Print jobs by status and the last runs for Prometheus.", "--to"),
+    "schedule": Entry(
+        "schedule",
+        "schedule",
+        "Print, or install, what cron or systemd is to run.",
+        "--cron --systemd --install --remove --only --every --user --directory --environment-file --yes",
+    ),
     "explain": Entry("explain", "explain", "Tell where each field of a job comes from."),
     "evidence ingest": Entry(
         "evidence",

@@ -11,11 +11,13 @@ import typer
 from jobctl.cli.allowance import parse_allowed
 from jobctl.cli.approval import Consent, carry_out
 from jobctl.cli.context import call_of
+from jobctl.cli.jitter import wait_a_little
 from jobctl.cli.limits import duration_of, size_of
 from jobctl.cli.options import (
     AllowOption,
     DryRunOption,
     ExplainOption,
+    JitterOption,
     MaxBytesOption,
     OlderThanOption,
     RootOption,
@@ -51,6 +53,7 @@ def cleanup(
     ] = False,
     explain: ExplainOption = False,
     wait: WaitOption = False,
+    jitter: JitterOption = None,
 ) -> ExitCode:
     """Move leftovers, orphans and broken files into quarantine."""
     from jobctl.ops.cleanup import CleanupOptions, plan_cleanup  # noqa: PLC0415 - help stays quick
@@ -71,6 +74,7 @@ def cleanup(
     again += ["--include-pinned"] if include_pinned else []
     consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=shlex.join(again), explains=explain)
     consent.check()
+    wait_a_little(duration_of("--jitter", jitter))
     troubles: list[JobctlError] = []
     wait_s = math.inf if wait else 0.0
     with (

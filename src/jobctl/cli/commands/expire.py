@@ -11,11 +11,13 @@ import typer
 from jobctl.cli.allowance import parse_allowed
 from jobctl.cli.approval import Consent, carry_out
 from jobctl.cli.context import call_of
+from jobctl.cli.jitter import wait_a_little
 from jobctl.cli.limits import duration_of
 from jobctl.cli.options import (
     AllowOption,
     DryRunOption,
     ExplainOption,
+    JitterOption,
     RootOption,
     SavePlanOption,
     WaitOption,
@@ -54,6 +56,7 @@ def expire(
     allow: AllowOption = None,
     explain: ExplainOption = False,
     wait: WaitOption = False,
+    jitter: JitterOption = None,
 ) -> ExitCode:
     """End stale, forgotten and outdated jobs, by the policy."""
     from jobctl.core.expiry import CATEGORY  # noqa: PLC0415 - help stays quick
@@ -73,6 +76,7 @@ def expire(
         again += ["--retain", text]
     consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=shlex.join(again), explains=explain)
     consent.check()
+    wait_a_little(duration_of("--jitter", jitter))
     flags = _flags(queued_ttl, retain)
     allowed = parse_allowed(allow or (), [CATEGORY])
     troubles: list[JobctlError] = []

@@ -12,11 +12,13 @@ import typer
 from jobctl.cli.allowance import parse_allowed
 from jobctl.cli.approval import Consent, carry_out
 from jobctl.cli.context import Call, call_of
+from jobctl.cli.jitter import wait_a_little
 from jobctl.cli.limits import duration_of, size_of
 from jobctl.cli.options import (
     AllowOption,
     DryRunOption,
     ExplainOption,
+    JitterOption,
     MaxBytesOption,
     RootOption,
     SavePlanOption,
@@ -156,6 +158,7 @@ def purge(
     allow: AllowOption = None,
     explain: ExplainOption = False,
     wait: WaitOption = False,
+    jitter: JitterOption = None,
 ) -> ExitCode:
     """Remove for good what was in quarantine long enough."""
     from jobctl.ops.hold import hold_roots  # noqa: PLC0415 - help stays quick
@@ -172,6 +175,7 @@ def purge(
     again += ["--older-than", older_than] if older_than else []
     consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=shlex.join(again), explains=explain)
     consent.check()
+    wait_a_little(duration_of("--jitter", jitter))
     troubles: list[JobctlError] = []
     wait_s = math.inf if wait else 0.0
     command = "quarantine purge"

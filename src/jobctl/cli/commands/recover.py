@@ -11,9 +11,12 @@ import typer
 
 from jobctl.cli.approval import Consent, carry_out
 from jobctl.cli.context import call_of
+from jobctl.cli.jitter import wait_a_little
+from jobctl.cli.limits import duration_of
 from jobctl.cli.logs import read_logs
 from jobctl.cli.options import (
     DryRunOption,
+    JitterOption,
     LogTimezoneOption,
     RootOption,
     SavePlanOption,
@@ -35,6 +38,7 @@ def recover(
         bool, typer.Option("--include-declined", help="Also what an undo has taken back.")
     ] = False,
     wait: WaitOption = False,
+    jitter: JitterOption = None,
     log: Annotated[
         list[str] | None,
         typer.Option("--log", metavar="FILE", help="A server log to read first; more may follow."),
@@ -57,6 +61,7 @@ def recover(
     again += ["--include-declined"] if include_declined else []
     consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=shlex.join(again))
     consent.check()
+    wait_a_little(duration_of("--jitter", jitter))
     wait_s = math.inf if wait else 0.0
     with (
         call.open_site() as site,

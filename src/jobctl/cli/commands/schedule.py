@@ -1,0 +1,154 @@
+"""``jobctl schedule``: what cron or systemd is to run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobctl.cli.approval import is_confirmed
+from jobctl.cli.context import Call, call_of
+from jobctl.cli.limits import duration_of
+from jobctl.cli.options import YesOption
+from jobctl.cli.output import Format
+from jobctl.core.schedule import TASKS, why_no_period
+from jobctl.errors import ApprovalNeeded, ExitCode, UsageError
+from jobctl.report.columns import Column
+from jobctl.report.envelope import Ending
+from jobctl.report.units import counted
+
+if TYPE_CHECKING:
+    from jobctl.ops.schedule import Schedule
+
+_NAMES = [task.name for task in TASKS]
+_COLUMNS: Sequence[Column[Any]] = (Column(name="path", value=lambda item: item["path"]),)
+
+
+def schedule(
+    context: typer.Context,
+    *,
+    cron: Annotated[bool, typer.Option("--cron", help="Lines for a crontab.")] = False,
+    systemd: Annotated[bool, typer.Option("--systemd", help="A service and a timer for each task.")] = False,
+    install: Annotated[bool, typer.Option("--install", help="Write them to where they belong.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Take away what was installed.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="TASK", help=f"One of {', '.join(_NAMES)}; repeatable."),
+    ] = None,
+    every: Annotated[
+        list[str] | None,
+        typer.Option("--every", metavar="TASK=AGE", help="How often a task runs: expire=15m; repeatable."),
+    ] = None,
+    user: Annotated[str | None, typer.Option("--user", metavar="NAME", help="Who runs it.")] = None,
+    directory: Annotated[
+        str | None, typer.Option("--directory", metavar="DIR", help="Write there instead.")
+    ] = None,
+    environment_file: Annotated[
+        str | None,
+        typer.Option("--environment-file", metavar="FILE", help="Where systemd reads JOBCTL_… from."),
+    ] = None,
+    yes: YesOption = False,
+) -> ExitCode:
+    """Print, or install, what cron or systemd is to run."""
+    from jobctl.ops.schedule import Kind, ScheduleOptions, default_kind, make_schedule  # noqa: PLC0415
+
+    call = call_of(context)
+    if (cron and systemd) or (install and remove):
+        raise UsageError(
+            "--cron and --systemd, or --install and --remove, exclude each other; nothing was changed",
+            hint="leave one of them out",
+        )
+    kind = Kind.CRON if cron else Kind.SYSTEMD if systemd else default_kind()
+    options = ScheduleOptions(
+        kind=kind,
+        only=frozenset(_task(name) for name in only or ()),
+        every=_periods(every or []),
+        user=user,
+        config=call.config,
+        database=call.database,
+        environment_file=environment_file,
+        directory=directory,
+    )
+    with call.open_site() as site:
+        made = make_schedule(site, options)
+    if remove:
+        return _remove(call, made)
+    if install:
+        return _install(call, made, yes=yes)
+    _print(call, made)
+    return call.output.end()
+
+
+def _task(name: str) -> str:
+    if name not in _NAMES:
+        raise UsageError(f"{name!r} is no task", hint=f"tasks: {', '.join(_NAMES)}")
+    return name
+
+
+def _periods(texts: list[str]) -> dict[str, timedelta]:
+    periods = {}
+    for text in texts:
+        name, _, age = text.partition("=")
+        period = duration_of("--every", age) or timedelta(0)
+        refused = why_no_period(period)
+        if refused:
+            raise UsageError(f"--every {text}: {refused}", hint="write expire=5m, recover=6h or cleanup=1d")
+        periods[_task(name)] = period
+    return periods
+
+
+def _print(call: Call, made: Schedule) -> None:
+    """On stdout exactly the text, so that it can be sent on; several files under their names."""
+    if call.output.format is not Format.TEXT:
+        _list(call, made)
+        return
+    for path, file in zip(made.paths, made.files, strict=True):
+        call.output.text(f"# {path}\n{file.text}\n" if len(made.files) > 1 else file.text)
+    call.output.note("Nothing was written; --install writes it.")
+
+
+def _list(call: Call, made: Schedule) -> None:
+    items = [
+        {"path": path, "kind": made.kind.value, "text": file.text}
+        for path, file in zip(made.paths, made.files, strict=True)
+    ]
+    listing = call.output.listing(_COLUMNS, lambda item: item)
+    for item in items:
+        listing.add(item)
+
+
+def _install(call: Call, made: Schedule, *, yes: bool) -> ExitCode:
+    from jobctl.ops.schedule import install  # noqa: PLC0415 - help stays quick
+
+    if not yes:
+        if not call.can_ask:
+            error = ApprovalNeeded(
+                f"writing {counted(len(made.files), 'file')} needs a yes, "
+                "and there is no terminal to ask on; nothing was changed",
+                hint="see them without --install, and write them with --install --yes",
+            )
+            return call.output.end(Ending(error.exit_code, errors=[error]))
+        _print(call, made)
+        if not is_confirmed(f"\nWrite {', '.join(made.paths)}?"):
+            call.output.say("Nothing was changed.")
+            return ExitCode.APPROVAL
+    install(made)
+    _list(call, made)
+    for path in made.paths:
+        call.output.say(f"Wrote {path}.")
+    if made.enabling:
+        call.output.say(f"Next: {made.enabling}")
+    return call.output.end()
+
+
+def _remove(call: Call, made: Schedule) -> ExitCode:
+    from jobctl.ops.schedule import remove  # noqa: PLC0415 - help stays quick
+
+    gone = remove(made)
+    for path in gone:
+        call.output.say(f"Removed {path}.")
+    if not gone:
+        call.output.say("There was nothing of ours to remove.")
+    return call.output.end(Ending(data={"removed": gone}))
