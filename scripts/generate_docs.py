@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jobctl.errors import ExitCode
+from jobctl.model.difference import DifferenceKind
 from jobctl.model.evidence import Trust
 from jobctl.model.finding import FindingKind
 from jobctl.model.logs import Says
@@ -32,6 +33,12 @@ def findings() -> str:
     """Every kind of finding and what it means."""
     rows = [f"| `{kind.value}` | {kind.meaning} |" for kind in FindingKind]
     return "\n".join(["| finding | meaning |", "|---|---|", *rows])
+
+
+def differences() -> str:
+    """Every kind of difference that verify tells, and what it means."""
+    rows = [f"| `{kind.value}` | {kind.meaning} |" for kind in DifferenceKind]
+    return "\n".join(["| difference | meaning |", "|---|---|", *rows])
 
 
 def trust() -> str:
@@ -73,6 +80,7 @@ def commands() -> str:
 GENERATORS: dict[str, Callable[[], str]] = {
     "exit-codes": exit_codes,
     "findings": findings,
+    "differences": differences,
     "trust": trust,
     "says": says,
     "transitions": transitions,

@@ -117,6 +117,13 @@ COMMANDS = {
         streams=True,
     ),
     "metrics": Entry("metrics", "metrics", "Print jobs by status and the last runs for Prometheus.", "--to"),
+    "verify": Entry(
+        "verify",
+        "verify",
+        "Compare journal, disk and store; say what mends a difference.",
+        "--root --exit-code",
+        streams=True,
+    ),
     "schedule": Entry(
         "schedule",
         "schedule",

@@ -101,7 +101,9 @@ def _read(root: OpenRoot, troubles: list[JobctlError]) -> Iterator[Entry]:
             )
         )
 
-    yield from entries(root, report=report)
+    for entry in entries(root, report=report):
+        # Where it lies counts, not where its manifest says that it lay.
+        yield entry._replace(root_id=root.root_id)
 
 
 def plan_restore(hold: Hold, wanted: Sequence[Wanted], *, troubles: list[JobctlError] | None = None) -> Plan:

@@ -16,6 +16,7 @@ from jobctl.model.timestamps import from_epoch_ns
 from jobctl.outputs.directories import open_directory
 from jobctl.outputs.manifest import (
     LONGEST_LINE,
+    MANIFEST,
     Event,
     TakeLine,
     open_run_directory,
@@ -84,6 +85,27 @@ def find(
             and (path is None or entry.path == path)
         ):
             yield entry
+
+
+def untold(root: OpenRoot) -> Iterator[tuple[str, str]]:
+    """Run and name of whatever lies in quarantine that no manifest tells of."""
+    try:
+        found = run_ids(root)
+    except OSError:
+        return
+    for run_id in found:
+        try:
+            fd = open_run_directory(root, run_id)
+            try:
+                names = set(os.listdir(fd)) - {MANIFEST}
+            finally:
+                os.close(fd)
+        except OSError:
+            continue
+        for entry in _entries_of(root, run_id, None, ignore):
+            names.discard(str(entry.action))
+        for name in sorted(names):
+            yield run_id, name
 
 
 def resembles(found: os.stat_result, identity: FileIdentity) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from jobctl.core.duplicates import By, CopyGroup
 from jobctl.core.requests import RequestGroup
+from jobctl.model.difference import Difference
 from jobctl.model.files import Check, Seen
 from jobctl.model.finding import Finding
 from jobctl.model.job import Artifact, Event, Job
@@ -138,6 +139,20 @@ def action_item(
         "confidence": action.confidence,
         "result": outcome.value if outcome else None,
         "note": note,
+    }
+
+
+def difference_item(difference: Difference) -> dict[str, Any]:
+    """One difference between journal, disk and store; ``mend``: what to run."""
+    return {
+        "difference": difference.kind.value,
+        "root_id": difference.root_id,
+        "run_id": difference.run_id,
+        "seq": difference.seq,
+        "job_id": difference.job_id,
+        **path_fields(difference.path),
+        "reason": difference.reason,
+        "mend": difference.mend or None,
     }
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from jobctl.model.difference import Difference
 from jobctl.model.job import Artifact, Event, Job
 from jobctl.model.plan import Action, Kept, Outcome
 from jobctl.model.quarantine import Entry
@@ -86,6 +87,17 @@ ENTRY_COLUMNS: Sequence[Column[Entry]] = (
     Column(name="job_id", value=lambda entry: entry.job_id, from_width=_WIDER),
     Column(name="root_id", value=lambda entry: entry.root_id, from_width=_WIDER),
     Column(name="reason", value=lambda entry: entry.reason, from_width=_WIDE, may_wrap=True),
+)
+
+DIFFERENCE_COLUMNS: Sequence[Column[Difference]] = (
+    Column(name="difference", value=lambda difference: difference.kind),
+    Column(name="run_id", value=lambda difference: difference.run_id, from_width=_WIDER),
+    Column(name="seq", value=lambda difference: difference.seq, from_width=_WIDER),
+    Column(name="job_id", value=lambda difference: difference.job_id, from_width=_WIDER),
+    Column(name="root_id", value=lambda difference: difference.root_id, from_width=_WIDER),
+    Column(name="path", value=lambda difference: difference.path, may_wrap=True),
+    Column(name="reason", value=lambda difference: difference.reason, may_wrap=True),
+    Column(name="mend", value=lambda difference: difference.mend, may_wrap=True),
 )
 
 KEPT_COLUMNS: Sequence[Column[KeptLine]] = (

@@ -1,0 +1,86 @@
+"""``jobctl verify``: journal against disk against store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobctl.cli.context import Call, call_of
+from jobctl.cli.options import RootOption
+from jobctl.errors import ExitCode, most_severe
+from jobctl.model.difference import Difference, DifferenceKind
+from jobctl.report.envelope import Ending
+from jobctl.report.items import difference_item
+from jobctl.report.listings import DIFFERENCE_COLUMNS
+from jobctl.report.units import counted
+
+if TYPE_CHECKING:
+    from jobctl.ops.verify import Verification
+
+_SHOWN = 5
+
+
+def verify(
+    context: typer.Context,
+    *,
+    root: RootOption = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 4 where there is a difference.")
+    ] = False,
+) -> ExitCode:
+    """Compare journal, disk and store; say what mends a difference."""
+    from jobctl.ops.verify import Verification  # noqa: PLC0415 - help stays quick
+
+    call = call_of(context)
+    counts: Counter[DifferenceKind] = Counter()
+    examples: dict[DifferenceKind, list[Difference]] = {}
+    listing = call.output.listing(DIFFERENCE_COLUMNS, difference_item)
+    with call.open_site() as site, call.progress() as progress:
+        verification = Verification(site, root, progress)
+        for difference in verification:
+            counts[difference.kind] += 1
+            examples.setdefault(difference.kind, []).extend(islice([difference], _room(examples, difference)))
+            listing.add(difference)
+    return _end(call, verification, counts, examples, fails=exit_code)
+
+
+def _room(examples: dict[DifferenceKind, list[Difference]], difference: Difference) -> int:
+    return int(len(examples[difference.kind]) < _SHOWN) if difference.kind in examples else 1
+
+
+def _end(
+    call: Call,
+    verification: Verification,
+    counts: Counter[DifferenceKind],
+    examples: dict[DifferenceKind, list[Difference]],
+    *,
+    fails: bool,
+) -> ExitCode:
+    output = call.output
+    if output.is_terminal and counts:
+        from jobctl.report.verify_screen import verify_screen  # noqa: PLC0415 - rich is only for terminals
+
+        output.screen(verify_screen(counts, examples))
+    compared = ", ".join(_compared(verification))
+    said = counted(counts.total(), "difference") if counts else "all agree"
+    output.say(f"Compared {compared or 'nothing'}: {said}.")
+    if verification.unreadable:
+        output.warn(f"{counted(verification.unreadable, 'file')} could not be looked at")
+    codes = [trouble.exit_code for trouble in verification.troubles]
+    codes += [ExitCode.INCOMPLETE] if verification.unreadable else []
+    codes += [ExitCode.FINDINGS] if counts and fails else []
+    kinds = {kind.value: count for kind, count in counts.items()}
+    data = {"compared": dict(verification.counts)}
+    return output.end(Ending(most_severe(codes), counts=kinds, errors=verification.troubles, data=data))
+
+
+def _compared(verification: Verification) -> Iterator[str]:
+    nouns = {"runs": "unfinished run", "entries": "file in quarantine", "artifacts": "file of a record"}
+    plurals = {"runs": None, "entries": "files in quarantine", "artifacts": "files of records"}
+    for what, noun in nouns.items():
+        if verification.counts[what]:
+            yield counted(verification.counts[what], noun, plurals[what])
