@@ -21,9 +21,12 @@ import sqlalchemy.dialects.postgresql.psycopg
 import sqlalchemy.dialects.sqlite.pysqlite
 
 from jobctl import cli
-from jobctl.cli.commands import import_, recover, undo
+from jobctl.cli.commands import cleanup, expire, import_, quarantine, recover, scan, undo
 from jobctl.evidence import dumped_job, rules
-from jobctl.ops import apply, explain, ingest, init, transfer
+from jobctl.ops import apply, explain, ingest, init, lastruns, moves, transfer
+from jobctl.ops import cleanup as cleanup_op
+from jobctl.ops import expire as expire_op
+from jobctl.ops import quarantine as quarantine_op
 from jobctl.ops import recover as recover_op
 from jobctl.ops import undo as undo_op
 from jobctl.outputs import effects
@@ -33,6 +36,7 @@ from jobctl.store import runs
 rules.rule_sets({})
 PRELOADED = (apply, dumped_job, explain, import_, ingest, init, psycopg, recover, recover_op, sqlalchemy)
 PRELOADED += (transfer, undo, undo_op)
+PRELOADED += (cleanup, cleanup_op, expire, expire_op, lastruns, quarantine, quarantine_op, scan)
 
 
 def _fault(how: str) -> None:
@@ -71,6 +75,14 @@ def _tear_the_chunk() -> None:
     runs._Chunk.record_events = commit_first  # type: ignore[method-assign]
 
 
+def _forget_what_was_moved() -> None:
+    """A deliberately wrong variant: what an interrupted run had moved already is not asked of the disk."""
+    moves.Mover.catch_up = lambda mover: None  # type: ignore[method-assign,assignment]
+
+
+_VARIANTS = {"torn": _tear_the_chunk, "forgetful": _forget_what_was_moved}
+
+
 class _Statement(NamedTuple):
     connection: Any
     text: str
@@ -85,8 +97,8 @@ def _become_program(order: dict[str, Any], run: Callable[[], None]) -> None:
         os.dup2(target, descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.update(order.get("env", {}))
-    if order.get("torn"):
-        _tear_the_chunk()
+    if order.get("variant"):
+        _VARIANTS[order["variant"]]()
     _install(order)
     sys.argv = ["jobctl", *order["argv"]]
     code = 0

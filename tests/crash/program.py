@@ -45,10 +45,12 @@ class Program:
         self.process.wait()
         self.process.stdout.close()
 
-    def run(self, *argv: str, fault: dict[str, Any] | None = None, torn: bool = False, **env: str) -> Ended:
+    def run(
+        self, *argv: str, fault: dict[str, Any] | None = None, variant: str | None = None, **env: str
+    ) -> Ended:
         """Run ``jobctl argv…`` to its end, with at most one effect replaced by a fault.
 
-        ``torn`` runs the deliberately wrong variant.
+        ``variant`` names a deliberately wrong one.
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -57,7 +59,7 @@ class Program:
         order = {
             "argv": argv,
             "fault": fault,
-            "torn": torn,
+            "variant": variant,
             "env": env,
             **{name: str(path) for name, path in places.items()},
         }

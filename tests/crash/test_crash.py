@@ -124,21 +124,21 @@ def stage(request: pytest.FixtureRequest, store_url: str, tmp_path: Path) -> Ite
 
 
 def expect_that_any_fault_heals(
-    stage: Stage, command: list[str], wanted: dict[str, Any], *, torn: bool = False
+    stage: Stage, command: list[str], wanted: dict[str, Any], *, variant: str | None = None
 ) -> None:
     """Replace each effect in turn by each fault, run the same command again, compare."""
     stage.put_back()
-    effects = stage.run(*command, torn=torn).effects
+    effects = stage.run(*command, variant=variant).effects
     assert "commit" in effects
     for number in range(1, len(effects) + 1):
         for when, how in FAULTS:
             stage.put_back()
             told = f"{how} {when} effect {number} ({effects[number - 1]})"
-            failed = stage.run(*command, fault={"number": number, "when": when, "how": how}, torn=torn)
+            failed = stage.run(*command, fault={"number": number, "when": when, "how": how}, variant=variant)
             assert failed.returncode == (-9 if how == "SIGKILL" else failed.returncode), told
             assert failed.returncode not in {0, 99}, f"{told}: an error must not exit 0\n{failed.stderr}"
             assert "Traceback" not in failed.stderr, f"{told}\n{failed.stderr}"
-            again = stage.run(*command, torn=torn)
+            again = stage.run(*command, variant=variant)
             assert again.returncode == 0, f"{told}\n{again.stderr}"
             state = stage.end_state()
             for name, value in wanted.items():
@@ -213,4 +213,4 @@ def test_the_suite_catches_a_chunk_that_is_torn_in_two(stage: Stage) -> None:
         AssertionError,
         match=r"SIGKILL after effect \d+ \(commit\): (event|pending|artifact|unfinished) differs",
     ):
-        expect_that_any_fault_heals(stage, ["recover", "--yes"], wanted, torn=True)
+        expect_that_any_fault_heals(stage, ["recover", "--yes"], wanted, variant="torn")

@@ -39,5 +39,4 @@ def recorded(site: Site, command: str, *, is_real: bool) -> Iterator[Record]:
         raise
     # An approval that was not given is no run.
     if is_real and code is not ExitCode.APPROVAL:
-        with suppress(JobctlError):
-            end(site, command, started=started, code=code, error=None)
+        end(site, command, started=started, code=code, error=None)

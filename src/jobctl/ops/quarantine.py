@@ -115,10 +115,9 @@ def plan_restore(hold: Hold, wanted: Sequence[Wanted], *, troubles: list[JobctlE
     told = troubles if troubles is not None else []
     planning = _Restoring(hold, writer)
     found = list_entries(hold.roots, wanted, troubles=told)
-    there = (entry for entry in found if entry.whereabouts is Whereabouts.QUARANTINED)
-    while batch := list(islice(there, _BATCH)):
+    while batch := list(islice(found, _BATCH)):
         planning.take(batch)
-    if not planning.moves:
+    if not planning.is_known:
         writer.discard()
         raise UnknownEntry(
             "nothing in quarantine is what was named; nothing was changed", hint="see: jobctl quarantine list"
@@ -133,10 +132,19 @@ class _Restoring:
     hold: Hold
     writer: PlanWriter
     moves: list[Action] = field(default_factory=list)
+    is_known: bool = False
+    """Whether anything that was named was once in quarantine."""
     _places: set[tuple[str, str]] = field(default_factory=set)
     _reverted: set[str] = field(default_factory=set)
 
-    def take(self, batch: Sequence[Entry]) -> None:
+    def take(self, found: Sequence[Entry]) -> None:
+        """Plan to give back what is there of the entries that are meant."""
+        self.is_known = True
+        batch = [entry for entry in found if entry.whereabouts is Whereabouts.QUARANTINED]
+        for entry in found:
+            if entry.whereabouts is not Whereabouts.QUARANTINED:
+                why = f"it is not in quarantine: {entry.whereabouts}"
+                self.writer.keep(Kept(entry.job_id or "", entry.root_id, entry.path, why))
         with self.hold.site.store.read() as connection:
             ids = sorted({entry.job_id for entry in batch if entry.job_id})
             rows = runs.artifact_documents(connection, ids)
