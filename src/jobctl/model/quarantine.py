@@ -9,6 +9,9 @@ from typing import NamedTuple
 from jobctl.model.files import FileIdentity
 from jobctl.model.plan import Outcome
 
+DESPITE_ERROR = "it was carried out, though the disk told of an error"
+"""The note of a step that the disk bears out, while the call for it failed: the disk may be failing."""
+
 
 class Item(NamedTuple):
     """One file to move into quarantine. ``path`` is relative to the root, as ``os.fsdecode`` gives it.

@@ -16,6 +16,7 @@ from typing import Any
 from jobctl import clock
 from jobctl.errors import ExitCode, PlanStale
 from jobctl.model.plan import INVERSE, MOVES, Outcome, Verb
+from jobctl.model.quarantine import DESPITE_ERROR
 from jobctl.model.timestamps import parse_timestamp
 from jobctl.ops.hold import Hold, lock_names
 from jobctl.ops.moves import Mover, files_held
@@ -249,6 +250,8 @@ def _finish(site: Site, hold: Hold, plan: Plan, run_id: str) -> RunReport:
         hold.renew(connection)
         counts = runs.count_outcomes(connection, run_id)
         report = _report(plan, run_id, counts)
+        if runs.has_note(connection, run_id, DESPITE_ERROR) and report.exit_code is ExitCode.CLEAN:
+            report.exit_code = ExitCode.INCOMPLETE
         now = site.store.now(connection)
         runs.finish_run(
             connection, run_id, state="finished", exit_code=report.exit_code, counts=report.counts, at=now

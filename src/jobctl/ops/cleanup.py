@@ -25,6 +25,7 @@ from jobctl.model.plan import Kept
 from jobctl.model.timestamps import from_epoch_ns
 from jobctl.ops.brakes import brake
 from jobctl.ops.hold import Hold
+from jobctl.ops.moves import catch_up
 from jobctl.ops.plan import Plan, PlanWriter, header_of
 from jobctl.ops.protection import Protection
 from jobctl.ops.reach import clock_troubles, expect_references, gaps, suspended
@@ -59,6 +60,7 @@ def plan_cleanup(
     What could not be read, though the rest went on, is added to ``troubles``. Raises
     ``SourceUnusable`` where it cannot be told what other tables refer to.
     """
+    catch_up(hold)
     planning = _Planning(hold, options, progress or _ignore)
     with SortedSpool() as spool:
         planning.collect(spool)

@@ -38,6 +38,7 @@ from jobctl.model.status import Status
 from jobctl.ops.brakes import brake
 from jobctl.ops.hold import Hold
 from jobctl.ops.inspect import Inspector
+from jobctl.ops.moves import catch_up
 from jobctl.ops.plan import Plan, PlanWriter, header_of
 from jobctl.ops.protection import Protection
 from jobctl.ops.reach import clock_troubles, expect_references, gaps, suspended
@@ -53,6 +54,7 @@ from jobctl.store import jobs, runs
 from jobctl.store.spool import SortedSpool
 
 _BATCH = 500
+_PAST = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +79,13 @@ def plan_expire(
     What could not be read, though the rest went on, is added to ``troubles``. Raises
     ``SourceUnusable`` where it cannot be told what other tables refer to.
     """
+    catch_up(hold)
     planning = _Planning(hold, options, progress or _ignore)
     try:
         with SortedSpool() as files:
             planning.look_at_open_jobs()
             planning.look_at_ended_jobs(files)
+            planning.look_at_files_left(files)
             planning.add_files(files)
         plan = planning.finish()
     except BaseException:
@@ -148,6 +152,17 @@ class _Planning:
                 for page in jobs.ended_before(connection, status, limit):
                     self._report(Progress("expire", 0, None, status))
                     self._judge_ended(page, references, files)
+
+    def look_at_files_left(self, files: SortedSpool) -> None:
+        """Put aside also what an earlier run ended the job of and could not move."""
+        with self.hold.site.store.read() as connection:
+            left = {(step.job_id, step.path): step for step in runs.unmoved(connection, "expire", runs=_PAST)}
+            ids = sorted({job_id for job_id, _ in left})
+            rows = runs.artifact_documents(connection, ids)
+        for step in left.values():
+            row = rows.get(step.job_id, {}).get((step.root_id or "", to_stored(step.path or "")))
+            if row is not None and step.expect_version is not None and not self._why_blind({_at(row): row}):
+                self._put_aside(row, step.expect_version - 1, files)
 
     def add_files(self, files: SortedSpool) -> None:
         """Plan to move the files of the jobs that go, unless something else still needs them."""
@@ -293,6 +308,10 @@ class _Planning:
 
     def _keep_file(self, row: Row, path: str, reason: str) -> None:
         self.writer.keep(Kept(row["job_id"], row["root_id"], path, reason))
+
+
+def _at(row: Row) -> tuple[str, str]:
+    return row["root_id"], row["path"]
 
 
 def _place(key: str) -> tuple[str, str]:

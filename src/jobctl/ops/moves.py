@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from jobctl.model.plan import Action, Outcome, Verb
 from jobctl.model.quarantine import Entry, Item, Whereabouts
-from jobctl.ops.hold import Hold
+from jobctl.ops.hold import Hold, lock_names
 from jobctl.ops.references import References
 from jobctl.ops.unchanged import changed_files
 from jobctl.outputs.entries import entries
@@ -52,6 +52,26 @@ def files_held(hold: Hold) -> Iterator[None]:
         for root in hold.roots:
             stack.enter_context(hold_files(root))
         yield
+
+
+def catch_up(hold: Hold) -> None:
+    """Journal what interrupted runs below the held roots had moved already, before anything is planned.
+
+    Else a plan would rest on records that are not yet what the disk says. Raises ``Locked``.
+    """
+    names, held = lock_names([root.root_id for root in hold.roots]), {root.root_id for root in hold.roots}
+    with hold.site.store.read() as connection:
+        moving = [
+            run.run_id
+            for run in runs.unfinished_runs(connection)
+            if names & lock_names(run.header["roots"])
+            and held.issuperset(run.header["roots"])
+            and runs.next_move(connection, run.run_id) is not None
+        ]
+    if moving:
+        with files_held(hold):
+            for run_id in moving:
+                Mover(hold, run_id).catch_up()
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ from jobctl.model.plan import Action, Kept, Row, Verb
 from jobctl.model.quarantine import Entry, Unreadable, Whereabouts
 from jobctl.ops.brakes import brake
 from jobctl.ops.hold import Hold, open_registered, visible_roots
+from jobctl.ops.moves import catch_up
 from jobctl.ops.plan import Plan, PlanWriter, header_of
 from jobctl.ops.references import read_references
 from jobctl.ops.runid import is_run_id
@@ -111,6 +112,7 @@ def plan_restore(hold: Hold, wanted: Sequence[Wanted], *, troubles: list[JobctlE
 
     Raises ``UnknownEntry`` where nothing in quarantine is meant.
     """
+    catch_up(hold)
     writer = PlanWriter(header_of(hold, "quarantine restore"))
     told = troubles if troubles is not None else []
     planning = _Restoring(hold, writer)
@@ -220,6 +222,7 @@ def plan_purge(
 
     Raises ``SourceUnusable`` where it cannot be told what other tables refer to.
     """
+    catch_up(hold)
     retention = max(hold.site.settings.policy.quarantine, options.older_than or timedelta(0))
     writer = PlanWriter(header_of(hold, "quarantine purge"))
     told = troubles if troubles is not None else []

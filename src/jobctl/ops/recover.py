@@ -18,6 +18,7 @@ from jobctl.model.plan import PlanHeader
 from jobctl.model.timestamps import format_timestamp
 from jobctl.ops.hold import Hold
 from jobctl.ops.inspect import Inspector
+from jobctl.ops.moves import catch_up
 from jobctl.ops.plan import Plan, PlanWriter, header_of
 from jobctl.ops.scan import Scan, ScanOptions
 from jobctl.ops.site import Progress, ProgressSink, Site
@@ -38,6 +39,7 @@ def plan_recover(
 
     What could not be read, though the rest went on, is added to ``troubles``.
     """
+    catch_up(hold)
     site = hold.site
 
     def report(step: Progress) -> None:

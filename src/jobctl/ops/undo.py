@@ -7,6 +7,7 @@ from jobctl.errors import UnknownRun, UsageError
 from jobctl.model.plan import MOVES, Outcome, PlanHeader
 from jobctl.model.timestamps import format_timestamp
 from jobctl.ops.hold import Hold
+from jobctl.ops.moves import catch_up
 from jobctl.ops.plan import Plan, PlanWriter
 from jobctl.ops.site import Site
 from jobctl.store import runs
@@ -31,6 +32,7 @@ def plan_undo(hold: Hold, run_id: str) -> Plan:
 
     Raises ``UnknownRun``, and ``UsageError`` for a run that is itself an undo.
     """
+    catch_up(hold)
     site = hold.site
     with site.store.read() as connection:
         run = runs.get_run(connection, run_id)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from jobctl.model.files import FileIdentity
 from jobctl.model.plan import Outcome
-from jobctl.model.quarantine import Item, Taken
+from jobctl.model.quarantine import DESPITE_ERROR, Item, Taken
 from jobctl.model.timestamps import format_timestamp
 from jobctl.outputs import effects
 from jobctl.outputs.manifest import Event, Run, TakeLines, disk_failed, event_line, open_run
@@ -214,7 +214,8 @@ class _Taking:
         if isinstance(error, FileExistsError):
             return Taken(item, Outcome.CONFLICT, "its place in quarantine is taken by another file")
         if stat_or_none(directory_fd, found.name) is None and stat_or_none(self.run.fd, str(item.action)):
-            return self._after(found, directory_fd)
+            taken = self._after(found, directory_fd)
+            return taken._replace(note=DESPITE_ERROR) if taken.outcome is Outcome.DONE else taken
         if isinstance(error, FileNotFoundError):
             return Taken(item, Outcome.SKIPPED, _GONE)
         if error.errno == errno.EXDEV:

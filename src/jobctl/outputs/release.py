@@ -16,7 +16,7 @@ from itertools import groupby, islice
 from operator import attrgetter
 
 from jobctl.model.plan import Outcome
-from jobctl.model.quarantine import Entry, Released, Whereabouts
+from jobctl.model.quarantine import DESPITE_ERROR, Entry, Released, Whereabouts
 from jobctl.model.timestamps import format_timestamp
 from jobctl.outputs import effects
 from jobctl.outputs.entries import original, resembles
@@ -159,7 +159,7 @@ class _Restoring:
             and there
             and resembles(there, entry.identity)
         ):
-            return Released(entry, Outcome.DONE)
+            return Released(entry, Outcome.DONE, DESPITE_ERROR)
         if isinstance(error, FileExistsError):
             return Released(entry, Outcome.CONFLICT, "its name is taken by another file")
         outcome = Outcome.CONFLICT if error.errno in _IN_THE_WAY else Outcome.FAILED
@@ -236,6 +236,7 @@ class _Purging:
         except OSError as error:
             if stat_or_none(self.run.fd, str(entry.action)) is not None:
                 return Released(entry, Outcome.FAILED, f"it could not be removed: {error.strerror}")
+            return Released(entry, Outcome.DONE, DESPITE_ERROR)
         return Released(entry, Outcome.DONE)
 
 

@@ -320,6 +320,27 @@ def note_steps(connection: Connection, run_id: str, notes: Iterable[tuple[int, s
         connection.execute(update(run_action).where(step).values(note=note))
 
 
+def has_note(connection: Connection, run_id: str, note: str) -> bool:
+    """Whether a step of a run bears this very note."""
+    noted = select(run_action.c.seq).where(run_action.c.run_id == run_id, run_action.c.note == note)
+    return connection.execute(noted.limit(1)).one_or_none() is not None
+
+
+def unmoved(connection: Connection, command: str, *, runs: int) -> Iterator[Action]:
+    """The files that the last ``runs`` runs of a command were to move into quarantine and could not."""
+    recent = select(run.c.run_id).where(run.c.command == command).order_by(run.c.started_at.desc())
+    still_there = run_action.c.outcome.in_(
+        [Outcome.PENDING.value, Outcome.SKIPPED.value, Outcome.FAILED.value]
+    )
+    steps = select(run_action).where(
+        run_action.c.run_id.in_(recent.limit(runs)),
+        run_action.c.verb == Verb.QUARANTINE.value,
+        still_there,
+        _job_exists(job.c.status == Status.EXPIRED.value, job.c.version == run_action.c.expect_version),
+    )
+    yield from map(to_action, connection.execute(steps.order_by(run_action.c.run_id, run_action.c.seq)))
+
+
 def done_in_like_runs(connection: Connection, command: str, category: str, *, runs: int) -> list[int]:
     """How many steps of a category each of the last ``runs`` runs of a command took, if any."""
     recent = (
