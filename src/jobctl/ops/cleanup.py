@@ -113,7 +113,7 @@ class _Planning:
                         place = f"{judgement.seen.root_id}\0{to_stored(judgement.seen.path)}"
                         spool.add(place, _to_json(judgement, version_of(case.record), row))
         self._expect_references()
-        self.troubles.extend(clock_troubles(self.scanning.report))
+        self.troubles.extend(clock_troubles(self.scanning.report.clock_jump))
 
     def write(self, spool: SortedSpool) -> Plan:
         """Plan what nothing protects, root by root and directory by directory."""

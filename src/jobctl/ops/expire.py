@@ -134,7 +134,7 @@ class _Planning:
                         self._judge_open(material.case, rescue(material).actions, material.job_row)
         report = self.scanning.report
         expect_references(report)
-        self.troubles.extend([*report.errors, *clock_troubles(report)])
+        self.troubles.extend([*report.errors, *clock_troubles(report.clock_jump)])
         self.writer.is_incomplete = not report.is_complete
         self._unknown = suspended(self.hold) | gaps(report)
 

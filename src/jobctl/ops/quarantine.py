@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
 
+from jobctl.core.ages import Ages
 from jobctl.core.brakes import Limits
 from jobctl.core.planning import invert
 from jobctl.core.release import why_not_purged
@@ -22,9 +23,11 @@ from jobctl.model.names import to_shown, to_stored
 from jobctl.model.plan import Action, Kept, Row, Verb
 from jobctl.model.quarantine import Entry, Unreadable, Whereabouts
 from jobctl.ops.brakes import brake
+from jobctl.ops.clocks import read_clock
 from jobctl.ops.hold import Hold, open_registered, visible_roots
 from jobctl.ops.moves import catch_up
 from jobctl.ops.plan import Plan, PlanWriter, header_of
+from jobctl.ops.reach import clock_troubles
 from jobctl.ops.references import read_references
 from jobctl.ops.runid import is_run_id
 from jobctl.ops.site import Progress, ProgressSink, Site
@@ -224,10 +227,12 @@ def plan_purge(
     """
     catch_up(hold)
     retention = max(hold.site.settings.policy.quarantine, options.older_than or timedelta(0))
+    ages, jumped = read_clock(hold.site)
     writer = PlanWriter(header_of(hold, "quarantine purge"))
     told = troubles if troubles is not None else []
     found = list_entries(hold.roots, options.wanted, troubles=told)
-    there = (entry for entry in found if entry.whereabouts is Whereabouts.QUARANTINED)
+    there = (_by_both_clocks(entry, ages) for entry in found if entry.whereabouts is Whereabouts.QUARANTINED)
+    told.extend(clock_troubles(jumped))
     files: dict[str, int] = {}
     with read_references(hold.site) as references:
         while batch := list(islice(there, _BATCH)):
@@ -250,6 +255,13 @@ def plan_purge(
                     writer.add(_purge(entry, state, writer.header.created_at))
     limits = Limits(options.max_bytes or hold.site.settings.policy.max_bytes, options.allowed)
     return writer.finish(brake(hold.site, writer, limits, files_of=files))
+
+
+def _by_both_clocks(entry: Entry, ages: Ages) -> Entry:
+    """The entry with an age that neither the root's clock nor the store's makes too great."""
+    by_store = ages.of(entry.at)
+    age = None if entry.age is None or by_store is None else min(entry.age, by_store)
+    return entry._replace(age=age)
 
 
 @dataclass(frozen=True, slots=True)

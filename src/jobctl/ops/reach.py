@@ -34,13 +34,13 @@ def expect_references(report: ScanReport) -> None:
         )
 
 
-def clock_troubles(report: ScanReport) -> list[JobctlError]:
-    """The warning that ages begin anew, where the clock cannot have run evenly."""
-    if report.clock_jump is None:
+def clock_troubles(jumped: str | None) -> list[JobctlError]:
+    """The warning that ages begin anew, where the clock cannot have run evenly and why."""
+    if jumped is None:
         return []
     return [
         ClockJumped(
-            f"{report.clock_jump}; ages count from now on, and nothing was taken for its age",
+            f"{jumped}; ages count from now on, and nothing was taken for its age",
             hint="check the clock of the store's host; if it is right now, nothing needs to be done",
         )
     ]

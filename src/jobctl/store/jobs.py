@@ -57,6 +57,9 @@ def create_job(
 ) -> Job:
     """Record a new job, queued; an open tombstone of the id is closed with it.
 
+    An expired record of the id gives way to this new incarnation; its history stays, and its
+    attempts go on being counted, so that no worker of the old one can write to the new one.
+
     Raises ``JobExists``, also where another job of the kind has the same idempotency key,
     and ``IllegalTransition`` for a job that is not queued.
     """
@@ -67,6 +70,7 @@ def create_job(
         )
     row = _storable(asdict(new))
     row.update(executor=None, created_at=new.created_at or at, updated_at=at, version=1)
+    row.update(_succeeding(connection, new.job_id))
     try:
         with connection.begin_nested():
             connection.execute(insert(job), row)
@@ -77,6 +81,17 @@ def create_job(
     _close_tombstone(connection, new.job_id, at)
     _record_event(connection, new.job_id, at, "created", actor, to_status=Status.QUEUED.value)
     return get_job(connection, new.job_id)
+
+
+def _succeeding(connection: Connection, job_id: str) -> dict[str, int]:
+    """Make room for a new incarnation where the record of this id has expired; what it goes on counting."""
+    expired = and_(job.c.job_id == _text(job_id), job.c.status == Status.EXPIRED.value)
+    old = connection.execute(select(job.c.version, job.c.attempt).where(expired)).one_or_none()
+    if old is None:
+        return {}
+    for table in (artifact, job_body, job):
+        connection.execute(delete(table).where(table.c.job_id == _text(job_id)))
+    return {"version": old.version + 1, "attempt": old.attempt}
 
 
 def change_status(

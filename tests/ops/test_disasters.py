@@ -1,0 +1,628 @@
+"""Disasters: what must never be taken away, whatever went wrong before."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobctl.errors import (
+    JobctlError,
+    RootUnavailable,
+    SourceUnusable,
+    StoreOlderThanRoot,
+    UnknownEntry,
+)
+from jobctl.model.finding import FindingKind
+from jobctl.model.job import Job
+from jobctl.model.plan import Outcome, Verb
+from jobctl.model.status import Cause, Status
+from jobctl.ops.apply import RunReport, apply_plan
+from jobctl.ops.hold import hold_roots
+from jobctl.ops.init import initialise
+from jobctl.ops.plan import Plan
+from jobctl.ops.quarantine import PurgeOptions, Wanted, plan_purge, plan_restore
+from jobctl.ops.roots import take_over_root
+from jobctl.ops.runs import actions_of
+from jobctl.ops.verify import Verification
+from jobctl.outputs import effects
+from jobctl.outputs.walk import walk
+from jobctl.policy import Policy, Rule
+from jobctl.source import sources_from_list
+from jobctl.store import jobs
+from ops.test_safety import failing_scandir
+from ops.world import Calendar, World, a_job_id, dead_executor, set_age, verbs
+
+MONTH = Policy(rule=Rule(timedelta(days=1), {"completed": timedelta(days=30), "failed": timedelta(days=30)}))
+ANYTHING = frozenset({FindingKind.ORPHAN_VIDEO, FindingKind.LEFTOVER, FindingKind.BROKEN_VIDEO})
+
+
+@pytest.fixture
+def world(store_url: str, tmp_path: Path) -> Iterator[World]:
+    made = World(store_url, tmp_path / "outputs")
+    made.init()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def calendar(monkeypatch: pytest.MonkeyPatch) -> Calendar:
+    return Calendar(monkeypatch)
+
+
+def leftover(world: World, number: int = 0) -> Path:
+    return world.file(f"temp_composition_{number}.mp4", b"x" * (number + 1))
+
+
+def settle(world: World, calendar: Calendar, **time: float) -> None:
+    """A first complete walk, and a grace after it."""
+    world.scan(full=True)
+    calendar.pass_(**(time or {"hours": 25}))
+
+
+def kept(plan: Plan) -> list[str]:
+    return [each.reason for each in plan.kept()]
+
+
+def notes(world: World, report: RunReport) -> list[tuple[Outcome, str | None]]:
+    with world.site() as site:
+        return [(taken.outcome, taken.note) for taken in actions_of(site, report.run_id or "")]
+
+
+def restore(world: World, **wanted: Any) -> RunReport:
+    with (
+        world.site() as site,
+        hold_roots(site, command="quarantine restore") as hold,
+        plan_restore(hold, [Wanted(**wanted)]) as plan,
+    ):
+        return apply_plan(hold, plan)
+
+
+def purge_plan(world: World, **options: Any) -> Plan:
+    with world.site() as site, hold_roots(site, command="quarantine purge") as hold:
+        plan = plan_purge(hold, PurgeOptions(**options))
+    world.plans.append(plan)
+    return plan
+
+
+def purge(world: World) -> RunReport:
+    with (
+        world.site() as site,
+        hold_roots(site, command="quarantine purge") as hold,
+        plan_purge(hold, PurgeOptions()) as plan,
+    ):
+        return apply_plan(hold, plan)
+
+
+def differences(world: World) -> list[str]:
+    with world.site() as site:
+        return [difference.kind.value for difference in Verification(site)]
+
+
+# --- roots and stores ----------------------------------------------------------------------------
+
+
+def test_with_one_of_two_roots_away_nothing_is_taken_anywhere(
+    world: World, calendar: Calendar, tmp_path: Path
+) -> None:
+    second = tmp_path / "second"
+    second.mkdir()
+    now = calendar_now(world)
+    initialise(world.settings, roots=[str(second)], layout="presentations", host_local=False, now=now)
+    path = leftover(world)
+    settle(world, calendar)
+    second.rename(tmp_path / "away")
+    for command in (world.cleanup, world.expire):
+        with pytest.raises(RootUnavailable, match="nothing was changed"):
+            command()
+    assert path.exists()
+
+
+def calendar_now(world: World) -> Any:
+    with world.site() as site, site.store.read() as connection:
+        return site.store.now(connection)
+
+
+def test_an_empty_store_takes_nothing_from_the_root_of_another(
+    world: World, calendar: Calendar, tmp_path: Path
+) -> None:
+    leftover(world)
+    stranger = World(str(tmp_path / "other.db"), world.root)
+    with pytest.raises(JobctlError, match="belongs to another job store"):
+        stranger.init()
+    assert world.root.joinpath("temp_composition_0.mp4").exists()
+
+
+def test_an_older_store_takes_nothing(world: World, calendar: Calendar) -> None:
+    path = leftover(world)
+    settle(world, calendar)
+    with world.site() as site, site.store.write() as connection:
+        connection.exec_driver_sql(f"UPDATE {site.store.dialect.table('root')} SET generation = 0")
+    (world.root / ".jobctl" / "root.json").write_text(
+        (world.root / ".jobctl" / "root.json").read_text().replace('"generation": 0', '"generation": 3')
+    )
+    with pytest.raises(StoreOlderThanRoot):
+        world.cleanup()
+    assert path.exists()
+
+
+def test_after_an_older_store_was_accepted_nothing_is_taken_before_a_recover(
+    world: World, calendar: Calendar
+) -> None:
+    leftover(world)
+    settle(world, calendar)
+    with world.site() as site, site.store.write() as connection:
+        table, now = site.store.dialect.table("root"), site.store.now(connection)
+        connection.exec_driver_sql(
+            f"UPDATE {table} SET negatives_suspended_at = '{now:%Y-%m-%dT%H:%M:%S.%f}Z'"
+        )
+    plan = world.cleanup_plan()
+    assert (plan.total, "a complete 'jobctl recover' comes first" in kept(plan)[0]) == (0, True)
+    world.recover()
+    settle(world, calendar)
+    assert world.cleanup_plan().total == 1
+
+
+def test_a_lost_store_does_not_lose_its_quarantine(world: World, calendar: Calendar, tmp_path: Path) -> None:
+    path = world.video()
+    world.recover()
+    calendar.pass_(days=31)
+    assert world.expire(MONTH).counts["done"] == 2
+    new = World(str(tmp_path / "new.db"), world.root)
+    initialise(new.settings, roots=[], layout="presentations", host_local=False, now=calendar_now(world))
+    with new.site() as site:
+        take_over_root(site, str(new.root), layout="presentations")
+    assert restore(new, job_id=a_job_id()).counts["done"] == 1
+    assert (path.exists(), new.recover().counts["done"]) == (True, 1)
+    with pytest.raises(RootUnavailable, match="belongs to another job store"):
+        world.cleanup()
+
+
+# --- what cannot be read ---------------------------------------------------------------------------
+
+
+def test_below_a_directory_that_cannot_be_read_and_beside_it_nothing_is_taken(
+    world: World, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leftover(world)
+    world.file("below/temp_composition_7.mp4")
+    settle(world, calendar)
+    scandir = failing_scandir(world, "below")
+    monkeypatch.setattr(
+        "jobctl.ops.scan.walk", lambda *given, **named: walk(*given, scandir=scandir, **named)
+    )
+    plan = world.cleanup_plan()
+    assert (plan.total, plan.is_incomplete) == (0, True)
+    assert "its root was not read completely: below" in kept(plan)[0]
+
+
+def test_a_table_that_cannot_be_read_stops_all_that_takes_away(world: World, calendar: Calendar) -> None:
+    path = leftover(world)
+    settle(world, calendar)
+    world.changes["sources"] = sources_from_list(
+        [{"name": "orders", "table": "no_such_table", "columns": {"job_id": "id"}}], "here"
+    )
+    for command in (world.cleanup, world.expire):
+        with pytest.raises(SourceUnusable, match="cannot be told which jobs"):
+            command()
+    assert path.exists()
+
+
+# --- who needs a file ------------------------------------------------------------------------------
+
+
+def test_a_changed_layout_that_makes_orphans_of_all_takes_no_file_a_record_names(
+    world: World, calendar: Calendar
+) -> None:
+    paths = [world.video(number) for number in range(3)]
+    world.recover()
+    world.changes["layouts"] = {
+        "presentations": {"rules": [{"role": "intermediate", "glob": "presentation_*.mp4"}]}
+    }
+    settle(world, calendar)
+    plan = world.cleanup_plan()
+    assert (plan.total, all(path.exists() for path in paths)) == (0, True)
+    assert all("names it" in reason for reason in kept(plan))
+
+
+def link(world: World, number: int, path: str, *, role: str = "video") -> None:
+    """Let a record name a file."""
+    with world.site() as site, site.store.write() as connection:
+        table = site.store.dialect.table("artifact")
+        root_id = connection.exec_driver_sql(
+            f"SELECT root_id FROM {site.store.dialect.table('root')}"
+        ).scalar_one()
+        values = ", ".join(f"'{value}'" for value in (a_job_id(number), root_id, path, role, "present"))
+        connection.exec_driver_sql(
+            f"INSERT INTO {table} (job_id, root_id, path, role, state, version) VALUES ({values}, 1)"
+        )
+
+
+def test_a_file_that_two_records_name_stays_when_one_of_them_expires(
+    world: World, calendar: Calendar
+) -> None:
+    path = world.video(0)
+    world.recover()
+    calendar.pass_(days=20)
+    world.start_job(1)
+    world.finish_job(1)
+    link(world, 1, path.name)
+    calendar.pass_(days=15)
+    report = world.expire(MONTH)
+    assert (report.counts["done"], world.job(0).status) == (1, Status.EXPIRED)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("spelling", ["é/temp_composition_0.mp4", "É/TEMP_composition_0.mp4"])
+def test_a_record_that_names_a_file_in_another_spelling_keeps_it(
+    world: World, calendar: Calendar, spelling: str
+) -> None:
+    world.file("e\u0301/temp_composition_0.mp4")
+    world.start_job(1)
+    world.finish_job(1)
+    link(world, 1, spelling, role="intermediate")
+    settle(world, calendar)
+    plan = world.cleanup_plan()
+    assert (plan.total, kept(plan)) == (
+        0,
+        [f"the record of job {a_job_id(1)} names it in another spelling"],
+    )
+
+
+def test_what_a_symbolic_link_leads_to_stays_and_a_dangling_one_hinders_nothing(
+    world: World, calendar: Calendar
+) -> None:
+    path, other = leftover(world, 0), leftover(world, 1)
+    (world.root / "current.mp4").symlink_to(path.name)
+    (world.root / "lost.mp4").symlink_to("nowhere")
+    settle(world, calendar)
+    report = world.cleanup()
+    assert (report.counts["done"], path.exists(), other.exists()) == (1, True, False)
+
+
+def test_a_file_that_a_record_names_through_a_linked_directory_stays(
+    world: World, calendar: Calendar
+) -> None:
+    path = world.file("2026/temp_composition_0.mp4")
+    (world.root / "latest").symlink_to("2026")
+    world.start_job(1)
+    world.finish_job(1)
+    link(world, 1, "latest/temp_composition_0.mp4", role="intermediate")
+    settle(world, calendar)
+    assert (world.cleanup_plan().total, path.exists()) == (0, True)
+
+
+def test_of_two_names_of_one_file_one_goes_and_comes_back(world: World, calendar: Calendar) -> None:
+    path = leftover(world, 0)
+    other = world.root / "temp_composition_5.mp4"
+    os.link(path, other)
+    settle(world, calendar)
+    report = world.cleanup()
+    assert report.counts["done"] == 2
+    assert world.undo(report.run_id).counts["done"] == 2
+    assert path.samefile(other)
+
+
+def test_a_referenced_job_is_kept_also_where_the_row_came_after_the_plan(
+    world: World, calendar: Calendar, tmp_path: Path
+) -> None:
+    import sqlite3  # noqa: PLC0415 - a table of somebody else's
+
+    orders = tmp_path / "orders.db"
+    with sqlite3.connect(orders) as database:
+        database.execute("CREATE TABLE orders (id TEXT PRIMARY KEY)")
+    database.close()
+    described = {"name": "orders", "database": str(orders), "table": "orders", "columns": {"job_id": "id"}}
+    world.changes["sources"] = sources_from_list([described], "here")
+    path = world.video()
+    world.recover()
+    calendar.pass_(days=31)
+    plan = world.expire_plan(MONTH)
+    assert plan.total == 2
+    with sqlite3.connect(orders) as database:
+        database.execute("INSERT INTO orders VALUES (?)", [a_job_id()])
+    database.close()
+    report = world.apply(plan)
+    assert (report.counts["conflict"], path.exists(), world.job().status) == (2, True, Status.COMPLETED)
+    assert world.expire_plan(MONTH).total == 0
+    assert "names it" in kept(world.plans[-1])[0]
+
+
+# --- what happens between a plan and its application -----------------------------------------------
+
+
+def test_a_record_made_while_the_question_waits_keeps_its_file(world: World, calendar: Calendar) -> None:
+    path = world.file(f"presentation_{a_job_id(3)}.mp4", b"half of it")
+    settle(world, calendar)
+    plan = world.cleanup_plan()
+    world.queue_job(3)
+    report = world.apply(plan)
+    assert (report.counts["conflict"], report.exit_code, path.exists()) == (1, 3, True)
+    assert notes(world, report) == [(Outcome.CONFLICT, "a record of its job was made since")]
+
+
+def test_a_retried_job_keeps_its_leftovers(world: World, calendar: Calendar) -> None:
+    world.start_job(0, executor=dead_executor())
+    world.expire(MONTH)
+    path = world.file(f"avatar_{a_job_id(0)}.mp4")
+    settle(world, calendar)
+    plan = world.cleanup_plan()
+    assert verbs(plan) == [Verb.QUARANTINE]
+    with world.site() as site, site.store.write() as connection:
+        jobs.change_status(
+            connection,
+            a_job_id(0),
+            Status.QUEUED,
+            expect=Status.FAILED,
+            cause=Cause.OPERATOR,
+            actor="ops",
+            at=site.store.now(connection),
+        )
+    assert (world.apply(plan).counts["conflict"], path.exists()) == (1, True)
+
+
+@pytest.mark.parametrize("how", ["replaced", "overwritten"])
+def test_a_file_changed_after_the_plan_stays(world: World, calendar: Calendar, how: str) -> None:
+    path = leftover(world, 4)
+    settle(world, calendar)
+    plan, before = world.cleanup_plan(), path.stat()
+    if how == "replaced":
+        path.rename(path.with_suffix(".old"))
+        path.write_bytes(b"y" * 5)
+    else:
+        path.write_bytes(b"y" * 5)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    report = world.apply(plan)
+    assert (report.counts["skipped"], path.read_bytes()) == (1, b"yyyyy")
+
+
+def test_a_writer_that_paused_with_its_file_open_keeps_it(world: World, calendar: Calendar) -> None:
+    path = leftover(world, 0)
+    settle(world, calendar)
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys; f = open(sys.argv[1], 'ab'); print(flush=True); input()", path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        report = world.cleanup()
+        writer.communicate(b"\n")
+    assert (report.counts["skipped"], path.exists()) == (1, True)
+    assert notes(world, report) == [(Outcome.SKIPPED, "it is still being written")]
+
+
+def test_a_fresh_file_with_an_old_time_has_to_wait_like_any_other(world: World, calendar: Calendar) -> None:
+    settle(world, calendar)
+    path = leftover(world, 0)
+    set_age(path, 400 * 86_400.0)
+    assert (world.cleanup_plan().total, path.exists()) == (0, True)
+
+
+def test_a_zombie_that_comes_back_is_not_failed(world: World) -> None:
+    world.start_job(0, executor=dead_executor())
+    plan = world.expire_plan(MONTH)
+    assert verbs(plan) == [Verb.FAIL]
+    with world.site() as site, site.store.write() as connection:
+        jobs.heartbeat(connection, a_job_id(0), attempt=1, at=site.store.now(connection))
+    report = world.apply(plan)
+    assert notes(world, report) == [(Outcome.CONFLICT, "its worker showed a sign of life since")]
+    assert world.job().status is Status.PROCESSING
+
+
+def test_a_living_job_is_not_touched_by_the_default_policy(world: World, calendar: Calendar) -> None:
+    world.start_job(0, ago_s=713.0)
+    for _ in range(3):
+        assert world.expire_plan().total == 0
+        calendar.pass_(seconds=60)
+    assert world.job().status is Status.PROCESSING
+
+
+# --- clocks ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("years", [5, -5])
+def test_a_clock_that_jumps_by_years_makes_nothing_old(world: World, calendar: Calendar, years: int) -> None:
+    path, video = leftover(world), world.video()
+    world.recover()
+    settle(world, calendar, hours=1)
+    world.cleanup()
+    calendar.jump(days=365 * years)
+    troubles: list[JobctlError] = []
+    with world.site() as site, hold_roots(site, command="cleanup") as hold:
+        from jobctl.ops.cleanup import CleanupOptions, plan_cleanup  # noqa: PLC0415 - for its troubles
+
+        with plan_cleanup(hold, CleanupOptions(), troubles=troubles) as plan:
+            assert plan.total == 0
+    assert [error.code for error in troubles] == ["clock-jumped"]
+    assert world.expire_plan(MONTH).total == 0
+    assert (path.exists(), video.exists()) == (True, True)
+    calendar.pass_(hours=1)
+    assert world.cleanup_plan().total == 0
+    calendar.pass_(hours=25)
+    assert world.cleanup().counts["done"] == 1
+
+
+def test_quarantine_is_not_old_because_the_clock_jumped(world: World, calendar: Calendar) -> None:
+    leftover(world)
+    settle(world, calendar)
+    world.cleanup()
+    calendar.jump(days=365)
+    plan = purge_plan(world)
+    assert (plan.total, plan.kept_count) == (0, 1)
+
+
+# --- what comes back, and what must not ---------------------------------------------------------------
+
+
+def test_undo_onto_a_regenerated_video_is_a_conflict_and_both_are_kept(
+    world: World, calendar: Calendar
+) -> None:
+    path = world.video()
+    world.recover()
+    calendar.pass_(days=31)
+    report = world.expire(MONTH)
+    path.write_bytes(b"regenerated")
+    undone = world.undo(report.run_id)
+    assert (undone.counts["conflict"], undone.exit_code) == (1, 3)
+    assert path.read_bytes() == b"regenerated"
+    assert purge_plan(world).total == 0
+
+
+def test_a_recovered_record_with_an_old_video_does_not_expire_the_same_night(
+    world: World, calendar: Calendar
+) -> None:
+    world.video(age_s=400 * 86_400.0)
+    world.recover()
+    assert world.expire_plan(MONTH).total == 0
+    calendar.pass_(days=29)
+    assert world.expire_plan(MONTH).total == 0
+
+
+def test_a_deleted_job_does_not_come_back_with_its_file(world: World, calendar: Calendar) -> None:
+    path = world.video()
+    world.recover()
+    with world.site() as site, site.store.write() as connection:
+        jobs.delete_job(connection, a_job_id(), actor="user", at=site.store.now(connection))
+    settle(world, calendar)
+    report = world.cleanup()
+    assert (report.counts["done"], path.exists()) == (1, False)
+    assert restore(world, run_id=report.run_id).counts["done"] == 1
+    assert (world.recover().counts["planned"], world.job_ids()) == (0, set())
+
+
+def test_the_only_video_of_a_completed_job_is_never_purged(world: World, calendar: Calendar) -> None:
+    path = world.video()
+    world.recover()
+    calendar.pass_(days=31)
+    report = world.expire(MONTH)
+    with world.site() as site, site.store.write() as connection:
+        table = site.store.dialect.table("job")
+        connection.exec_driver_sql(f"UPDATE {table} SET status = 'completed'")
+    calendar.pass_(days=31)
+    plan = purge_plan(world)
+    assert (plan.total, kept(plan)) == (
+        0,
+        ["its job is completed, and no other verified video of it is there"],
+    )
+    assert not path.exists()
+    assert restore(world, run_id=report.run_id).counts["done"] == 1
+
+
+def test_purge_waits_for_the_retention_and_is_final(world: World, calendar: Calendar) -> None:
+    leftover(world)
+    settle(world, calendar)
+    report = world.cleanup()
+    calendar.pass_(days=13)
+    assert purge_plan(world).total == 0
+    calendar.pass_(days=2)
+    assert purge(world).counts["done"] == 1
+    undone = world.undo(report.run_id)
+    assert (undone.counts["conflict"], differences(world)) == (1, [])
+    with pytest.raises(UnknownEntry):
+        restore(world, job_id="nobody")
+
+
+def test_two_files_of_one_name_do_not_come_back_at_once(world: World, calendar: Calendar) -> None:
+    for _ in range(2):
+        leftover(world)
+        settle(world, calendar)
+        world.cleanup()
+    assert restore(world, path="temp_composition_0.mp4").counts["done"] == 1
+
+
+@pytest.mark.parametrize("name", ["new\nline", "esc\x1b[31m", "[bold]markup", "\udcff"])
+def test_hostile_names_go_and_come_back_byte_for_byte(world: World, calendar: Calendar, name: str) -> None:
+    path = world.root / name / "temp_composition_0.mp4"
+    path.parent.mkdir()
+    path.write_bytes(b"x")
+    settle(world, calendar)
+    report = world.cleanup()
+    assert (report.counts["done"], path.exists()) == (1, False)
+    assert world.undo(report.run_id).counts["done"] == 1
+    assert (path.read_bytes(), differences(world)) == (b"x", [])
+
+
+@pytest.mark.parametrize("name", [".nfs000000000123", "lost+found", ".snapshot"])
+def test_what_belongs_to_the_file_system_is_never_touched(
+    world: World, calendar: Calendar, name: str
+) -> None:
+    path = world.file(f"{name}/temp_composition_0.mp4") if name != ".nfs000000000123" else world.file(name)
+    settle(world, calendar)
+    assert (world.cleanup_plan().total, path.exists()) == (0, True)
+
+
+def test_a_disk_that_fails_a_move_leaves_the_file_and_says_so(
+    world: World, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = leftover(world)
+    settle(world, calendar)
+    real = effects.rename_noreplace
+
+    def elsewhere(*arguments: Any) -> None:
+        del arguments
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(effects, "rename_noreplace", elsewhere)
+    report = world.cleanup()
+    assert (report.counts["skipped"], report.exit_code, path.exists()) == (1, 3, True)
+    monkeypatch.setattr(effects, "rename_noreplace", real)
+    assert world.cleanup().counts["done"] == 1
+
+
+# --- brakes --------------------------------------------------------------------------------------------
+
+
+def test_a_brake_holds_its_class_and_lets_the_others_go(world: World, calendar: Calendar) -> None:
+    for number in range(30):
+        leftover(world, number)
+    hidden = world.file(f".presentation_{a_job_id(0)}.mp4.0123456789ab.part")
+    settle(world, calendar)
+    plan = world.cleanup_plan()
+    (held,) = plan.held
+    assert (held.category, held.files, held.allow) == ("leftover", 30, 30)
+    assert held.reason == "30 of 31 files, more than one in ten"
+    assert world.apply(plan).counts["done"] == 1
+    assert not hidden.exists()
+    assert len(world.tree()) == 30
+    assert world.cleanup(allowed={"leftover": 29}).counts["done"] == 0
+    assert world.cleanup(allowed={"leftover": 30}).counts["done"] == 30
+
+
+def test_a_brake_on_jobs_holds_their_files_with_them(world: World, calendar: Calendar) -> None:
+    for number in range(25):
+        world.queue_job(number)
+    calendar.pass_(days=2)
+    plan = world.expire_plan(MONTH)
+    assert (plan.total, [held.jobs for held in plan.held]) == (0, [25])
+    assert world.expire(MONTH, allowed={"expire": 25}).counts["done"] == 25
+
+
+def test_more_bytes_than_allowed_are_held_however_few_files_they_are(
+    world: World, calendar: Calendar
+) -> None:
+    world.file("temp_composition_1.mp4", b"x" * 2_000)
+    settle(world, calendar)
+    assert [held.reason for held in world.cleanup_plan(max_bytes=1_000).held] == [
+        "2,000 bytes in one run, more than 1,000"
+    ]
+    world.changes["policy"] = replace(Policy(), max_bytes=3_000)
+    assert world.cleanup_plan().held == ()
+
+
+def test_a_new_job_of_an_expired_id_is_a_new_incarnation(world: World, calendar: Calendar) -> None:
+    world.queue_job(0)
+    calendar.pass_(days=2)
+    world.expire(MONTH)
+    with world.site() as site, site.store.write() as connection:
+        new = Job(job_id=a_job_id(0), owner="bob")
+        made = jobs.create_job(connection, new, actor="service", at=site.store.now(connection))
+    assert (made.status, made.owner) == (Status.QUEUED, "bob")
+    assert differences(world) == []
