@@ -54,7 +54,7 @@ def plan_duplicates(
         raise
     if troubles is not None:
         report = planning.search.report
-        troubles.extend([*report.errors, *clock_troubles(report.scan)])
+        troubles.extend([*report.errors, *clock_troubles(report.scan.clock_jump)])
     return plan
 
 
