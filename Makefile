@@ -33,6 +33,7 @@ bench: $(READY) ## Print every speed ratio beside its aim
 	$(BIN)/python scripts/bench_recover.py
 	$(BIN)/python scripts/bench_logs.py
 	$(BIN)/python scripts/bench_quarantine.py
+	$(BIN)/python scripts/bench_cleanup.py
 
 docs: $(READY) ## Write the generated parts of the documentation anew
 	$(BIN)/python scripts/generate_docs.py

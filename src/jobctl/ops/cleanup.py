@@ -15,13 +15,13 @@ from jobctl.core import custody
 from jobctl.core.ages import Ages
 from jobctl.core.brakes import Limits
 from jobctl.core.custody import Judgement, judge, quarantine, version_of, why_too_soon
-from jobctl.core.reconcile import Case
 from jobctl.durations import format_duration
 from jobctl.errors import JobctlError, SourceUnusable
 from jobctl.model.files import Seen
 from jobctl.model.finding import FindingKind
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.plan import Kept
+from jobctl.model.records import LooseSince
 from jobctl.model.timestamps import from_epoch_ns
 from jobctl.ops.brakes import brake
 from jobctl.ops.hold import Hold
@@ -33,6 +33,9 @@ from jobctl.ops.scan import Scan, ScanOptions
 from jobctl.ops.site import Progress, ProgressSink
 from jobctl.store import runs
 from jobctl.store.spool import SortedSpool
+
+Place = tuple[str, str]
+"""Root id and path."""
 
 _BATCH = 500
 
@@ -104,8 +107,9 @@ class _Planning:
             with site.store.read() as connection:
                 rows = runs.artifact_documents(connection, keys)
             for case in batch:
+                loose = {(row.root_id, row.path): row for row in case.loose}
                 for judgement in judge(case):
-                    kept = self._why_kept(case, judgement)
+                    kept = self._why_kept(judgement, loose)
                     if kept:
                         self._keep(judgement.seen, kept)
                     else:
@@ -151,7 +155,7 @@ class _Planning:
             self.writer.discard()
             raise
 
-    def _why_kept(self, case: Case, judgement: Judgement) -> str | None:
+    def _why_kept(self, judgement: Judgement, loose: Mapping[Place, LooseSince]) -> str | None:
         """Why a file does not go in this run, or ``None``."""
         blind = self._blind.get(judgement.seen.root_id)
         stays = judgement.stays or judgement.as_copy
@@ -162,7 +166,7 @@ class _Planning:
             return f"only {', '.join(sorted(wanted))} was asked for"
         if judgement.on_request and judgement.category not in wanted:
             return f"{judgement.on_request}; --finding {judgement.category.value} takes it all the same"
-        return self._why_too_young(judgement, self._ages) or self._why_too_soon(case, judgement)
+        return self._why_too_young(judgement, self._ages) or self._why_too_soon(judgement, loose)
 
     @property
     def _ages(self) -> Ages:
@@ -171,10 +175,8 @@ class _Planning:
             raise RuntimeError("ages are asked for before the walk")
         return ages
 
-    def _why_too_soon(self, case: Case, judgement: Judgement) -> str | None:
-        seen = judgement.seen
-        place = (seen.root_id, seen.path)
-        known = next((row for row in case.loose if (row.root_id, row.path) == place), None)
+    def _why_too_soon(self, judgement: Judgement, loose: Mapping[Place, LooseSince]) -> str | None:
+        known = loose.get((judgement.seen.root_id, judgement.seen.path))
         age = self._ages.of(known.since) if known else None
         return why_too_soon(judgement, known, age=age, grace=self.hold.site.settings.policy.grace)
 

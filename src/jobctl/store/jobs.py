@@ -34,7 +34,7 @@ from jobctl.model.records import Declined, Ended, Linked, Record, Tombstone
 from jobctl.model.status import Cause, Status, check_transition
 from jobctl.store.dialect import Dialect, stream_range
 from jobctl.store.engine import Connection
-from jobctl.store.schema import artifact, event, job, job_body, tombstone
+from jobctl.store.schema import ENDED_JOB, UNFINISHED_JOB, artifact, event, job, job_body, tombstone
 
 _PAGE = 500
 _GUARDED = frozenset({"job_id", "status", "version", "updated_at", "attempt"})
@@ -251,8 +251,7 @@ def count_live_by_root(connection: Connection) -> dict[str, int]:
 def ended_before(connection: Connection, status: str, before: datetime | None) -> Iterator[list[Ended]]:
     """The jobs of an ended status last changed before a moment, oldest first, some at a time."""
     columns = [job.c[name] for name in Ended._fields]
-    # The status is written out: planners use a partial index only where they see that it fits.
-    wanted = [job.c.status == literal_column(f"'{Status(status).value}'")]
+    wanted: list[ColumnElement[bool]] = [_is(Status(status)), literal_column(ENDED_JOB)]
     if before is not None:
         wanted.append(job.c.updated_at < before)
     order = (job.c.updated_at, job.c.job_id)
@@ -269,10 +268,15 @@ def ended_before(connection: Connection, status: str, before: datetime | None) -
 
 def unfinished_ids(connection: Connection, status: Status, *, before: datetime | None = None) -> list[str]:
     """The ids of the jobs that are queued or processing, perhaps only those last changed before a moment."""
-    wanted = [job.c.status == literal_column(f"'{status.value}'")]
+    wanted: list[ColumnElement[bool]] = [_is(status), literal_column(UNFINISHED_JOB)]
     if before is not None:
         wanted.append(job.c.updated_at < before)
     return list(connection.execute(select(job.c.job_id).where(*wanted).order_by(job.c.job_id)).scalars())
+
+
+def _is(status: Status) -> ColumnElement[bool]:
+    # Written out: planners use a partial index only where they see that it fits.
+    return job.c.status == literal_column(f"'{status.value}'")
 
 
 def history(connection: Connection, job_id: str) -> list[Event]:

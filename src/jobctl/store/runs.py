@@ -205,7 +205,8 @@ def actions_of(connection: Connection, run_id: str, *, newest_first: bool = Fals
 
 def to_action(row: Row[Any]) -> Action:
     """The action a journal row was made from."""
-    fields = {name: row._mapping[name] for name in _ACTION_FIELDS}
+    columns = row._mapping
+    fields = {name: columns[name] for name in _ACTION_FIELDS}
     fields["verb"] = Verb(fields["verb"])
     fields["path"] = None if fields["path"] is None else from_stored(fields["path"])
     fields["expect_file"] = FileIdentity(**fields["expect_file"]) if fields["expect_file"] else None

@@ -165,12 +165,14 @@ Index(
     postgresql_where=text("status = 'queued'"),
     sqlite_where=text("status = 'queued'"),
 )
+UNFINISHED_JOB = "status IN ('queued', 'processing')"
+
 Index(
     "ix_job_unfinished",
     job.c.status,
     job.c.last_heartbeat,
-    postgresql_where=text("status IN ('queued', 'processing')"),
-    sqlite_where=text("status IN ('queued', 'processing')"),
+    postgresql_where=text(UNFINISHED_JOB),
+    sqlite_where=text(UNFINISHED_JOB),
 )
 Index("ix_job_created_at", job.c.created_at.desc(), job.c.job_id)
 Index(
@@ -181,14 +183,17 @@ Index(
     postgresql_where=text("idempotency_key IS NOT NULL"),
     sqlite_where=text("idempotency_key IS NOT NULL"),
 )
+ENDED_JOB = "status IN ('completed', 'failed', 'cancelled')"
+"""What the index of ended jobs holds. SQLite uses a partial index only for a query that says just this."""
+
 # Retention reads the ended jobs oldest first, and no further than its limit.
 Index(
     "ix_job_ended",
     job.c.status,
     job.c.updated_at,
     job.c.job_id,
-    postgresql_where=text("status IN ('completed', 'failed', 'cancelled')"),
-    sqlite_where=text("status IN ('completed', 'failed', 'cancelled')"),
+    postgresql_where=text(ENDED_JOB),
+    sqlite_where=text(ENDED_JOB),
 )
 
 job_body = Table(

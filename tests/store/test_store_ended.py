@@ -1,0 +1,86 @@
+"""Retention reads no further than it must: by an index, oldest first, each job once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import event, insert
+from sqlalchemy.engine import Connection
+
+from jobctl.model.status import Status
+from jobctl.store.engine import Store
+from jobctl.store.jobs import ended_before, unfinished_ids
+from jobctl.store.schema import job
+from store.records import AT
+
+MANY = 3_000
+
+
+def fill(store: Store) -> None:
+    """Many completed jobs, a minute apart but for some of the same moment, and a few that are open."""
+    base = {"kind": "presentation", "queue": "default", "origin": "created", "version": 1, "attempt": 0}
+    rows = [
+        {
+            **base,
+            "job_id": f"job-{number:05}",
+            "status": "completed",
+            "updated_at": AT + timedelta(minutes=number - number % 7),
+        }
+        for number in range(MANY)
+    ]
+    rows += [
+        {**base, "job_id": f"open-{number}", "status": status, "updated_at": AT}
+        for number, status in enumerate(("queued", "processing", "queued"))
+    ]
+    with store.write() as connection:
+        connection.execute(insert(job), rows)
+    with store.write() as connection:
+        connection.exec_driver_sql(f"ANALYZE {store.dialect.table('job')}")
+
+
+def plans_of(connection: Connection, run: object) -> list[str]:
+    """How the database would read what ``run`` asks for, as it explains it."""
+    asked: list[tuple[str, object]] = []
+
+    def note(_connection: object, _cursor: object, sql: str, values: object, *_more: object) -> None:
+        asked.append((sql, values))
+
+    event.listen(connection, "before_cursor_execute", note)
+    try:
+        run()  # type: ignore[operator]
+    finally:
+        event.remove(connection, "before_cursor_execute", note)
+    how = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
+    plans = []
+    for sql, values in asked:
+        rows = connection.exec_driver_sql(f"{how} {sql}", values).all()  # type: ignore[arg-type]
+        plans.append("\n".join(str(row[-1]) for row in rows))
+    return plans
+
+
+def test_ended_jobs_come_oldest_first_and_each_once(store: Store) -> None:
+    fill(store)
+    before = AT + timedelta(minutes=1_000)
+    with store.read() as connection:
+        found = [row for page in ended_before(connection, "completed", before) for row in page]
+    assert [row.job_id for row in found] == [f"job-{number:05}" for number in range(1_001)]
+    assert all(row.updated_at < before for row in found)
+
+
+def test_what_has_expired_is_found_by_an_index(store: Store) -> None:
+    fill(store)
+    with store.read() as connection:
+        plans = plans_of(
+            connection, lambda: list(ended_before(connection, "completed", AT + timedelta(minutes=50)))
+        )
+    assert len(plans) == 2
+    assert all("ix_job_ended" in plan for plan in plans), plans
+
+
+def test_open_jobs_are_found_by_an_index(store: Store) -> None:
+    fill(store)
+    with store.read() as connection:
+        assert unfinished_ids(connection, Status.QUEUED) == ["open-0", "open-2"]
+        assert unfinished_ids(connection, Status.QUEUED, before=AT) == []
+        (plan,) = plans_of(connection, lambda: unfinished_ids(connection, Status.PROCESSING))
+    assert "ix_job_unfinished" in plan or "ix_job_queued" in plan, plan
