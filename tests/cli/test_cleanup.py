@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.calling import answer, call, on_terminal
+from jobctl.cli.recording import recorded
 from ops.world import World, a_job_id
 
 POLICY = """
@@ -157,6 +158,18 @@ def test_how_a_command_ended_last_stays_visible(tidy: World) -> None:
     metrics = call("metrics", database=tidy.url).stdout
     assert f'jobctl_last_run_exit_code{{command="cleanup",host="{tidy_host(tidy)}"}} 14\n' in metrics
     assert 'jobctl_jobs{status="expired"} 1\n' in metrics
+
+
+@pytest.mark.parametrize(("ending", "code"), [(KeyboardInterrupt(), 130), (RuntimeError("fault"), 1)])
+def test_a_command_that_is_ended_in_the_middle_stays_visible_too(
+    tidy: World, ending: BaseException, code: int
+) -> None:
+    with tidy.site() as site, pytest.raises(type(ending)), recorded(site, "cleanup", is_real=True):
+        raise ending
+    (item,) = [
+        item for item in answer("status", database=tidy.url)["data"]["items"] if item["command"] == "cleanup"
+    ]
+    assert (item["exit_code"], item["error"]) == (code, "it was ended in the middle")
 
 
 def tidy_host(world: World) -> str:

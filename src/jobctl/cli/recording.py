@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+import typer
+
 from jobctl.errors import ExitCode, JobctlError
 
 if TYPE_CHECKING:
@@ -37,6 +39,20 @@ def recorded(site: Site, command: str, *, is_real: bool) -> Iterator[Record]:
             with suppress(JobctlError):
                 end(site, command, started=started, code=error.exit_code, error=error.message)
         raise
+    except typer.Abort:
+        raise
+    except BaseException as error:
+        if is_real:
+            with suppress(Exception):
+                end(site, command, started=started, code=_code_of(error), error="it was ended in the middle")
+        raise
     # An approval that was not given is no run.
     if is_real and code is not ExitCode.APPROVAL:
         end(site, command, started=started, code=code, error=None)
+
+
+def _code_of(error: BaseException) -> ExitCode:
+    """The exit code the program will end with: SIGTERM unwinds it past everything that is an ``Exception``."""
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    return ExitCode.INTERNAL if isinstance(error, Exception) else ExitCode.TERMINATED
