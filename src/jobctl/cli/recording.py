@@ -52,7 +52,7 @@ def recorded(site: Site, command: str, *, is_real: bool) -> Iterator[Record]:
 
 
 def _code_of(error: BaseException) -> ExitCode:
-    """The exit code the program will end with: SIGTERM unwinds it past everything that is an ``Exception``."""
+    """The exit code the program will end with: SIGTERM unwinds it past every ``Exception``."""
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     return ExitCode.INTERNAL if isinstance(error, Exception) else ExitCode.TERMINATED
