@@ -311,3 +311,12 @@ class DownloadFailed(JobctlError):
 
     exit_code = ExitCode.INCOMPLETE
     code = "download-failed"
+
+
+def error_from(code: str, message: str, hint: str) -> JobctlError:
+    """The error of this code, as another process told it."""
+    kinds = [JobctlError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    found = next((kind for kind in kinds if kind.code == code), JobctlError)
+    return found(message, hint=hint)

@@ -41,7 +41,7 @@ COMMANDS = {
         "scan",
         "scan",
         "Compare the outputs directories with the records.",
-        "--finding --job --since --root --tier --full --all --exit-code",
+        "--finding --job --since --root --tier --full --all --exit-code --jitter",
         streams=True,
     ),
     "duplicates": Entry(

@@ -1,30 +1,43 @@
-"""Schedule: where cron's and systemd's files go, what is there already, and writing them."""
+"""Schedule: gather what cron or systemd is to run, for whom, and where its files belong."""
 
 from __future__ import annotations
 
 import os
 import pwd
+import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 
-from jobctl.core.schedule import MARK, TASKS, File, Setting, Task, crontab, units, without_block
+from jobctl.core.schedule import (
+    TASKS,
+    File,
+    Setting,
+    Task,
+    crontab,
+    unit_names,
+    units,
+    why_no_units,
+    why_not_crontab,
+)
 from jobctl.errors import ScheduleRefused
-from jobctl.model.names import is_utf8
-from jobctl.ops.site import Site
-from jobctl.outputs import effects
+from jobctl.ops.site import open_site
+from jobctl.ops.stepdown import learn_as_owner
+from jobctl.settings import Settings
 from jobctl.store import roots
-from jobctl.store.dialect import SQLite
+from jobctl.store.dialect import Dialect, SQLite, dialect_of
 from jobctl.store.redact import redact_url
 
 _CRON_FILE = "jobctl"
+_CRON_PLACE = "/etc/cron.d"
+_SYSTEM_PLACE = "/etc/systemd/system"
 _HOMES = ("/home/", "/root/", "/run/user/")
 _TEMPORARY = ("/tmp/", "/var/tmp/")  # noqa: S108 - a private one would hide what lies there
-_FOR_ALL_TO_READ = 0o644
+_FOR_OTHERS = 0o077
 
 
 class Kind(StrEnum):
@@ -36,31 +49,80 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleOptions:
-    """What is to run, by whom. ``every``: task name to a period of its own."""
+    """What is to run, by whom. ``every``: task name to a period of its own.
+
+    ``is_placed``: it is about the files where they belong, not about a text to be sent on.
+    ``database``: the store where flag or environment named it, not the configuration file.
+    """
 
     kind: Kind
+    is_placed: bool = False
     only: frozenset[str] = frozenset()
     every: Mapping[str, timedelta]
     user: str | None = None
-    config: str | None = None
     database: str | None = None
     environment_file: str | None = None
     directory: str | None = None
 
+    @property
+    def tasks(self) -> list[Task]:
+        """The tasks that were chosen, as often as was asked for."""
+        return [_timed(task, self.every) for task in TASKS if not self.only or task.name in self.only]
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """Files and where they go; ``place`` is empty for the caller's own crontab."""
+    @property
+    def is_for_machine(self) -> bool:
+        """Whether its files are the machine's, where each says who runs it."""
+        if self.user or (self.kind is Kind.CRON and self.directory):
+            return True
+        # A crontab that is only printed can be sent to anybody's 'crontab -', root's included.
+        return os.geteuid() == 0 and (self.kind is Kind.SYSTEMD or self.is_placed)
 
-    kind: Kind
-    place: str
-    files: Sequence[File]
-    enabling: str
+    @property
+    def place(self) -> str:
+        """The directory of its files; empty for the caller's own crontab."""
+        if self.directory:
+            return os.path.abspath(self.directory)
+        if self.kind is Kind.CRON:
+            return _CRON_PLACE if self.is_for_machine else ""
+        if self.is_for_machine:
+            return _SYSTEM_PLACE
+        home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+        return os.path.join(home, "systemd", "user")
 
     @property
     def paths(self) -> list[str]:
-        """The whole path of each file."""
-        return [os.path.join(self.place, file.path) if self.place else "crontab" for file in self.files]
+        """The whole path of each file, or ``crontab``."""
+        if not self.place:
+            return ["crontab"]
+        names = [_CRON_FILE] if self.kind is Kind.CRON else unit_names(self.tasks)
+        return [os.path.join(self.place, name) for name in names]
+
+    @property
+    def timers(self) -> str:
+        """The units that begin the others, as words of a command."""
+        return " ".join(name for name in unit_names(self.tasks) if name.endswith(".timer"))
+
+    @property
+    def systemctl(self) -> str:
+        """The command for the manager these units belong to; empty where it reads no such place."""
+        if self.kind is Kind.CRON or self.directory:
+            return ""
+        return "systemctl" if self.is_for_machine else "systemctl --user"
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The files, and where they go. ``warnings``: what will not keep a secret as it is now."""
+
+    options: ScheduleOptions
+    files: Sequence[File]
+    warnings: Sequence[str] = ()
+
+    @property
+    def enabling(self) -> str:
+        """The command that makes it run, where one is needed."""
+        control = self.options.systemctl
+        return f"{control} daemon-reload && {control} enable --now {self.options.timers}" if control else ""
 
 
 def default_kind() -> Kind:
@@ -68,122 +130,125 @@ def default_kind() -> Kind:
     return Kind.SYSTEMD if os.path.isdir("/run/systemd/system") else Kind.CRON
 
 
-def make_schedule(site: Site, options: ScheduleOptions) -> Schedule:
-    """Make the files for a site. Raises ``ScheduleRefused`` where a secret would be written."""
-    setting = _setting(site, options)
-    tasks = [_timed(task, options.every) for task in TASKS if not options.only or task.name in options.only]
-    is_root = os.geteuid() == 0
-    if options.kind is Kind.SYSTEMD:
-        own = os.path.join(
-            os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "systemd/user"
-        )
-        place = options.directory or ("/etc/systemd/system" if is_root else own)
-        scope = "" if is_root else " --user"
-        timers = " ".join(f"jobctl-{task.name}.timer" for task in tasks)
-        enabling = f"systemctl{scope} daemon-reload && systemctl{scope} enable --now {timers}"
-        return Schedule(options.kind, place, units(tasks, setting), enabling)
-    place = options.directory or ("/etc/cron.d" if is_root else "")
-    text = crontab(tasks, setting, names_user=bool(place))
-    return Schedule(options.kind, place, [File(_CRON_FILE, text)], "")
-
-
-def why_not_written(schedule: Schedule) -> list[str]:
-    """The files that stand there already and are not ours, so that nothing may be written."""
-    if not schedule.place:
-        return []
-    return [path for path in schedule.paths if os.path.lexists(path) and not _is_ours(path)]
-
-
-def install(schedule: Schedule) -> None:
-    """Write the files, each whole or not at all. Raises ``ScheduleRefused``."""
-    foreign = why_not_written(schedule)
-    if foreign:
+def make_schedule(settings: Settings, options: ScheduleOptions) -> Schedule:
+    """Make the files. Raises ``ScheduleRefused`` where they cannot be right or would show a secret."""
+    dialect = dialect_of(settings.database)
+    words = _options(settings, options, dialect)
+    # As root: files below /etc are written later, by root; the store is opened by its owner.
+    told = learn_as_owner(settings, lambda: _learn(settings))
+    setting = _setting(settings, options, dialect, words=words, known=told["roots"])
+    if options.kind is Kind.CRON:
+        refused, files = why_not_crontab(setting), [File(_CRON_FILE, crontab(options.tasks, setting))]
+    else:
+        refused, files = why_no_units(setting), units(options.tasks, setting)
+    if refused:
         raise ScheduleRefused(
-            f"{foreign[0]} was not written by jobctl; nothing was changed",
-            hint="move it away, or write elsewhere with --directory",
+            f"{refused}; nothing was changed",
+            hint="set it in a jobctl.toml and name that with --config"
+            if setting.environment_file and options.kind is Kind.CRON
+            else "use a path or a name without such characters",
         )
-    try:
-        if not schedule.place:
-            _set_crontab(without_block(_own_crontab()) + schedule.files[0].text)
-            return
-        os.makedirs(schedule.place, exist_ok=True)
-        fd = os.open(schedule.place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            for file in schedule.files:
-                effects.write_file_atomically(fd, file.path, file.text.encode(), _FOR_ALL_TO_READ)
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise _failed(schedule.place or "the crontab", error) from None
+    return Schedule(options, files, _warnings(settings, options, setting.environment_file))
 
 
-def remove(schedule: Schedule) -> list[str]:
-    """Take away what was installed; gives what was. Raises ``ScheduleRefused``."""
-    try:
-        if not schedule.place:
-            before = _own_crontab()
-            after = without_block(before)
-            if after == before:
-                return []
-            _set_crontab(after)
-            return ["crontab"]
-        gone = [path for path in schedule.paths if os.path.lexists(path) and _is_ours(path)]
-        if gone:
-            fd = os.open(schedule.place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                for path in gone:
-                    effects.unlink(fd, os.path.basename(path))
-            finally:
-                os.close(fd)
-    except OSError as error:
-        raise _failed(schedule.place or "the crontab", error) from None
-    return gone
+def _learn(settings: Settings) -> dict[str, Any]:
+    with open_site(settings) as site, site.store.read() as connection:
+        return {"roots": [row.path for row in roots.get_roots(connection)]}
 
 
-def _setting(site: Site, options: ScheduleOptions) -> Setting:
-    with site.store.read() as connection:
-        known = [row.path for row in roots.get_roots(connection)]
-    dialect = site.store.dialect
-    store = [os.path.dirname(dialect.path)] if isinstance(dialect, SQLite) else []
-    paths = sorted({*known, *store})
-    program = [_program()]
-    if options.config or site.settings.source:
-        program += ["--config", os.path.abspath(options.config or site.settings.source or "")]
-    if options.database:
-        program += [
-            "--database",
-            _without_secret(options, dialect.path if isinstance(dialect, SQLite) else None),
-        ]
-    for word in (*program, *paths, options.user or ""):
-        if not is_utf8(word) or any(ord(letter) < ord(" ") for letter in word):
-            raise ScheduleRefused(
-                f"{word!r} cannot be written into a schedule; nothing was changed",
-                hint="use a path without control characters",
-            )
-    is_root = os.geteuid() == 0
+def _setting(
+    settings: Settings,
+    options: ScheduleOptions,
+    dialect: Dialect,
+    *,
+    words: Sequence[str],
+    known: Sequence[str],
+) -> Setting:
+    program, file = _program(), options.environment_file
+    store = [dialect.path] if isinstance(dialect, SQLite) else []
+    writable = sorted({*known, *map(os.path.dirname, store)})
+    # The server's socket may lie there, too; the address tells it in one of several ways.
+    has_socket = not store and any(place in dialect.place for place in _TEMPORARY)
     return Setting(
-        program=tuple(program),
-        user=(options.user or _owner(paths)) if is_root else None,
-        writable=paths,
-        homes_visible=any(path.startswith(_HOMES) for path in (*paths, *program)),
-        shares_tmp=any(path.startswith(_TEMPORARY) for path in (*paths, *program)),
-        uses_network=not isinstance(dialect, SQLite),
-        environment_file=os.path.abspath(options.environment_file) if options.environment_file else None,
+        program=program,
+        options=tuple(words),
+        user=_user(settings, options, [*store, *known]) if options.is_for_machine else None,
+        writable=writable,
+        writes_homes=_any_below(_HOMES, writable),
+        shares_tmp=has_socket or _any_below(_TEMPORARY, [*writable, program, *words]),
+        uses_network=not store,
+        environment_file=os.path.abspath(file) if file else None,
     )
 
 
-def _without_secret(options: ScheduleOptions, store: str | None) -> str:
-    if store is not None:
-        return os.path.abspath(store)
-    database = options.database or ""
-    if redact_url(database) != database:
+def _any_below(places: tuple[str, ...], paths: Sequence[str]) -> bool:
+    return any(f"{path}/".startswith(places) for path in paths)
+
+
+def _options(settings: Settings, options: ScheduleOptions, dialect: Dialect) -> list[str]:
+    """The options that make another directory, user and environment mean the same store."""
+    words = ["--config", os.path.abspath(settings.source)] if settings.source else []
+    if isinstance(dialect, SQLite):
+        words += ["--database", dialect.path]
+    elif options.database and not (options.environment_file and _has_secret(options.database)):
+        words += ["--database", _without_secret(options.database)]
+    return [*words, "--as-root"] if settings.as_root else words
+
+
+def _has_secret(database: str) -> bool:
+    return redact_url(database) != database
+
+
+def _without_secret(database: str) -> str:
+    if _has_secret(database):
         raise ScheduleRefused(
             "the database's address holds a password, which a schedule would show to everybody; "
             "nothing was changed",
-            hint="put it as 'database' into a jobctl.toml of mode 0600 and name that with --config, "
-            "or as JOBCTL_DATABASE_URL into a file for --environment-file",
+            hint="write it as 'database' into a jobctl.toml of mode 0600 and name that with --config, "
+            "or for systemd as JOBCTL_DATABASE_URL=… into a file of mode 0600 and name that with "
+            "--environment-file",
         )
     return database
+
+
+def _user(settings: Settings, options: ScheduleOptions, places: Sequence[str]) -> str:
+    if options.user is None:
+        return "root" if settings.as_root else _owner(places)
+    if not options.directory:
+        try:
+            pwd.getpwnam(options.user)
+        except KeyError:
+            raise ScheduleRefused(
+                f"this machine has no user {options.user!r}; nothing was changed",
+                hint="name one it has, or write files for another machine with --directory",
+            ) from None
+    return options.user
+
+
+def _owner(places: Sequence[str]) -> str:
+    """Who owns the store, or else the outputs: jobctl would become that user anyway."""
+    for place in places:
+        try:
+            return pwd.getpwuid(os.stat(place).st_uid).pw_name
+        except OSError:
+            continue
+        except KeyError:
+            break
+    # For an owner without a name, too: root steps down to the number.
+    return "root"
+
+
+def _program() -> str:
+    """The program that is running, or the one that lies beside the interpreter it is run by."""
+    called = os.path.abspath(sys.argv[0])
+    beside = os.path.join(os.path.dirname(sys.executable), "jobctl")
+    for path in (called, beside, shutil.which("jobctl")):
+        if path and os.path.basename(path) == "jobctl" and os.path.isfile(path) and os.access(path, os.X_OK):
+            return os.path.abspath(path)
+    raise ScheduleRefused(
+        "no installed jobctl was found that could be run; nothing was changed",
+        hint="install it, and run 'jobctl schedule' from there",
+    )
 
 
 def _timed(task: Task, every: Mapping[str, timedelta]) -> Task:
@@ -194,44 +259,17 @@ def _timed(task: Task, every: Mapping[str, timedelta]) -> Task:
     return task._replace(when=task.when._replace(every=period, jitter=jitter))
 
 
-def _program() -> str:
-    beside = os.path.join(os.path.dirname(sys.executable), "jobctl")
-    return beside if os.path.exists(beside) else shutil.which("jobctl") or beside
-
-
-def _owner(paths: Sequence[str]) -> str:
-    """Who owns the outputs: jobctl would become that user anyway."""
-    for path in paths:
+def _warnings(settings: Settings, options: ScheduleOptions, environment_file: str | None) -> list[str]:
+    """Of files that may hold a password and that others may read."""
+    files = [environment_file] if environment_file else []
+    if settings.source and _has_secret(settings.database) and not options.database:
+        files.append(os.path.abspath(settings.source))
+    warnings = []
+    for file in files:
         try:
-            return pwd.getpwuid(os.stat(path).st_uid).pw_name
-        except (OSError, KeyError):
-            continue
-    return "root"
-
-
-def _is_ours(path: str) -> bool:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.readline().rstrip("\n") == MARK
-    except OSError:
-        return False
-
-
-def _own_crontab() -> str:
-    ended = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)  # noqa: S607 - on PATH
-    # Without a crontab it says so and fails.
-    return ended.stdout if ended.returncode == 0 else ""
-
-
-def _set_crontab(text: str) -> None:
-    ended = subprocess.run(["crontab", "-"], input=text, capture_output=True, text=True, check=False)  # noqa: S607
-    if ended.returncode:
-        said = ended.stderr.strip().splitlines()
-        raise OSError(ended.returncode, said[0] if said else "crontab refused it")
-
-
-def _failed(place: str, error: OSError) -> ScheduleRefused:
-    return ScheduleRefused(
-        f"{place} cannot be written: {error.strerror}; what was not written was left as it was",
-        hint="check who you are and what may be written there, or name another place with --directory",
-    )
+            if os.stat(file).st_mode & _FOR_OTHERS:
+                mend = shlex.join(["chmod", "600", file])
+                warnings.append(f"others may read {file}; to keep a password in it secret: {mend}")
+        except OSError as error:
+            warnings.append(f"{file} cannot be looked at: {error.strerror}")
+    return warnings

@@ -10,8 +10,10 @@ import typer
 
 from jobctl import clock
 from jobctl.cli.context import call_of
+from jobctl.cli.jitter import wait_a_little
+from jobctl.cli.limits import duration_of
 from jobctl.cli.moments import parse_moment
-from jobctl.cli.options import RootOption
+from jobctl.cli.options import JitterOption, RootOption
 from jobctl.cli.output import Format, Output
 from jobctl.errors import ExitCode, most_severe
 from jobctl.model.files import Tier
@@ -79,6 +81,7 @@ def scan(
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 4 when there are findings to look into.")
     ] = False,
+    jitter: JitterOption = None,
 ) -> ExitCode:
     """Compare the outputs directories with the records."""
     from jobctl.ops.scan import ScanOptions  # noqa: PLC0415 - help stays quick
@@ -90,6 +93,7 @@ def scan(
     hides_calm = output.is_quiet and output.format is Format.TEXT
     wanted = _Filter(frozenset(finding or ()), frozenset(job or ()), moment, hides_calm)
     digest = Digest(_EXAMPLES_WHEN_ASKED if wanted.is_narrow else _EXAMPLES, is_narrow=wanted.is_narrow)
+    wait_a_little(duration_of("--jitter", jitter))
     listing = output.listing(FINDING_COLUMNS, _identity)
     with call.open_site() as site, call.progress() as progress:
         scanning = start_scan(site, ScanOptions(full=full, tier=tier, root=root), progress=progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +21,7 @@ from jobctl.report.envelope import Ending
 from jobctl.report.units import counted
 
 if TYPE_CHECKING:
-    from jobctl.ops.schedule import Schedule
+    from jobctl.ops.schedule import Schedule, ScheduleOptions
 
 _NAMES = [task.name for task in TASKS]
 _COLUMNS: Sequence[Column[Any]] = (Column(name="path", value=lambda item: item["path"]),)
@@ -60,21 +61,21 @@ def schedule(
             "--cron and --systemd, or --install and --remove, exclude each other; nothing was changed",
             hint="leave one of them out",
         )
-    kind = Kind.CRON if cron else Kind.SYSTEMD if systemd else default_kind()
     options = ScheduleOptions(
-        kind=kind,
+        kind=Kind.CRON if cron else Kind.SYSTEMD if systemd else default_kind(),
+        is_placed=install or remove,
         only=frozenset(_task(name) for name in only or ()),
         every=_periods(every or []),
         user=user,
-        config=call.config,
-        database=call.database,
+        database=call.database or os.environ.get("JOBCTL_DATABASE_URL"),
         environment_file=environment_file,
         directory=directory,
     )
-    with call.open_site() as site:
-        made = make_schedule(site, options)
     if remove:
-        return _remove(call, made)
+        return _remove(call, options)
+    made = make_schedule(call.settings(), options)
+    for warning in made.warnings:
+        call.output.warn(warning)
     if install:
         return _install(call, made, yes=yes)
     _print(call, made)
@@ -104,24 +105,24 @@ def _print(call: Call, made: Schedule) -> None:
     if call.output.format is not Format.TEXT:
         _list(call, made)
         return
-    for path, file in zip(made.paths, made.files, strict=True):
+    for path, file in zip(made.options.paths, made.files, strict=True):
         call.output.text(f"# {path}\n{file.text}\n" if len(made.files) > 1 else file.text)
-    call.output.note("Nothing was written; --install writes it.")
+    if not made.options.is_placed:
+        others = "" if made.options.place else " 'crontab -' replaces all lines, --install keeps the others."
+        call.output.note(f"Nothing was written; --install writes it.{others}")
 
 
 def _list(call: Call, made: Schedule) -> None:
-    items = [
-        {"path": path, "kind": made.kind.value, "text": file.text}
-        for path, file in zip(made.paths, made.files, strict=True)
-    ]
+    kind = made.options.kind.value
     listing = call.output.listing(_COLUMNS, lambda item: item)
-    for item in items:
-        listing.add(item)
+    for path, file in zip(made.options.paths, made.files, strict=True):
+        listing.add({"path": path, "kind": kind, "text": file.text})
 
 
 def _install(call: Call, made: Schedule, *, yes: bool) -> ExitCode:
-    from jobctl.ops.schedule import install  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.schedule_files import check_place, install  # noqa: PLC0415 - help stays quick
 
+    check_place(made.options)
     if not yes:
         if not call.can_ask:
             error = ApprovalNeeded(
@@ -131,24 +132,36 @@ def _install(call: Call, made: Schedule, *, yes: bool) -> ExitCode:
             )
             return call.output.end(Ending(error.exit_code, errors=[error]))
         _print(call, made)
-        if not is_confirmed(f"\nWrite {', '.join(made.paths)}?"):
+        if not is_confirmed(f"\nWrite {', '.join(made.options.paths)}?"):
             call.output.say("Nothing was changed.")
             return ExitCode.APPROVAL
     install(made)
     _list(call, made)
-    for path in made.paths:
+    for path in made.options.paths:
         call.output.say(f"Wrote {path}.")
     if made.enabling:
         call.output.say(f"Next: {made.enabling}")
-    return call.output.end()
+    if made.options.systemctl.endswith("--user"):
+        call.output.say("To have it run while you are not logged in, too: loginctl enable-linger")
+    return call.output.end(Ending(data={"next": made.enabling or None}))
 
 
-def _remove(call: Call, made: Schedule) -> ExitCode:
-    from jobctl.ops.schedule import remove  # noqa: PLC0415 - help stays quick
+def _remove(call: Call, options: ScheduleOptions) -> ExitCode:
+    from jobctl.ops.schedule import Kind  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.schedule_files import remove  # noqa: PLC0415 - help stays quick
 
-    gone = remove(made)
+    if options.only and options.kind is Kind.CRON:
+        raise UsageError(
+            "cron's lines are removed together; nothing was changed",
+            hint="leave --only out, or install what shall stay: jobctl schedule --cron --install --only TASK",
+        )
+    gone = remove(options)
     for path in gone:
         call.output.say(f"Removed {path}.")
     if not gone:
         call.output.say("There was nothing of ours to remove.")
-    return call.output.end(Ending(data={"removed": gone}))
+    control = options.systemctl
+    ending = f"{control} stop {options.timers}; {control} daemon-reload" if gone and control else None
+    if ending:
+        call.output.say(f"Next: {ending}")
+    return call.output.end(Ending(data={"removed": gone, "next": ending}))
