@@ -150,7 +150,8 @@ class Verification:
             run_id = entry.run_id if entry is not None else step.run_id if step is not None else None
             if run_id != last_run:
                 last_run = run_id
-                self._report("runs")
+                if run_id not in self._open_runs:
+                    self._report("runs")
             if entry is not None:
                 self._report("entries")
             found = self._unless_unproven(root, entry, step, compare(entry, step))
