@@ -821,7 +821,9 @@ def test_a_run_whose_manifest_cannot_be_opened_is_told(outputs: Path, video: Pat
         bad.parent.touch()
     else:
         bad.parent.mkdir()
-    if there == "directory":
+    if there == "no manifest":
+        (bad.parent / "1").touch()
+    elif there == "directory":
         bad.mkdir()
     elif there == "fifo":
         os.mkfifo(bad)

@@ -19,19 +19,32 @@ from rich.console import Console, RenderableType
 
 from jobctl.core.duplicates import By, Copy, CopyGroup, judge_copies
 from jobctl.core.requests import AskedJob, RequestGroup, SameBy, judge_requests
+from jobctl.model.difference import Difference, DifferenceKind
 from jobctl.model.files import FileIdentity, Tier, Verdict
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.job import Artifact, Confidence, Event, Executor, Job, Origin
-from jobctl.model.plan import Action, Outcome, Verb
+from jobctl.model.plan import Action, Kept, Outcome, Verb
+from jobctl.model.quarantine import Entry, Whereabouts
+from jobctl.model.runs import LastRun
 from jobctl.model.status import Status
 from jobctl.report.digest import Digest
 from jobctl.report.duplicate_digest import DuplicateDigest
 from jobctl.report.duplicates_screen import SearchExtent, duplicates_screen
 from jobctl.report.job_screen import explanation_screen, job_screen
-from jobctl.report.listings import Step, job_columns, root_columns, run_columns
-from jobctl.report.plan_screen import digest_plan, plan_screen, report_screen, run_screen
+from jobctl.report.listings import (
+    ENTRY_COLUMNS,
+    KEPT_COLUMNS,
+    Step,
+    job_columns,
+    kept_line,
+    root_columns,
+    run_columns,
+)
+from jobctl.report.plan_screen import digest_plan, entry_screen, plan_screen, report_screen, run_screen
 from jobctl.report.scan_screen import Extent, scan_screen
 from jobctl.report.screen import line, table
+from jobctl.report.status_screen import last_run_columns
+from jobctl.report.verify_screen import verify_screen
 
 GOLDEN = Path(__file__).with_name("golden")
 WIDTHS = (80, 160)
@@ -298,7 +311,65 @@ ROOTS = [
     ),
 ]
 
+
+def _entry(number: int, path: str, *, state: Whereabouts = Whereabouts.QUARANTINED) -> Entry:
+    return Entry(
+        run_id="20261120-030000-4f1a",
+        action=number,
+        path=path,
+        identity=FileIdentity(1, number, 13_841_203, 10**18, 10**18),
+        mode=0o640,
+        uid=1000,
+        gid=1000,
+        reason="an intermediate; its job is completed",
+        job_id=JOB,
+        role="intermediate",
+        sha256=None,
+        root_id="r0a1b2c3d",
+        store_id="5ca1ab1e",
+        at=_ago(days=3),
+        whereabouts=state,
+        age=timedelta(days=3),
+    )
+
+
+def _entries(width: int) -> Iterable[RenderableType]:
+    found = [_entry(1, f"avatar_{JOB}.mp4"), _entry(2, HOSTILE)]
+    return [table(ENTRY_COLUMNS, found, width)]
+
+
+def _differences(_: int) -> Iterable[RenderableType]:
+    mend = "jobctl quarantine restore 20261120-030000-4f1a/2"
+    untold = Difference(DifferenceKind.UNJOURNALLED, "no run of this store moved it", mend, path=HOSTILE)
+    gone = Difference(DifferenceKind.MISSING, "it is gone", "jobctl recover", job_id=JOB, path=VIDEO)
+    counts = {DifferenceKind.UNJOURNALLED: 1, DifferenceKind.MISSING: 12}
+    return verify_screen(counts, {DifferenceKind.UNJOURNALLED: [untold], DifferenceKind.MISSING: [gone] * 5})
+
+
+def _kept(width: int) -> Iterable[RenderableType]:
+    kept = [
+        Kept(JOB, "r0a1b2c3d", VIDEO, "'jobctl recover' would rebuild its record"),
+        Kept(JOB, "", "", "completed, unchanged for 3d, less than 30d"),
+        Kept("", "r0a1b2c3d", HOSTILE, "seen so for 7 h; it may go after 24 h"),
+    ]
+    return [table(KEPT_COLUMNS, [kept_line(each) for each in kept], width)]
+
+
+def _last_runs(width: int) -> Iterable[RenderableType]:
+    refused = "root /srv/out cannot be opened: No such file or directory; nothing was changed"
+    runs = [
+        LastRun("cleanup", "render-1", _ago(hours=5), _ago(hours=5), 14, refused, None, None, _ago(days=2)),
+        LastRun("expire", "render-1", _ago(minutes=4), _ago(minutes=4), 0, None, None, None, _ago(minutes=4)),
+    ]
+    return [table(last_run_columns(NOW), runs, width)]
+
+
 SCREENS = [
+    Screen("quarantine", _entries),
+    Screen("quarantine-entry", lambda _: entry_screen(_entry(2, HOSTILE))),
+    Screen("verify", _differences),
+    Screen("kept", _kept),
+    Screen("last-runs", _last_runs),
     Screen("scan", _scan),
     Screen("scan-calm", _calm_scan),
     Screen("duplicates", _duplicates),

@@ -8,12 +8,15 @@ users run it, but for the one hook in the effects module.
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 import psycopg
@@ -21,15 +24,18 @@ import sqlalchemy.dialects.postgresql.psycopg
 import sqlalchemy.dialects.sqlite.pysqlite
 
 from jobctl import cli
+from jobctl.cli import app
 from jobctl.cli.commands import cleanup, expire, import_, quarantine, recover, scan, undo
 from jobctl.evidence import dumped_job, rules
-from jobctl.ops import apply, explain, ingest, init, lastruns, moves, transfer
+from jobctl.model.plan import Action, Outcome
+from jobctl.ops import apply, explain, ingest, init, lastruns, moves, space, transfer
 from jobctl.ops import cleanup as cleanup_op
 from jobctl.ops import expire as expire_op
 from jobctl.ops import quarantine as quarantine_op
 from jobctl.ops import recover as recover_op
+from jobctl.ops import runs as runs_op
 from jobctl.ops import undo as undo_op
-from jobctl.outputs import effects
+from jobctl.outputs import effects, manifest
 from jobctl.store import runs
 
 # Imported before the first fork, so that no child pays for it.
@@ -37,6 +43,7 @@ rules.rule_sets({})
 PRELOADED = (apply, dumped_job, explain, import_, ingest, init, psycopg, recover, recover_op, sqlalchemy)
 PRELOADED += (transfer, undo, undo_op)
 PRELOADED += (cleanup, cleanup_op, expire, expire_op, lastruns, quarantine, quarantine_op, scan)
+PRELOADED += (app, runs_op, space)
 
 
 def _fault(how: str) -> None:
@@ -80,7 +87,36 @@ def _forget_what_was_moved() -> None:
     moves.Mover.catch_up = lambda mover: None  # type: ignore[method-assign,assignment]
 
 
-_VARIANTS = {"torn": _tear_the_chunk, "forgetful": _forget_what_was_moved}
+def _journal_before_moving() -> None:
+    """A deliberately wrong variant: steps are called done before their files are moved."""
+    move = moves.Mover._move
+
+    def promise(mover: moves.Mover, steps: Sequence[Action], now: datetime) -> list[moves._Result]:
+        promised = [moves._Result(step.seq, Outcome.DONE) for step in steps]
+        mover._conclude(steps, promised, steps[0].seq, steps[-1].seq + 1)
+        move(mover, steps, now)
+        return []
+
+    moves.Mover._move = promise  # type: ignore[method-assign]
+
+
+def tell_late() -> None:
+    """A deliberately wrong variant: lines reach the manifest one step late."""
+    append, kept = manifest.Run.append, []
+
+    def late(run: manifest.Run, lines: Iterable[bytes]) -> None:
+        kept.append(list(lines))
+        append(run, chain.from_iterable(kept[:-1]))
+
+    manifest.Run.append = late  # type: ignore[method-assign]
+
+
+_VARIANTS = {
+    "torn": _tear_the_chunk,
+    "forgetful": _forget_what_was_moved,
+    "hasty": _journal_before_moving,
+    "untold": tell_late,
+}
 
 
 class _Statement(NamedTuple):
@@ -116,6 +152,8 @@ def _become_program(order: dict[str, Any], run: Callable[[], None]) -> None:
 
 def main(run: Callable[[], None] = cli.main) -> None:
     """Carry out orders, each a run of the program, until standard input ends."""
+    # A child's collector would copy all that it shares with its parent, only to look at it.
+    gc.freeze()
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()

@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from itertools import chain
 from pathlib import Path
 
 import launcher
@@ -19,7 +18,7 @@ from jobctl.errors import JobctlError
 from jobctl.model.files import FileIdentity
 from jobctl.model.plan import Outcome
 from jobctl.model.quarantine import Item, Released, Taken
-from jobctl.outputs import effects, manifest
+from jobctl.outputs import effects
 from jobctl.outputs.entries import entries
 from jobctl.outputs.quarantine import take
 from jobctl.outputs.release import give_back, purge
@@ -37,7 +36,7 @@ def run() -> None:
     if "link" in how:
         effects._renameat2 = lambda *_: False
     if "careless" in how:
-        _be_careless()
+        launcher.tell_late()
     try:
         with quarantined.opened(Path(directory)) as root, hold_files(root):
             outcomes = [told.outcome for told in _carry_out(operation, root)]
@@ -61,17 +60,6 @@ def _planned(outputs: Path) -> Iterator[Item]:
     """The plan, made before the first try and saved beside the root."""
     for fields in json.loads((outputs.parent / "plan.json").read_text()):
         yield Item(**{**fields, "identity": FileIdentity(*fields["identity"])})
-
-
-def _be_careless() -> None:
-    """Lines reach the manifest one step late."""
-    append, kept = manifest.Run.append, []
-
-    def late(run: manifest.Run, lines: Iterable[bytes]) -> None:
-        kept.append(list(lines))
-        append(run, chain.from_iterable(kept[:-1]))
-
-    manifest.Run.append = late  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

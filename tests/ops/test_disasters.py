@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,91 +17,31 @@ from jobctl.errors import (
     StoreOlderThanRoot,
     UnknownEntry,
 )
-from jobctl.model.finding import FindingKind
 from jobctl.model.job import Job
 from jobctl.model.plan import Outcome, Verb
 from jobctl.model.status import Cause, Status
-from jobctl.ops.apply import RunReport, apply_plan
 from jobctl.ops.hold import hold_roots
 from jobctl.ops.init import initialise
-from jobctl.ops.plan import Plan
-from jobctl.ops.quarantine import PurgeOptions, Wanted, plan_purge, plan_restore
 from jobctl.ops.roots import take_over_root
-from jobctl.ops.runs import actions_of
-from jobctl.ops.verify import Verification
 from jobctl.outputs import effects
 from jobctl.outputs.walk import walk
-from jobctl.policy import Policy, Rule
 from jobctl.source import sources_from_list
 from jobctl.store import jobs
 from ops.test_safety import failing_scandir
+from ops.tidying import (
+    MONTH,
+    differences,
+    kept,
+    leftover,
+    link,
+    notes,
+    purge,
+    purge_plan,
+    restore,
+    settle,
+    store_now,
+)
 from ops.world import Calendar, World, a_job_id, dead_executor, set_age, verbs
-
-MONTH = Policy(rule=Rule(timedelta(days=1), {"completed": timedelta(days=30), "failed": timedelta(days=30)}))
-ANYTHING = frozenset({FindingKind.ORPHAN_VIDEO, FindingKind.LEFTOVER, FindingKind.BROKEN_VIDEO})
-
-
-@pytest.fixture
-def world(store_url: str, tmp_path: Path) -> Iterator[World]:
-    made = World(store_url, tmp_path / "outputs")
-    made.init()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def calendar(monkeypatch: pytest.MonkeyPatch) -> Calendar:
-    return Calendar(monkeypatch)
-
-
-def leftover(world: World, number: int = 0) -> Path:
-    return world.file(f"temp_composition_{number}.mp4", b"x" * (number + 1))
-
-
-def settle(world: World, calendar: Calendar, **time: float) -> None:
-    """A first complete walk, and a grace after it."""
-    world.scan(full=True)
-    calendar.pass_(**(time or {"hours": 25}))
-
-
-def kept(plan: Plan) -> list[str]:
-    return [each.reason for each in plan.kept()]
-
-
-def notes(world: World, report: RunReport) -> list[tuple[Outcome, str | None]]:
-    with world.site() as site:
-        return [(taken.outcome, taken.note) for taken in actions_of(site, report.run_id or "")]
-
-
-def restore(world: World, **wanted: Any) -> RunReport:
-    with (
-        world.site() as site,
-        hold_roots(site, command="quarantine restore") as hold,
-        plan_restore(hold, [Wanted(**wanted)]) as plan,
-    ):
-        return apply_plan(hold, plan)
-
-
-def purge_plan(world: World, **options: Any) -> Plan:
-    with world.site() as site, hold_roots(site, command="quarantine purge") as hold:
-        plan = plan_purge(hold, PurgeOptions(**options))
-    world.plans.append(plan)
-    return plan
-
-
-def purge(world: World) -> RunReport:
-    with (
-        world.site() as site,
-        hold_roots(site, command="quarantine purge") as hold,
-        plan_purge(hold, PurgeOptions()) as plan,
-    ):
-        return apply_plan(hold, plan)
-
-
-def differences(world: World) -> list[str]:
-    with world.site() as site:
-        return [difference.kind.value for difference in Verification(site)]
-
 
 # --- roots and stores ----------------------------------------------------------------------------
 
@@ -114,7 +51,7 @@ def test_with_one_of_two_roots_away_nothing_is_taken_anywhere(
 ) -> None:
     second = tmp_path / "second"
     second.mkdir()
-    now = calendar_now(world)
+    now = store_now(world)
     initialise(world.settings, roots=[str(second)], layout="presentations", host_local=False, now=now)
     path = leftover(world)
     settle(world, calendar)
@@ -123,11 +60,6 @@ def test_with_one_of_two_roots_away_nothing_is_taken_anywhere(
         with pytest.raises(RootUnavailable, match="nothing was changed"):
             command()
     assert path.exists()
-
-
-def calendar_now(world: World) -> Any:
-    with world.site() as site, site.store.read() as connection:
-        return site.store.now(connection)
 
 
 def test_an_empty_store_takes_nothing_from_the_root_of_another(
@@ -176,7 +108,7 @@ def test_a_lost_store_does_not_lose_its_quarantine(world: World, calendar: Calen
     calendar.pass_(days=31)
     assert world.expire(MONTH).counts["done"] == 2
     new = World(str(tmp_path / "new.db"), world.root)
-    initialise(new.settings, roots=[], layout="presentations", host_local=False, now=calendar_now(world))
+    initialise(new.settings, roots=[], layout="presentations", host_local=False, now=store_now(world))
     with new.site() as site:
         take_over_root(site, str(new.root), layout="presentations")
     assert restore(new, job_id=a_job_id()).counts["done"] == 1
@@ -230,19 +162,6 @@ def test_a_changed_layout_that_makes_orphans_of_all_takes_no_file_a_record_names
     plan = world.cleanup_plan()
     assert (plan.total, all(path.exists() for path in paths)) == (0, True)
     assert all("names it" in reason for reason in kept(plan))
-
-
-def link(world: World, number: int, path: str, *, role: str = "video") -> None:
-    """Let a record name a file."""
-    with world.site() as site, site.store.write() as connection:
-        table = site.store.dialect.table("artifact")
-        root_id = connection.exec_driver_sql(
-            f"SELECT root_id FROM {site.store.dialect.table('root')}"
-        ).scalar_one()
-        values = ", ".join(f"'{value}'" for value in (a_job_id(number), root_id, path, role, "present"))
-        connection.exec_driver_sql(
-            f"INSERT INTO {table} (job_id, root_id, path, role, state, version) VALUES ({values}, 1)"
-        )
 
 
 def test_a_file_that_two_records_name_stays_when_one_of_them_expires(
@@ -575,46 +494,6 @@ def test_a_disk_that_fails_a_move_leaves_the_file_and_says_so(
     assert (report.counts["skipped"], report.exit_code, path.exists()) == (1, 3, True)
     monkeypatch.setattr(effects, "rename_noreplace", real)
     assert world.cleanup().counts["done"] == 1
-
-
-# --- brakes --------------------------------------------------------------------------------------------
-
-
-def test_a_brake_holds_its_class_and_lets_the_others_go(world: World, calendar: Calendar) -> None:
-    for number in range(30):
-        leftover(world, number)
-    hidden = world.file(f".presentation_{a_job_id(0)}.mp4.0123456789ab.part")
-    settle(world, calendar)
-    plan = world.cleanup_plan()
-    (held,) = plan.held
-    assert (held.category, held.files, held.allow) == ("leftover", 30, 30)
-    assert held.reason == "30 of 31 files, more than one in ten"
-    assert world.apply(plan).counts["done"] == 1
-    assert not hidden.exists()
-    assert len(world.tree()) == 30
-    assert world.cleanup(allowed={"leftover": 29}).counts["done"] == 0
-    assert world.cleanup(allowed={"leftover": 30}).counts["done"] == 30
-
-
-def test_a_brake_on_jobs_holds_their_files_with_them(world: World, calendar: Calendar) -> None:
-    for number in range(25):
-        world.queue_job(number)
-    calendar.pass_(days=2)
-    plan = world.expire_plan(MONTH)
-    assert (plan.total, [held.jobs for held in plan.held]) == (0, [25])
-    assert world.expire(MONTH, allowed={"expire": 25}).counts["done"] == 25
-
-
-def test_more_bytes_than_allowed_are_held_however_few_files_they_are(
-    world: World, calendar: Calendar
-) -> None:
-    world.file("temp_composition_1.mp4", b"x" * 2_000)
-    settle(world, calendar)
-    assert [held.reason for held in world.cleanup_plan(max_bytes=1_000).held] == [
-        "2,000 bytes in one run, more than 1,000"
-    ]
-    world.changes["policy"] = replace(Policy(), max_bytes=3_000)
-    assert world.cleanup_plan().held == ()
 
 
 def test_a_new_job_of_an_expired_id_is_a_new_incarnation(world: World, calendar: Calendar) -> None:

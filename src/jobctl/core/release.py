@@ -32,7 +32,11 @@ def why_not_purged(
         return f"{referred_by} names its job"
     if status is not None and Status(status) in OPEN:
         return f"its job is {status} again"
-    is_video = entry.role == Role.VIDEO or entry.role is None
-    if status == Status.COMPLETED and is_video and not copies:
+    if needs_copy(entry, status) and not copies:
         return "its job is completed, and no other verified video of it is there"
     return None
+
+
+def needs_copy(entry: Entry, status: str | None) -> bool:
+    """Whether a file may only leave while another verified video of its job stays."""
+    return status == Status.COMPLETED and entry.role in {Role.VIDEO, None}

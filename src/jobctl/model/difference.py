@@ -18,13 +18,14 @@ class DifferenceKind(Explained):
     UNREADABLE = "unreadable", "part of a manifest tells nothing"
     ARTIFACT = "artifact", "a record says of its file what the disk does not"
     MISSING = "missing", "a record says that its file is present, and it is gone"
+    OLDER = "older", "an older copy of a root, or of the store, was put back; what is absent proves nothing"
     INTERRUPTED = "interrupted", "a run did not come to its end"
     TOMBSTONE = "tombstone", "the record and the tombstone of a job do not agree"
     PURGED_VIDEO = "purged-video", "a completed record whose video was purged"
 
 
 class Difference(NamedTuple):
-    """One difference; ``mend`` is the command that mends it, or shows what can be done."""
+    """One difference; ``mend`` is the command that mends it or, where none can, shows what is known."""
 
     kind: DifferenceKind
     reason: str

@@ -20,8 +20,8 @@ from jobctl.store.roots import RootRow
 
 _RENEW_EVERY_S = 10.0
 _WAIT_STEP_S = 0.2
-# A crash between store and marker leaves the marker one generation behind; more means an older tree.
-_CRASH_LAG = 1
+CRASH_LAG = 1
+"""A crash between store and marker leaves the marker one generation behind; more means an older tree."""
 _STORE_LOCK = "store"
 
 
@@ -169,7 +169,7 @@ def _release(site: Site, fence: locks.Fence) -> None:
 
 def _suspend_older_trees(site: Site, opened: Sequence[OpenRoot]) -> None:
     """A marker far behind the store: an older copy of the tree was put back."""
-    older = [root for root in opened if root.behind > _CRASH_LAG]
+    older = [root for root in opened if root.behind > CRASH_LAG]
     if older:
         with site.store.write() as connection:
             for root in older:

@@ -15,12 +15,12 @@ from itertools import islice
 from jobctl.core.ages import Ages
 from jobctl.core.brakes import Limits
 from jobctl.core.planning import invert
-from jobctl.core.release import why_not_purged
+from jobctl.core.release import needs_copy, why_not_purged
 from jobctl.durations import format_duration
 from jobctl.errors import JobctlError, QuarantineUnreadable, UnknownEntry
 from jobctl.model.job import Artifact
 from jobctl.model.names import to_shown, to_stored
-from jobctl.model.plan import Action, Kept, Row, Verb
+from jobctl.model.plan import Action, Kept, Relied, Row, Verb
 from jobctl.model.quarantine import Entry, Unreadable, Whereabouts
 from jobctl.ops.brakes import brake
 from jobctl.ops.clocks import read_clock
@@ -31,7 +31,7 @@ from jobctl.ops.reach import clock_troubles
 from jobctl.ops.references import read_references
 from jobctl.ops.runid import is_run_id
 from jobctl.ops.site import Progress, ProgressSink, Site
-from jobctl.ops.unchanged import is_there
+from jobctl.ops.unchanged import identity_there
 from jobctl.outputs.entries import entries
 from jobctl.outputs.root import OpenRoot
 from jobctl.store import jobs, runs
@@ -271,7 +271,7 @@ class _State:
     status: str | None
     version: int | None
     row: Row | None
-    copies: list[Artifact]
+    copies: list[Relied]
 
 
 def _with_records(hold: Hold, batch: Sequence[Entry]) -> Iterator[tuple[Entry, _State]]:
@@ -290,18 +290,16 @@ def _with_records(hold: Hold, batch: Sequence[Entry]) -> Iterator[tuple[Entry, _
         )
 
 
-def _whole_copies(hold: Hold, artifacts: Sequence[Artifact]) -> list[Artifact]:
+def _whole_copies(hold: Hold, artifacts: Sequence[Artifact]) -> list[Relied]:
     """The videos of a job that are verified and still there as they were."""
     opened = {root.root_id: root for root in hold.roots}
-    return [
-        each
-        for each in artifacts
-        if each.role == "video"
-        and each.state == "present"
-        and each.verdict == "whole"
-        and each.root_id in opened
-        and is_there(opened[each.root_id], each.path, size=each.size, mtime_ns=each.mtime_ns)
-    ]
+    found = []
+    for each in artifacts:
+        is_verified = (each.role, each.state, each.verdict) == ("video", "present", "whole")
+        if is_verified and each.root_id in opened:
+            identity = identity_there(opened[each.root_id], each.path, size=each.size, mtime_ns=each.mtime_ns)
+            found += [Relied(each.root_id, each.path, identity)] if identity else []
+    return found
 
 
 def _purge(entry: Entry, state: _State, at: str) -> Action:
@@ -311,4 +309,6 @@ def _purge(entry: Entry, state: _State, at: str) -> Action:
     action = _move(Verb.PURGE, entry, row, state="purged", at=at, reason=reason)
     action.expect_version = state.version
     action.category = PURGE
+    if needs_copy(entry, state.status):
+        action.relies_on = state.copies[0]
     return action

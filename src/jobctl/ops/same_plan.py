@@ -21,6 +21,7 @@ from jobctl.model.names import from_stored, to_stored
 from jobctl.model.plan import Kept, Row
 from jobctl.ops.brakes import brake
 from jobctl.ops.hold import Hold
+from jobctl.ops.moves import catch_up
 from jobctl.ops.plan import Plan, PlanWriter, header_of
 from jobctl.ops.protection import Protection
 from jobctl.ops.reach import clock_troubles, gaps, suspended
@@ -44,6 +45,7 @@ def plan_duplicates(
     rest went on, is added to ``troubles``. Raises ``SourceUnusable`` where it cannot be told
     what other tables refer to.
     """
+    catch_up(hold)
     planning = _Planning(hold, progress or _ignore)
     try:
         with SortedSpool() as spool:

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from jobctl.model.files import FileIdentity
 from jobctl.model.plan import Outcome
 from jobctl.outputs.directories import open_directory
+from jobctl.outputs.quarantine import identity_of
 from jobctl.outputs.root import OpenRoot
 from jobctl.outputs.stats import signed64
 from jobctl.store.runs import FileToCheck, Mark
@@ -61,8 +63,10 @@ def _what_changed(
     return None
 
 
-def is_there(root: OpenRoot, path: str, *, size: int | None, mtime_ns: int | None) -> bool:
-    """Whether a regular file of this size and time stands at a path below a root."""
+def identity_there(
+    root: OpenRoot, path: str, *, size: int | None, mtime_ns: int | None
+) -> FileIdentity | None:
+    """What makes the regular file of this size and time at a path; ``None`` where there is no such."""
     directory, name = os.path.split(path)
     try:
         fd = open_directory(root.fd, directory)
@@ -71,5 +75,6 @@ def is_there(root: OpenRoot, path: str, *, size: int | None, mtime_ns: int | Non
         finally:
             os.close(fd)
     except OSError:
-        return False
-    return stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == (size, mtime_ns)
+        return None
+    as_recorded = stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == (size, mtime_ns)
+    return identity_of(found) if as_recorded else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -24,6 +26,7 @@ from jobctl.outputs.manifest import (
     parse_event,
     parse_take,
     run_ids,
+    strays,
 )
 from jobctl.outputs.root import OpenRoot, root_clock_ns
 from jobctl.outputs.spool import Row, Spool
@@ -34,6 +37,7 @@ Report = Callable[[Unreadable], None]
 # The clocks of the store's machine and of the root's may differ by this much.
 _SKEW = timedelta(minutes=1)
 _LINES_IN_MEMORY = 16_384
+_ACTION = re.compile("0|[1-9][0-9]{0,17}")
 _SETTLED = {
     Event.KEPT: Whereabouts.IN_PLACE,
     Event.RESTORE: Whereabouts.RESTORED,
@@ -88,24 +92,59 @@ def find(
 
 
 def untold(root: OpenRoot) -> Iterator[tuple[str, str]]:
-    """Run and name of whatever lies in quarantine that no manifest tells of."""
+    """Run and name of whatever lies in quarantine that no manifest tells of.
+
+    Of what lies beside the runs' directories the run is empty. What cannot be opened is passed.
+    """
     try:
+        yield from (("", name) for name in strays(root))
         found = run_ids(root)
     except OSError:
         return
     for run_id in found:
         try:
-            fd = open_run_directory(root, run_id)
-            try:
-                names = set(os.listdir(fd)) - {MANIFEST}
-            finally:
-                os.close(fd)
+            numbers, others = _names_in(root, run_id)
         except OSError:
             continue
-        for entry in _entries_of(root, run_id, None, ignore):
-            names.discard(str(entry.action))
-        for name in sorted(names):
-            yield run_id, name
+        yield from ((run_id, name) for name in sorted(others))
+        told = (entry.action for entry in _entries_of(root, run_id, None, ignore))
+        action = next(told, None)
+        for number in numbers:
+            while action is not None and action < number:
+                action = next(told, None)
+            if action != number:
+                yield run_id, str(number)
+
+
+def _names_in(root: OpenRoot, run_id: str) -> tuple[array[int], list[str]]:
+    """What lies in a run's directory: the numbers that can be actions, in order, and all else."""
+    numbers, others = array("q"), []
+    fd = open_run_directory(root, run_id)
+    try:
+        with os.scandir(fd) as found:
+            for each in found:
+                if _ACTION.fullmatch(each.name):
+                    numbers.append(int(each.name))
+                elif each.name != MANIFEST:
+                    others.append(each.name)
+    finally:
+        os.close(fd)
+    return array("q", sorted(numbers)), others
+
+
+def is_placed(root: OpenRoot, run_id: str, action: int) -> bool:
+    """Whether anything lies at an action's place in quarantine. Raises ``OSError`` where that is unknown."""
+    try:
+        fd = open_run_directory(root, run_id)
+    except FileNotFoundError:
+        return False
+    try:
+        os.stat(str(action), dir_fd=fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    finally:
+        os.close(fd)
+    return True
 
 
 def resembles(found: os.stat_result, identity: FileIdentity) -> bool:

@@ -159,12 +159,21 @@ def open_run_directory(root: OpenRoot, run_id: str) -> int:
 
 def run_ids(root: OpenRoot) -> list[str]:
     """The runs that have a directory in quarantine, oldest first. Raises ``OSError``."""
+    return sorted(name for name in _names(root) if is_run_id(name))
+
+
+def strays(root: OpenRoot) -> list[str]:
+    """What lies in quarantine that can be no run's directory. Raises ``OSError``."""
+    return sorted(name for name in _names(root) if not is_run_id(name))
+
+
+def _names(root: OpenRoot) -> list[str]:
     try:
         fd = open_directory(root.fd, f"{CONTROL_DIRECTORY}/{QUARANTINE}")
     except FileNotFoundError:
         return []
     try:
-        return sorted(name for name in os.listdir(fd) if is_run_id(name))
+        return os.listdir(fd)
     finally:
         os.close(fd)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import func, select, update
 
 from jobctl.core.ages import Reading
+from jobctl.store.dialect import put_rows
 from jobctl.store.engine import Connection
 from jobctl.store.schema import clock_watch
 
@@ -29,5 +30,4 @@ def record_reading(connection: Connection, reading: Reading, *, trusted_from: da
     """Keep what a host saw last. No clock is trusted only from a moment that is still to come."""
     ahead = clock_watch.c.trusted_from > reading.at
     connection.execute(update(clock_watch).where(ahead).values(trusted_from=reading.at))
-    connection.execute(delete(clock_watch).where(clock_watch.c.host == reading.host))
-    connection.execute(insert(clock_watch), {**reading._asdict(), "trusted_from": trusted_from})
+    put_rows(connection, clock_watch, [{**reading._asdict(), "trusted_from": trusted_from}])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -21,6 +21,7 @@ from jobctl.store.schema import SCHEMA
 
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 10
+_PUT_AT_ONCE = 5_000
 _FETCH = 5_000
 _POSTGRESQL = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://")
 
@@ -217,6 +218,18 @@ def upsert(connection: Connection, table: Table) -> Any:
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415
 
     return postgresql.insert(table)
+
+
+def put_rows(connection: Connection, table: Table, documents: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows; where the key is taken they replace what is there, also what another writer just put."""
+    if not documents:
+        return
+    key = [column.name for column in table.primary_key]
+    statement = upsert(connection, table)
+    renewed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in key}
+    statement = statement.on_conflict_do_update(index_elements=key, set_=renewed)
+    for start in range(0, len(documents), _PUT_AT_ONCE):
+        connection.execute(statement, documents[start : start + _PUT_AT_ONCE])
 
 
 def stream_range(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import select
 
 from jobctl.model.runs import LastRun
+from jobctl.store.dialect import put_rows
 from jobctl.store.engine import Connection
 from jobctl.store.schema import last_run, run
 
@@ -32,7 +33,6 @@ def record(
         .limit(1)
     )
     found = connection.execute(applied).one_or_none()
-    connection.execute(delete(last_run).where(*mine))
     values = {
         "command": command,
         "host": host,
@@ -44,7 +44,7 @@ def record(
         "counts": found.counts if found else None,
         "succeeded_at": finished_at if succeeded else before,
     }
-    connection.execute(insert(last_run), values)
+    put_rows(connection, last_run, [values])
 
 
 def last_runs(connection: Connection) -> list[LastRun]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, select
 
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.records import LooseSince
 from jobctl.model.timestamps import parse_timestamp
-from jobctl.store.dialect import Dialect, stream_range
+from jobctl.store.dialect import Dialect, put_rows, stream_range
 from jobctl.store.engine import Connection
 from jobctl.store.schema import loose, pin
 
@@ -33,10 +33,7 @@ def stream_loose(
 
 def record_loose(connection: Connection, rows: Iterable[LooseSince]) -> None:
     """Note that files may go from now on; what was noted of the same places before is replaced."""
-    documents = [{**row._asdict(), "path": to_stored(row.path)} for row in rows]
-    forget_loose(connection, [(row["key"], row["root_id"], from_stored(row["path"])) for row in documents])
-    for start in range(0, len(documents), _BATCH):
-        connection.execute(insert(loose), documents[start : start + _BATCH])
+    put_rows(connection, loose, [{**row._asdict(), "path": to_stored(row.path)} for row in rows])
 
 
 def forget_loose(connection: Connection, places: Iterable[Place]) -> None:

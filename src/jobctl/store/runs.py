@@ -31,6 +31,7 @@ from sqlalchemy import (
     update,
 )
 
+from jobctl.core.expiry import CATEGORY as EXPIRE
 from jobctl.model.files import FileIdentity
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.plan import MOVES, Action, Outcome, Relied, Verb
@@ -757,6 +758,9 @@ def _conflicts_of_moving() -> list[tuple[ColumnElement[bool], Outcome, str]]:
         run_action.c.expect_version.is_not(None),
         ~_job_exists(job.c.version == run_action.c.expect_version),
     )
+    # One version more than was planned on is not enough: another writer may have made it.
+    goes_with_job = and_(takes_now, run_action.c.category == EXPIRE)
+    is_alive = ~_job_exists(job.c.status == Status.EXPIRED.value)
     return [
         (and_(takes_now, exists().where(is_present, refers)), Outcome.CONFLICT, "a record refers to it now"),
         (
@@ -766,6 +770,7 @@ def _conflicts_of_moving() -> list[tuple[ColumnElement[bool], Outcome, str]]:
         ),
         (and_(takes_away, is_unplanned), Outcome.CONFLICT, "a record of its job was made since"),
         (and_(takes_away, is_changed), Outcome.CONFLICT, "its record was changed since"),
+        (and_(goes_with_job, is_alive), Outcome.CONFLICT, "its job has not expired"),
         *_artifact_conflicts(Outcome.CONFLICT),
     ]
 

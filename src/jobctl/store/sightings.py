@@ -11,7 +11,7 @@ from sqlalchemy import Table, and_, bindparam, delete, insert, select, update
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.records import DirectoryMark, Watch
 from jobctl.model.timestamps import format_timestamp
-from jobctl.store.dialect import Dialect, stream_range, upsert
+from jobctl.store.dialect import Dialect, put_rows, stream_range
 from jobctl.store.engine import Connection
 from jobctl.store.schema import SCHEMA, directory, heartbeat_watch, scan, sighting
 
@@ -105,7 +105,7 @@ def load_directories(connection: Connection, root_id: str) -> dict[str, Director
 def record_directories(connection: Connection, root_id: str, marks: Iterable[DirectoryMark]) -> None:
     """Note directories as they were walked now."""
     documents = [{**mark._asdict(), "path": to_stored(mark.path), "root_id": root_id} for mark in marks]
-    _upsert(connection, directory, documents)
+    put_rows(connection, directory, documents)
 
 
 def forget_directories(connection: Connection, root_id: str, paths: Iterable[str]) -> None:
@@ -125,7 +125,7 @@ def stream_watches(
 def note_heartbeats(connection: Connection, watches: Iterable[Watch], *, host: str) -> None:
     """Remember heartbeats that were seen for the first time."""
     documents = [{**watch._asdict(), "host": host} for watch in watches]
-    _upsert(connection, heartbeat_watch, documents)
+    put_rows(connection, heartbeat_watch, documents)
 
 
 def begin_scan(connection: Connection, scan_id: str, root_id: str, *, is_full: bool, at: datetime) -> None:
@@ -150,22 +150,6 @@ def last_complete_scan(connection: Connection, root_id: str) -> ScanRow | None:
         select(*columns).where(proof).order_by(scan.c.started_at.desc(), scan.c.scan_id.desc()).limit(1)
     ).one_or_none()
     return None if row is None else ScanRow._make(row)
-
-
-def _upsert(
-    connection: Connection,
-    table: Table,
-    documents: Sequence[Mapping[str, Any]],
-) -> None:
-    """Insert rows; where the key is taken they replace what is there."""
-    if not documents:
-        return
-    key = [column.name for column in table.primary_key]
-    statement = upsert(connection, table)
-    renewed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in key}
-    statement = statement.on_conflict_do_update(index_elements=key, set_=renewed)
-    for start in range(0, len(documents), _BATCH):
-        connection.execute(statement, documents[start : start + _BATCH])
 
 
 def _forget(connection: Connection, table: Table, keys: Sequence[tuple[str, ...]]) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,13 +41,11 @@ def verify(
         verification = Verification(site, root, progress)
         for difference in verification:
             counts[difference.kind] += 1
-            examples.setdefault(difference.kind, []).extend(islice([difference], _room(examples, difference)))
+            shown = examples.setdefault(difference.kind, [])
+            if len(shown) < _SHOWN:
+                shown.append(difference._replace(mend=call.output.placed(difference.mend)))
             listing.add(difference)
     return _end(call, verification, counts, examples, fails=exit_code)
-
-
-def _room(examples: dict[DifferenceKind, list[Difference]], difference: Difference) -> int:
-    return int(len(examples[difference.kind]) < _SHOWN) if difference.kind in examples else 1
 
 
 def _end(
@@ -65,22 +61,23 @@ def _end(
         from jobctl.report.verify_screen import verify_screen  # noqa: PLC0415 - rich is only for terminals
 
         output.screen(verify_screen(counts, examples))
-    compared = ", ".join(_compared(verification))
     said = counted(counts.total(), "difference") if counts else "all agree"
-    output.say(f"Compared {compared or 'nothing'}: {said}.")
+    output.say(f"Compared {_compared(verification)}: {said}.")
+    for run_id in verification.in_progress:
+        output.say(f"Run {run_id} is at work; what it is about to change is not told.")
     if verification.unreadable:
         output.warn(f"{counted(verification.unreadable, 'file')} could not be looked at")
     codes = [trouble.exit_code for trouble in verification.troubles]
     codes += [ExitCode.INCOMPLETE] if verification.unreadable else []
     codes += [ExitCode.FINDINGS] if counts and fails else []
     kinds = {kind.value: count for kind, count in counts.items()}
-    data = {"compared": dict(verification.counts)}
+    compared = {what: verification.counts[what] for what in ("runs", "entries", "artifacts")}
+    data = {"compared": compared, "in_progress": verification.in_progress}
     return output.end(Ending(most_severe(codes), counts=kinds, errors=verification.troubles, data=data))
 
 
-def _compared(verification: Verification) -> Iterator[str]:
-    nouns = {"runs": "unfinished run", "entries": "file in quarantine", "artifacts": "file of a record"}
-    plurals = {"runs": None, "entries": "files in quarantine", "artifacts": "files of records"}
-    for what, noun in nouns.items():
-        if verification.counts[what]:
-            yield counted(verification.counts[what], noun, plurals[what])
+def _compared(verification: Verification) -> str:
+    counts = verification.counts
+    entries = counted(counts["entries"], "entry of quarantine", "entries of quarantine")
+    artifacts = counted(counts["artifacts"], "file of a record", "files of records")
+    return f"{counted(counts['runs'], 'run')}, {entries} and {artifacts}"

@@ -1,0 +1,25 @@
+"""A small site for the operations: one root, on each of the databases, and clocks to move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.world import Calendar, World
+
+
+@pytest.fixture
+def world(store_url: str, tmp_path: Path) -> Iterator[World]:
+    """An initialised site without any file."""
+    made = World(store_url, tmp_path / "outputs")
+    made.init()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def calendar(monkeypatch: pytest.MonkeyPatch) -> Calendar:
+    """Every clock that ages are counted by."""
+    return Calendar(monkeypatch)

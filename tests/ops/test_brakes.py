@@ -1,0 +1,46 @@
+"""Brakes on real trees: more than is usual is held until somebody says so, on both databases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from jobctl.policy import Policy
+from ops.tidying import MONTH, leftover, settle
+from ops.world import Calendar, World, a_job_id
+
+
+def test_a_brake_holds_its_class_and_lets_the_others_go(world: World, calendar: Calendar) -> None:
+    for number in range(30):
+        leftover(world, number)
+    hidden = world.file(f".presentation_{a_job_id(0)}.mp4.0123456789ab.part")
+    settle(world, calendar)
+    plan = world.cleanup_plan()
+    (held,) = plan.held
+    assert (held.category, held.files, held.allow) == ("leftover", 30, 30)
+    assert held.reason == "30 of 31 files, more than one in ten"
+    assert world.apply(plan).counts["done"] == 1
+    assert not hidden.exists()
+    assert len(world.tree()) == 30
+    assert world.cleanup(allowed={"leftover": 29}).counts["done"] == 0
+    assert world.cleanup(allowed={"leftover": 30}).counts["done"] == 30
+
+
+def test_a_brake_on_jobs_holds_their_files_with_them(world: World, calendar: Calendar) -> None:
+    for number in range(25):
+        world.queue_job(number)
+    calendar.pass_(days=2)
+    plan = world.expire_plan(MONTH)
+    assert (plan.total, [held.jobs for held in plan.held]) == (0, [25])
+    assert world.expire(MONTH, allowed={"expire": 25}).counts["done"] == 25
+
+
+def test_more_bytes_than_allowed_are_held_however_few_files_they_are(
+    world: World, calendar: Calendar
+) -> None:
+    world.file("temp_composition_1.mp4", b"x" * 2_000)
+    settle(world, calendar)
+    assert [held.reason for held in world.cleanup_plan(max_bytes=1_000).held] == [
+        "2,000 bytes in one run, more than 1,000"
+    ]
+    world.changes["policy"] = replace(Policy(), max_bytes=3_000)
+    assert world.cleanup_plan().held == ()

@@ -1,0 +1,86 @@
+"""Short words for tests of what takes files away and gives them back."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from jobctl.model.plan import Outcome
+from jobctl.ops.apply import RunReport, apply_plan
+from jobctl.ops.hold import hold_roots
+from jobctl.ops.plan import Plan
+from jobctl.ops.quarantine import PurgeOptions, Wanted, plan_purge, plan_restore
+from jobctl.ops.runs import actions_of
+from jobctl.ops.verify import Verification
+from jobctl.policy import Policy, Rule
+from ops.world import Calendar, World, a_job_id
+
+MONTH = Policy(rule=Rule(timedelta(days=1), {"completed": timedelta(days=30), "failed": timedelta(days=30)}))
+
+
+def leftover(world: World, number: int = 0) -> Path:
+    return world.file(f"temp_composition_{number}.mp4", b"x" * (number + 1))
+
+
+def settle(world: World, calendar: Calendar, **time: float) -> None:
+    """A first complete walk, and a grace after it."""
+    world.scan(full=True)
+    calendar.pass_(**(time or {"hours": 25}))
+
+
+def kept(plan: Plan) -> list[str]:
+    return [each.reason for each in plan.kept()]
+
+
+def notes(world: World, report: RunReport) -> list[tuple[Outcome, str | None]]:
+    with world.site() as site:
+        return [(taken.outcome, taken.note) for taken in actions_of(site, report.run_id or "")]
+
+
+def restore(world: World, **wanted: Any) -> RunReport:
+    with (
+        world.site() as site,
+        hold_roots(site, command="quarantine restore") as hold,
+        plan_restore(hold, [Wanted(**wanted)]) as plan,
+    ):
+        return apply_plan(hold, plan)
+
+
+def purge_plan(world: World, **options: Any) -> Plan:
+    with world.site() as site, hold_roots(site, command="quarantine purge") as hold:
+        plan = plan_purge(hold, PurgeOptions(**options))
+    world.plans.append(plan)
+    return plan
+
+
+def purge(world: World) -> RunReport:
+    with (
+        world.site() as site,
+        hold_roots(site, command="quarantine purge") as hold,
+        plan_purge(hold, PurgeOptions()) as plan,
+    ):
+        return apply_plan(hold, plan)
+
+
+def differences(world: World) -> list[str]:
+    with world.site() as site:
+        return [difference.kind.value for difference in Verification(site)]
+
+
+def link(world: World, number: int, path: str, *, role: str = "video") -> None:
+    """Let a record name a file."""
+    with world.site() as site, site.store.write() as connection:
+        table = site.store.dialect.table("artifact")
+        root_id = connection.exec_driver_sql(
+            f"SELECT root_id FROM {site.store.dialect.table('root')}"
+        ).scalar_one()
+        values = ", ".join(f"'{value}'" for value in (a_job_id(number), root_id, path, role, "present"))
+        connection.exec_driver_sql(
+            f"INSERT INTO {table} (job_id, root_id, path, role, state, version) VALUES ({values}, 1)"
+        )
+
+
+def store_now(world: World) -> datetime:
+    with world.site() as site, site.store.read() as connection:
+        return site.store.now(connection)
