@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobctl.core.schedule import (
@@ -80,6 +80,7 @@ def command_of(line: str, *, has_user: bool = True) -> str:
 
 @CRONS
 @given(WORDS)
+@example("a\\%\\")
 def test_every_cron_gives_the_program_the_very_words(read: Callable[[str], str], word: str) -> None:
     setting = replace(SETTING, options=("--config", word))
     if why_not_crontab(setting) is None:
@@ -96,6 +97,9 @@ def test_the_shell_gives_the_program_the_very_words(read: Callable[[str], str]) 
 
 
 @given(WORDS)
+@example("$HOME")
+@example("a\\%\\")
+@example('it\'s; "50%"')
 def test_systemd_gives_the_program_the_very_words(word: str) -> None:
     setting = replace(SETTING, options=("--config", word))
     if why_no_units(setting) is None:
