@@ -1,223 +1,302 @@
-"""Random worlds: whatever files, records and ages there are, nothing needed goes, and all comes back."""
+"""Whatever the world is like: what lives stays, nothing is lost, and what was done can be taken back."""
 
 from __future__ import annotations
 
+import os
 import shutil
-import tempfile
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
+import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 import demo_tree
+from jobctl import __version__
+from jobctl.errors import ExitCode
 from jobctl.model.finding import FindingKind
-from jobctl.model.plan import Outcome
-from jobctl.model.status import Cause, Status
-from jobctl.ops.runs import actions_of
-from jobctl.ops.verify import Verification
+from jobctl.model.plan import MOVES
+from jobctl.model.status import ENDED, OPEN, Status
+from jobctl.ops.apply import RunReport, apply_plan
+from jobctl.ops.hold import hold_roots
+from jobctl.ops.plan import Plan
+from jobctl.ops.quarantine import PurgeOptions, list_entries, opened_roots, plan_purge
 from jobctl.policy import Policy, Rule
-from jobctl.store import jobs
-from ops.world import Calendar, World, a_job_id, set_age
+from jobctl.store.engine import create_store
+from ops.random_world import FAULTS, JOBS, Builder, Drawn, State, drawn_worlds, go_wrong, observe
+from ops.world import Calendar, World, a_job_id
+from postgres import at_database
 
-JOBS = 3
+RETAIN = {Status.COMPLETED: 7, Status.FAILED: 2, Status.CANCELLED: 1}
 POLICY = Policy(
-    rule=Rule(timedelta(days=1), {"completed": timedelta(days=2), "failed": timedelta(days=2)}),
-    kinds={
-        "kept": Rule(timedelta(days=900), {"completed": timedelta(days=900), "failed": timedelta(days=900)})
-    },
+    rule=Rule(timedelta(hours=24), {status.value: timedelta(days=days) for status, days in RETAIN.items()})
 )
-FILES = {
-    "video": "presentation_{}.mp4",
-    "broken": "presentation_{}.mp4",
-    "below": "more/presentation_{}.mp4",
-    "thumbnail": "thumbnail_{}.jpg",
-    "leftover": "avatar_{}.mp4",
-    "slide": "slide_1_{}.mp4",
-    "hidden": ".presentation_{}.mp4.0123456789ab.part",
-}
-RECORDS = ("none", "queued", "processing", "completed", "failed", "cancelled", "deleted")
-TAKEN_ON_REQUEST = (FindingKind.ORPHAN_VIDEO, FindingKind.LOST)
-
-a_job = st.fixed_dictionaries(
-    {
-        "files": st.sets(st.sampled_from(sorted(FILES)), max_size=4),
-        "record": st.sampled_from(RECORDS),
-        "kind": st.sampled_from(["presentation", "kept"]),
-        "recovers": st.booleans(),
-    }
-)
-a_world = st.fixed_dictionaries(
-    {
-        "jobs": st.lists(a_job, min_size=1, max_size=JOBS),
-        "nameless": st.integers(0, 2),
-        "links": st.booleans(),
-        "asked": st.sets(st.sampled_from(TAKEN_ON_REQUEST)),
-        "changes": st.sampled_from(["nothing", "file", "record"]),
-    }
-)
+ASKED = [frozenset(), frozenset({FindingKind.ORPHAN_VIDEO}), frozenset({FindingKind.LOST})]
+EXAMPLES = {"sqlite": 15, "postgresql": 3}
+_numbers = count(1)
 
 
-@pytest.fixture(scope="module")
-def videos() -> tuple[bytes, bytes]:
-    """A whole video, and one that was cut off."""
-    directory = Path(tempfile.mkdtemp())
-    demo_tree.encode(directory / "video.mp4", seed=1, frames=4, size=(64, 48))
-    whole = (directory / "video.mp4").read_bytes()
-    shutil.rmtree(directory)
-    return whole, whole[: len(whole) // 2]
+class Databases(NamedTuple):
+    """Gives a new empty store as often as it is asked."""
+
+    kind: str
+    fresh: Callable[[], str]
 
 
-def build(world: World, drawn: dict[str, Any], videos: tuple[bytes, bytes]) -> None:
-    whole, cut = videos
-    for number, job in enumerate(drawn["jobs"]):
-        for kind in sorted(job["files"]):
-            content = {"video": whole, "below": whole, "broken": cut}.get(kind, kind.encode())
-            path = world.root / FILES[kind].format(a_job_id(number))
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content)
-            set_age(path, 7_200)
-        record(world, number, job)
-    for number in range(drawn["nameless"]):
-        world.file(f"temp_composition_{number}.mp4", bytes([number]))
-    if drawn["links"] and drawn["nameless"]:
-        (world.root / "current").symlink_to("temp_composition_0.mp4")
-
-
-def record(world: World, number: int, job: dict[str, Any]) -> None:
-    """Bring a job's record to the status that was drawn."""
-    wanted = job["record"]
-    if wanted == "none":
+@pytest.fixture(params=sorted(EXAMPLES, reverse=True))
+def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databases]:
+    if request.param == "sqlite":
+        yield Databases("sqlite", lambda: _new_file(tmp_path))
         return
-    world.queue_job(number, kind=job["kind"])
-    steps = {
-        "processing": [(Status.PROCESSING, Cause.CLAIM)],
-        "completed": [(Status.PROCESSING, Cause.CLAIM), (Status.COMPLETED, Cause.EXECUTOR)],
-        "failed": [(Status.PROCESSING, Cause.CLAIM), (Status.FAILED, Cause.EXECUTOR)],
-        "cancelled": [(Status.CANCELLED, Cause.OPERATOR)],
-    }.get(wanted, [])
-    with world.site() as site, site.store.write() as connection:
-        at, now = site.store.now(connection), Status.QUEUED
-        for to, cause in steps:
-            jobs.change_status(
-                connection, a_job_id(number), to, expect=now, cause=cause, actor="service", at=at
-            )
-            now = to
-        if wanted == "deleted":
-            jobs.delete_job(connection, a_job_id(number), actor="user", at=at)
+    server = request.getfixturevalue("postgresql_server")
+    made: list[str] = []
+    with psycopg.connect(server, autocommit=True) as connection:
+        yield Databases("postgresql", lambda: _new_database(connection, server, made))
+        for name in made:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def statuses(world: World) -> dict[str, str]:
-    with world.site() as site, site.store.read() as connection:
-        rows = [job for page in [jobs.find_jobs(connection, limit=100).jobs] for job in page]
-    return {job.job_id: job.status.value for job in rows}
+def _new_file(tmp_path: Path) -> str:
+    empty = tmp_path / "empty.db"
+    if not empty.exists():
+        create_store(str(empty), now=datetime.now(UTC), version=__version__)[0].close()
+    return shutil.copyfile(empty, tmp_path / f"{next(_numbers)}.db").as_posix()
 
 
-def total_bytes(world: World) -> int:
-    """Of all files, wherever they lie; manifests and markers are not counted."""
-    own = {"manifest.jsonl", "root.json", "lock"}
-    return sum(
-        path.lstat().st_size
-        for path in world.root.rglob("*")
-        if path.name not in own and path.is_file() and not path.is_symlink()
-    )
+def _new_database(connection: psycopg.Connection, server: str, made: list[str]) -> str:
+    name = f"jobctl_random_{os.getpid()}_{next(_numbers)}"
+    connection.execute(f"CREATE DATABASE {name} TEMPLATE jobctl_template_{os.getpid()}")
+    made.append(name)
+    return at_database(server, name)
 
 
-def moved(world: World, run_id: str | None) -> list[Any]:
-    if run_id is None:
-        return []
-    with world.site() as site:
-        return [each.action for each in actions_of(site, run_id) if each.outcome is Outcome.DONE]
+@pytest.fixture
+def builder(tmp_path: Path) -> Builder:
+    whole = []
+    for number in range(JOBS):
+        path = tmp_path / f"{number}.mp4"
+        demo_tree.encode(path, seed=number, frames=4, size=(64, 48))
+        whole.append(path.read_bytes())
+    return Builder(whole, tmp_path / "app.db")
+
+
+@pytest.fixture
+def calendar(monkeypatch: pytest.MonkeyPatch) -> Calendar:
+    return Calendar(monkeypatch)
+
+
+def applied(world: World, plan: Plan) -> RunReport:
+    try:
+        return world.apply(plan)
+    finally:
+        plan.close()
+
+
+def changed(state: State, after: State) -> dict[str, tuple[Status | None, Status | None]]:
+    ids = state.statuses.keys() | after.statuses.keys()
+    pairs = {job_id: (state.statuses.get(job_id), after.statuses.get(job_id)) for job_id in ids}
+    return {job_id: pair for job_id, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def job_in(path: str) -> str | None:
+    """The job whose id a file name bears."""
+    return next((a_job_id(number) for number in range(JOBS) if a_job_id(number) in path), None)
+
+
+def is_video(path: str) -> bool:
+    return os.path.basename(path).startswith("presentation_") and path.endswith(".mp4")
 
 
 def expect_nothing_needed_went(
-    world: World, before: dict[str, str], run_id: str | None, asked: set[FindingKind]
+    before: State, after: State, drawn: Drawn, whole: list[bytes], asked: frozenset[FindingKind]
 ) -> None:
-    """No open job's file, no completed job's last video, nothing that is the only sign of a job."""
-    after = statuses(world)
-    for action in moved(world, run_id):
-        if action.path is None or not action.job_id:
-            continue
-        assert before.get(action.job_id) not in {"queued", "processing"}
-        is_video = Path(action.path).name.startswith("presentation_")
-        if is_video and after.get(action.job_id) == "completed":
-            left = [path for path in world.tree() if action.job_id in path and "presentation_" in path]
-            assert [path for path in left if not Path(path).name.startswith(".")], action
-        if before.get(action.job_id) is None and action.category in {kind.value for kind in TAKEN_ON_REQUEST}:
-            assert action.category in asked
+    """What a live record or a reference needs stays; a job keeps its last whole video."""
+    assert before.bytes == after.bytes, "bytes were lost or doubled"
+    referenced = {a_job_id(number) for number in drawn.referenced}
+    for path in before.files.keys() - after.files.keys():
+        job_id = job_in(path)
+        for claimant in before.claims.get(path, set()) - {job_id}:
+            assert after.statuses.get(claimant) in {None, Status.EXPIRED}, f"{path}: named by {claimant}"
+        assert before.statuses.get(job_id or "") not in OPEN, f"{path}: its job is open"
+        assert job_id not in referenced, f"{path}: a table names its job"
+        assert not path.startswith(("notes about", "link to", "symlink to")), f"{path}: foreign"
+        if is_video(path) and before.files[path] in whole:
+            expect_video_may_go(path, job_id or "", before, after, drawn, whole, asked)
+    for name, content in after.files.items():
+        assert before.files.get(name) == content, f"{name}: neither there before nor the same"
 
 
-def expect_undo_gives_all_back(world: World, run_id: str | None, tree: Any, tables: Any) -> None:
-    if run_id is None:
+def expect_video_may_go(
+    path: str,
+    job_id: str,
+    before: State,
+    after: State,
+    drawn: Drawn,
+    whole: list[bytes],
+    asked: frozenset[FindingKind],
+) -> None:
+    others = [name for name, content in after.files.items() if job_in(name) == job_id and content in whole]
+    is_deleted = any(a_job_id(n) == job_id and job.status == "deleted" for n, job in enumerate(drawn.jobs))
+    was_asked = job_id not in before.statuses and FindingKind.ORPHAN_VIDEO in asked
+    has_ended = after.statuses.get(job_id) in {Status.CANCELLED, Status.EXPIRED}
+    assert has_ended or is_deleted or was_asked or any(map(is_video, others)), f"{path}: the last whole video"
+
+
+def expect_taken_back(world: World, report: RunReport, tree: object, rows: object) -> None:
+    """Undo brings back tree and rows; what it cannot is a listed conflict."""
+    if report.undo_command is None:
         return
-    undone = world.undo(run_id)
-    assert undone.counts["failed"] == 0
-    if undone.counts["conflict"] == 0 and undone.counts["skipped"] == 0:
-        assert (world.tree(), world.tables()) == (tree, tables)
+    undone = world.undo(report.run_id)
+    if undone.exit_code is ExitCode.CLEAN:
+        assert (world.tree(), world.tables()) == (tree, rows)
+    else:
+        assert undone.counts["conflict"] + undone.counts["skipped"] > 0
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(drawn=a_world)
-def test_nothing_needed_goes_and_undo_brings_all_back(
-    drawn: dict[str, Any], videos: tuple[bytes, bytes], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        directory, calendar = tmp_path_factory.mktemp("world"), Calendar(monkeypatch)
-        world = World(str(directory / "jobs.db"), directory / "outputs")
+def a_planned_file(plan: Plan, data: st.DataObject) -> tuple[str, int] | None:
+    """One of the files that the plan moves, and the number of its job."""
+    paths = sorted(action.path for action in plan if action.verb in MOVES and action.path)
+    if not paths:
+        return None
+    path = data.draw(st.sampled_from(paths))
+    numbers = [number for number in range(JOBS) if a_job_id(number) in path]
+    return path, numbers[0] if numbers else 0
+
+
+@pytest.fixture
+def world_of(
+    databases: Databases, builder: Builder, calendar: Calendar, tmp_path: Path
+) -> Iterator[Callable[..., World]]:
+    """Makes a drawn world anew, at the present."""
+    worlds: list[World] = []
+
+    def made(drawn: Drawn) -> World:
+        calendar.store_s = calendar.boot_s = calendar.root_s = 0.0
+        world = World(databases.fresh(), tmp_path / f"outputs-{next(_numbers)}")
         world.init()
-        build(world, drawn, videos)
-        if any(job["recovers"] for job in drawn["jobs"]):
-            world.recover()
+        builder.build(drawn, world)
+        worlds.append(world)
+        return world
+
+    yield made
+    for world in worlds:
+        world.close()
+
+
+def checked(databases: Databases) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Hypothesis, with as many examples as the database is quick."""
+    return settings(
+        max_examples=EXAMPLES[databases.kind],
+        # What fails is told as it was drawn: to make it smaller takes minutes.
+        phases=[Phase.explicit, Phase.reuse, Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+def test_cleanup_takes_what_nobody_needs_and_undo_brings_it_back(
+    databases: Databases, world_of: Callable[..., World], builder: Builder, calendar: Calendar
+) -> None:
+    @checked(databases)
+    @given(drawn_worlds(), st.sampled_from(ASKED), st.sampled_from(FAULTS), st.data())
+    def check(drawn: Drawn, asked: frozenset[FindingKind], fault: str, data: st.DataObject) -> None:
+        world = world_of(drawn)
         world.scan(full=True)
         calendar.pass_(hours=25)
-        try:
-            live_one_life(world, drawn, calendar)
-        finally:
-            world.close()
-            shutil.rmtree(directory)
+        plan = world.cleanup_plan(findings=asked)
+        target = a_planned_file(plan, data)
+        if target:
+            go_wrong(fault, *target, world)
+        before, tree, rows = observe(world), world.tree(), world.tables()
+        report = applied(world, plan)
+        after = observe(world)
+        event(f"moved {report.counts['done']}")
+        expect_nothing_needed_went(before, after, drawn, builder.whole, asked)
+        assert changed(before, after) == {}
+        if fault == "none":
+            assert report.counts["done"] == report.counts["planned"]
+            with world.cleanup_plan(findings=asked) as second:
+                assert list(second) == []
+        expect_taken_back(world, report, tree, rows)
+        calendar.pass_(hours=25)
+        back = observe(world).files
+        with world.cleanup_plan(findings=asked) as third:
+            given_back = {action.path for action in third} & (back.keys() - after.files.keys())
+        assert given_back == set(), "what was given back is pinned"
+
+    check()
 
 
-def live_one_life(world: World, drawn: dict[str, Any], calendar: Calendar) -> None:
-    size, before = total_bytes(world), statuses(world)
-    plan = world.cleanup_plan(findings=frozenset(drawn["asked"]))
-    meddle(world, plan, drawn["changes"])
-    size, tree, tables = total_bytes(world), world.tree(), world.tables()
-    report = world.apply(plan)
-    expect_nothing_needed_went(world, before, report.run_id, drawn["asked"])
-    assert total_bytes(world) == size
-    if drawn["changes"] == "nothing":
-        assert world.cleanup_plan(findings=frozenset(drawn["asked"])).total == 0
-    expect_undo_gives_all_back(world, report.run_id, tree, tables)
-    calendar.pass_(days=3)
-    before, tree, tables = statuses(world), world.tree(), world.tables()
-    expired = world.expire(POLICY)
-    after = statuses(world)
-    ended = {"completed", "failed", "cancelled", "expired"}
-    for job_id, status in before.items():
-        assert status not in ended or after[job_id] in {status, "expired"}
-        if drawn["changes"] != "record" and drawn["jobs"][number_of(job_id)]["kind"] == "kept":
-            assert after[job_id] == status or status in {"queued", "processing"}
-            assert after[job_id] != "expired"
-    assert world.expire_plan(POLICY).total == 0
-    expect_undo_gives_all_back(world, expired.run_id, tree, tables)
-    with world.site() as site:
-        kinds = {difference.kind.value for difference in Verification(site)}
-    assert kinds <= {"missing"}
+def test_expire_ends_what_has_outlived_itself_and_undo_brings_it_back(
+    databases: Databases, world_of: Callable[..., World], builder: Builder, calendar: Calendar
+) -> None:
+    @checked(databases)
+    @given(drawn_worlds(), st.sampled_from(FAULTS), st.data())
+    def check(drawn: Drawn, fault: str, data: st.DataObject) -> None:
+        world = world_of(drawn)
+        calendar.pass_(hours=1)
+        plan = world.expire_plan(POLICY)
+        target = a_planned_file(plan, data)
+        if target:
+            go_wrong(fault, *target, world)
+        before, tree, rows = observe(world), world.tree(), world.tables()
+        report = applied(world, plan)
+        after = observe(world)
+        event(f"did {report.counts['done']}")
+        expect_nothing_needed_went(before, after, drawn, builder.whole, frozenset())
+        for job_id, (old, new) in changed(before, after).items():
+            assert old is not None
+            assert new is Status.EXPIRED if old in ENDED else new is not None, f"{job_id}: {old} to {new}"
+        expect_taken_back(world, report, tree, rows)
+
+    check()
 
 
-def meddle(world: World, plan: Any, how: str) -> None:
-    """Somebody changes what the first step rests on, between plan and application."""
-    first = next(iter(plan), None)
-    if first is None or how == "nothing":
-        return
-    if how == "file":
-        path = world.root / first.path
-        path.write_bytes(path.read_bytes() + b"!")
-    elif first.job_id and first.job_id not in world.job_ids():
-        world.queue_job(number_of(first.job_id))
+def test_purge_leaves_what_is_needed_again(
+    databases: Databases, world_of: Callable[..., World], builder: Builder, calendar: Calendar
+) -> None:
+    @checked(databases)
+    @given(drawn_worlds(), st.frozensets(st.integers(0, JOBS - 1)), st.frozensets(st.integers(0, JOBS - 1)))
+    def check(drawn: Drawn, referred: frozenset[int], reborn: frozenset[int]) -> None:
+        world = world_of(drawn)
+        world.scan(full=True)
+        calendar.pass_(hours=25)
+        world.cleanup(findings=ASKED[1])
+        world.expire(POLICY)
+        for number in reborn:
+            if a_job_id(number) not in world.job_ids():
+                world.queue_job(number)
+        builder.refer(world, referred)
+        calendar.pass_(days=13)
+        assert purged(world).counts["planned"] == 0
+        calendar.pass_(days=2)
+        before, lay = observe(world), in_quarantine(world)
+        report = purged(world)
+        after, lies = observe(world), in_quarantine(world)
+        event(f"purged {report.counts['done']} of {len(lay)}")
+        assert (after.files, after.statuses) == (before.files, before.statuses)
+        needed = {a_job_id(number) for number in referred}
+        needed |= {job_id for job_id, status in before.statuses.items() if status in OPEN}
+        for entry, job_id in lay.items():
+            assert job_id not in needed or entry in lies, f"{entry} of {job_id} was purged"
+        assert len(lay) - len(lies) == report.counts["done"]
+
+    check()
 
 
-def number_of(job_id: str) -> int:
-    return next(number for number in range(JOBS) if a_job_id(number) == job_id)
+def purged(world: World) -> RunReport:
+    with world.site() as site, hold_roots(site, command="quarantine purge") as hold:
+        with plan_purge(hold, PurgeOptions()) as plan:
+            return apply_plan(hold, plan)
+
+
+def in_quarantine(world: World) -> dict[tuple[str, int], str | None]:
+    """Run and action of what lies in quarantine, and whose it was."""
+    with world.site() as site, opened_roots(site, None, []) as opened:
+        found = list(list_entries(opened, troubles=[]))
+    return {
+        (entry.run_id, entry.action): entry.job_id for entry in found if entry.whereabouts == "quarantined"
+    }
