@@ -47,9 +47,7 @@ def test_above_twenty_one_in_ten_or_a_thousand_is_held(files: int, of: int, reas
         (20, [1, 1, 1, 1, 1], False),
     ],
 )
-def test_three_times_the_median_of_five_like_runs_is_held(
-    files: int, past: list[int], is_held: bool
-) -> None:
+def test_three_times_the_median_of_five_like_runs_is_held(files: int, past: list[int], is_held: bool) -> None:
     assert (held(files, 100_000, past=past) is not None) is is_held
 
 

@@ -7,10 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from jobctl.model.plan import Verb
 from jobctl.model.status import Status
 from jobctl.policy import Policy, Rule
+from jobctl.store import schema
 from ops.world import Calendar, World, a_job_id, dead_executor, verbs
 
 WEEK = Policy(rule=Rule(timedelta(hours=24), {"completed": timedelta(days=7), "failed": timedelta(days=2)}))
@@ -81,3 +83,21 @@ def test_what_waits_too_long_for_its_turn_expires(world: World, calendar: Calend
     calendar.pass_(hours=25)
     assert world.expire(WEEK).counts["done"] == 1
     assert world.job().status is Status.EXPIRED
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_where_a_record_was_changed_since_the_plan_neither_it_nor_its_files_go(
+    world: World, calendar: Calendar, times: int
+) -> None:
+    """Ending a job takes its record to the next version, and so does whatever else changes it."""
+    path = world.file(f"thumbnail_{a_job_id(0)}.jpg")
+    world.video()
+    world.recover()
+    calendar.pass_(days=8)
+    plan = world.expire_plan(WEEK)
+    assert plan.total == 3
+    with world.site() as site, site.store.write() as connection:
+        connection.execute(update(schema.job).values(version=schema.job.c.version + times))
+    report = world.apply(plan)
+    assert (report.counts["done"], report.counts["conflict"]) == (0, 3)
+    assert (world.job().status, path.exists(), len(world.tree())) == (Status.COMPLETED, True, 2)
