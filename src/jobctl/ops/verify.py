@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 
 from jobctl.core.verify import Claim, Held, Step, compare, interrupted, judge, matched
 from jobctl.errors import JobctlError, RootUnavailable
@@ -70,9 +71,9 @@ class Verification:
             for row in claims.releases(connection):
                 released.add(_key(row.root_id, row.entry), [row.run_id, row.verb, row.outcome])
             for root in opened:
-                yield from self._quarantine(connection, root, released, held)
+                yield from self._settled(connection, self._quarantine(connection, root, released, held))
                 yield from self._untold(root)
-            yield from self._artifacts(connection, held)
+            yield from self._settled(connection, self._artifacts(connection, held))
             yield from self._jobs(connection)
 
     def _open_roots(self, stack: ExitStack) -> Sequence[OpenRoot]:
@@ -155,7 +156,6 @@ class Verification:
             if entry is not None:
                 self._report("entries")
             found = self._unless_unproven(root, entry, step, compare(entry, step))
-            found = found if found is None or not self._is_at_work(connection, found) else None
             if entry is not None:
                 place = (entry.run_id, entry.action, entry.whereabouts.value, found is not None)
                 held.add(_key(root.root_id, to_stored(entry.path)), place)
@@ -201,19 +201,13 @@ class Verification:
             self.unreadable += 1
             return None
 
-    def _is_at_work(self, connection: Connection, found: Difference) -> bool:
-        """Whether a run has moved this file since the store was read, or is about to."""
-        if found.root_id is None or found.path is None:
-            return False
-        with self.site.store.read() as latest:
-            runs = claims.runs_since(latest, self._since)
-            if not runs:
-                return False
-            now, then = (
-                claims.moves_of(each, runs, job_id=found.job_id, root_id=found.root_id, path=found.path)
-                for each in (latest, connection)
-            )
-        return now != then or any(outcome == Outcome.PENDING for _, _, outcome in now)
+    def _settled(self, connection: Connection, found: Iterator[Difference]) -> Iterator[Difference]:
+        """Pass on the differences that no run has made since the store was read, or is about to end."""
+        while batch := list(islice(found, _BATCH)):
+            with self.site.store.read() as latest:
+                runs = claims.runs_since(latest, self._since)
+                still = [each for each in batch if not (runs and _is_at_work(each, runs, connection, latest))]
+            yield from still
 
     def _unreadable(self, root: OpenRoot, parts: list[Unreadable]) -> Iterator[Difference]:
         """Tell what could not be read of manifests so far, and forget it."""
@@ -253,7 +247,7 @@ class Verification:
                 and found.kind is DifferenceKind.MISSING
                 and claim.root_id in self._suspended
             )
-            if found is not None and not is_unproven and not self._is_at_work(connection, found):
+            if found is not None and not is_unproven:
                 yield found
 
     def _is_there(self, root: OpenRoot, claim: Claim) -> bool | None:
@@ -277,6 +271,17 @@ class Verification:
                 reason = "its record says completed, and its only video was purged"
                 kind = DifferenceKind.PURGED_VIDEO
                 yield Difference(kind, reason, _show(job_id), root_id, job_id=job_id, path=path)
+
+
+def _is_at_work(found: Difference, runs: Collection[str], connection: Connection, latest: Connection) -> bool:
+    """Whether one of ``runs`` has moved this file since the store was read, or is about to."""
+    if found.root_id is None or found.path is None:
+        return False
+    now, then = (
+        claims.moves_of(each, runs, job_id=found.job_id, root_id=found.root_id, path=found.path)
+        for each in (latest, connection)
+    )
+    return now != then or any(outcome == Outcome.PENDING for _, _, outcome in now)
 
 
 def _tombstones(connection: Connection) -> Iterator[Difference]:
