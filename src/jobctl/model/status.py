@@ -35,6 +35,7 @@ class Cause(StrEnum):
     RECOVER = "recover"
     RESCUE = "rescue"
     HAND_BACK = "hand-back"
+    RETRY = "retry"
     RETENTION = "retention"
 
 
@@ -58,7 +59,7 @@ TRANSITIONS: Mapping[tuple[Status, Status], frozenset[Cause]] = MappingProxyType
         (Status.PROCESSING, Status.COMPLETED): frozenset({Cause.EXECUTOR, Cause.RECOVER, Cause.RESCUE}),
         (Status.PROCESSING, Status.FAILED): frozenset({Cause.EXECUTOR, Cause.PROOF_OF_DEATH}),
         (Status.PROCESSING, Status.CANCELLED): frozenset({Cause.OPERATOR}),
-        (Status.PROCESSING, Status.QUEUED): frozenset({Cause.RESCUE, Cause.HAND_BACK}),
+        (Status.PROCESSING, Status.QUEUED): frozenset({Cause.RESCUE, Cause.HAND_BACK, Cause.RETRY}),
         (Status.FAILED, Status.COMPLETED): frozenset({Cause.RECOVER, Cause.EXECUTOR}),
         (Status.FAILED, Status.QUEUED): frozenset({Cause.OPERATOR}),
         (Status.CANCELLED, Status.QUEUED): frozenset({Cause.OPERATOR}),

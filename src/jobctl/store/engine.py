@@ -24,7 +24,7 @@ from jobctl.store.schema import store as store_table
 
 __all__ = ["Connection", "Store", "create_store", "open_store"]
 
-VERSIONS = ("0001", "0002", "0003")
+VERSIONS = ("0001", "0002", "0003", "0004")
 """The schema versions there have been, oldest first: one for each migration."""
 
 HEAD = VERSIONS[-1]

@@ -34,7 +34,17 @@ from jobctl.model.records import Declined, Ended, Linked, Record, Tombstone
 from jobctl.model.status import Cause, Status, check_transition
 from jobctl.store.dialect import Dialect, stream_range
 from jobctl.store.engine import Connection
-from jobctl.store.schema import ENDED_JOB, UNFINISHED_JOB, artifact, event, job, job_body, tombstone
+from jobctl.store.schema import (
+    ENDED_JOB,
+    UNFINISHED_JOB,
+    artifact,
+    event,
+    job,
+    job_body,
+    lease,
+    publication,
+    tombstone,
+)
 
 _PAGE = 500
 _GUARDED = frozenset({"job_id", "status", "version", "updated_at", "attempt"})
@@ -89,7 +99,7 @@ def _succeeding(connection: Connection, job_id: str) -> dict[str, int]:
     old = connection.execute(select(job.c.version, job.c.attempt).where(expired)).one_or_none()
     if old is None:
         return {}
-    for table in (artifact, job_body, job):
+    for table in (artifact, job_body, lease, publication, job):
         connection.execute(delete(table).where(table.c.job_id == _text(job_id)))
     return {"version": old.version + 1, "attempt": old.attempt}
 
@@ -181,7 +191,7 @@ def delete_job(connection: Connection, job_id: str, *, actor: str, at: datetime)
     as_seen = and_(job.c.job_id == job_id, job.c.version == now.version)
     if connection.execute(delete(job).where(as_seen)).rowcount != 1:
         raise _changed_meanwhile(job_id)
-    for table in (artifact, job_body):
+    for table in (artifact, job_body, lease, publication):
         connection.execute(delete(table).where(table.c.job_id == job_id))
     connection.execute(delete(tombstone).where(tombstone.c.job_id == job_id))
     buried = {"job_id": job_id, "at": at, "cause": "deleted", "actor": actor}

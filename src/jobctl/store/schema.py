@@ -25,6 +25,8 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    func,
+    literal_column,
     text,
 )
 
@@ -157,20 +159,24 @@ job = Table(
     _moment("recovered_at"),
     _one_of("status", [status.value for status in Status], "status"),
 )
-Index(
-    "ix_job_queued",
-    job.c.queue,
-    job.c.priority.desc(),
-    job.c.run_at,
-    postgresql_where=text("status = 'queued'"),
-    sqlite_where=text("status = 'queued'"),
-)
+# A job without a time may run at once: it sorts before every other. Each database has its own word for that.
+for _database, _at_once in (("postgresql", "'-infinity'::timestamptz"), ("sqlite", "''")):
+    Index(
+        "ix_job_queued",
+        job.c.queue,
+        job.c.priority.desc(),
+        func.coalesce(job.c.run_at, literal_column(_at_once)),
+        job.c.job_id,
+        postgresql_where=text("status = 'queued'"),
+        sqlite_where=text("status = 'queued'"),
+    ).ddl_if(dialect=_database)
 UNFINISHED_JOB = "status IN ('queued', 'processing')"
 
+# Without the heartbeat, which changes all the time and would cost an index entry each time.
 Index(
     "ix_job_unfinished",
     job.c.status,
-    job.c.last_heartbeat,
+    job.c.job_id,
     postgresql_where=text(UNFINISHED_JOB),
     sqlite_where=text(UNFINISHED_JOB),
 )
@@ -524,6 +530,70 @@ last_run = Table(
     Column("counts", Document),
     _moment("succeeded_at"),
     PrimaryKeyConstraint("command", "host"),
+)
+
+# One life of one worker: its id is never used again. Its heartbeat keeps all its leases.
+worker = Table(
+    "worker",
+    metadata,
+    Column("worker_id", Key, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("executor", Document, nullable=False),
+    Column("queues", Document, nullable=False),
+    Column("tasks", Document, nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("isolation", Text, nullable=False),
+    # How long its heartbeat may stand still until its leases lapse, in seconds.
+    Column("lease_s", Double, nullable=False),
+    Column("beat", BigInteger, nullable=False, server_default="0"),
+    _moment("started_at", nullable=False),
+    _moment("seen_at", nullable=False),
+    _moment("ended_at"),
+    Column("counters", Document),
+    _one_of("state", ["running", "draining", "stopped", "lost"], "state"),
+)
+Index(
+    "ix_worker_live",
+    worker.c.seen_at,
+    postgresql_where=text("ended_at IS NULL"),
+    sqlite_where=text("ended_at IS NULL"),
+)
+
+# The right of a worker to run one attempt; gone with the attempt.
+lease = Table(
+    "lease",
+    metadata,
+    Column("job_id", Key, primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("worker", Key, nullable=False),
+    # Since when the attempt is asked to stop.
+    _moment("cancel_at"),
+    Column("note", Text),
+    sqlite_with_rowid=False,
+)
+Index("ix_lease_worker", lease.c.worker)
+
+# What an attempt was allowed to publish: a file of that name counts only if it is this one.
+publication = Table(
+    "publication",
+    metadata,
+    Column("job_id", Key, nullable=False),
+    Column("root_id", Key, nullable=False),
+    Column("path", Key, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    _moment("at", nullable=False),
+    PrimaryKeyConstraint("job_id", "root_id", "path"),
+)
+
+# The last time each entry of [schedule] was due and enqueued, by whichever worker came first.
+tick = Table(
+    "tick",
+    metadata,
+    Column("name", Key, primary_key=True),
+    _moment("at", nullable=False),
 )
 
 PRESENTATION_COLUMNS = (

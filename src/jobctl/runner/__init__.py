@@ -1,0 +1,1 @@
+"""The job runner: workers, and the attempts they run."""
