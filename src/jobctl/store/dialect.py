@@ -22,6 +22,13 @@ from jobctl.store.schema import SCHEMA
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 10
 _PUT_AT_ONCE = 5_000
+# Within seconds, not after TCP's quarter of an hour (libpq's documentation, 34.1.2).
+_NOTICES_A_LOST_NETWORK = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 12_000,
+}
 _FETCH = 5_000
 _POSTGRESQL = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://")
 
@@ -153,6 +160,7 @@ class PostgreSQL:
                 "application_name": "jobctl",
                 # Prepared statements belong to a session, which a transaction-pooling proxy shares out.
                 "prepare_threshold": None,
+                **_NOTICES_A_LOST_NETWORK,
             },
         )
         return engine.execution_options(schema_translate_map={None: SCHEMA})

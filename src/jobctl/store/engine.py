@@ -22,7 +22,7 @@ from jobctl.store.dialect import Dialect, SQLite, dialect_of
 from jobctl.store.redact import redact_url
 from jobctl.store.schema import store as store_table
 
-__all__ = ["Connection", "Store", "create_store", "open_store"]
+__all__ = ["Connection", "Store", "create_store", "explained", "open_store"]
 
 VERSIONS = ("0001", "0002", "0003", "0004")
 """The schema versions there have been, oldest first: one for each migration."""
@@ -95,7 +95,7 @@ class Store:
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
-        with _explained(self.dialect), self.engine.connect() as connection:
+        with explained(self.dialect), self.engine.connect() as connection:
             yield connection
 
 
@@ -122,7 +122,7 @@ def open_store(url: str) -> Store:
         check_sqlite(sqlite3.sqlite_version_info)
         _check_file(dialect)
     engine = dialect.engine()
-    with _explained(dialect), engine.connect() as connection:
+    with explained(dialect), engine.connect() as connection:
         _check_schema(dialect, connection)
         store_id = connection.execute(select(store_table.c.store_id)).scalar_one()
         dialect.make_durable(connection)
@@ -142,7 +142,7 @@ def create_store(url: str, *, now: datetime, version: str) -> tuple[Store, bool]
 
     if isinstance(dialect, SQLite):
         _make_file(dialect)
-    with _explained(dialect), dialect.engine(create=True).connect() as connection:
+    with explained(dialect), dialect.engine(create=True).connect() as connection:
         dialect.make_durable(connection)
         dialect.begin_write(connection)
         migrate_within(connection, HEAD)
@@ -230,18 +230,24 @@ def _other_schema(dialect: Dialect, version: str | None) -> StoreSchemaMismatch:
 
 
 @contextmanager
-def _explained(dialect: Dialect) -> Iterator[None]:
-    """Tell what the database says as one of jobctl's errors, but for faults in our own statements."""
+def explained(dialect: Dialect, *driver_errors: type[Exception]) -> Iterator[None]:
+    """Tell what the database says as one of jobctl's errors, but for faults in our own statements.
+
+    ``driver_errors``: also what the driver itself raises, where it is used directly.
+    """
     try:
         yield
     except (IntegrityError, DataError):
         raise
     except DBAPIError as error:
-        said = redact_url(str(error.orig).strip().partition("\n")[0])
-        raise StoreUnreachable(
-            f"{_unusable(dialect)}: {said}",
-            hint=_next_step(dialect, error.orig),
-        ) from error
+        raise _unreachable(dialect, error.orig) from error
+    except driver_errors as error:
+        raise _unreachable(dialect, error) from error
+
+
+def _unreachable(dialect: Dialect, error: BaseException | None) -> StoreUnreachable:
+    said = redact_url(str(error).strip().partition("\n")[0])
+    return StoreUnreachable(f"{_unusable(dialect)}: {said}", hint=_next_step(dialect, error))
 
 
 def _next_step(dialect: Dialect, error: BaseException | None) -> str:

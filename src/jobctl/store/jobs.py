@@ -89,7 +89,7 @@ def create_job(
     if payload is not None:
         connection.execute(insert(job_body), {"job_id": new.job_id, "payload": payload})
     _close_tombstone(connection, new.job_id, at)
-    _record_event(connection, new.job_id, at, "created", actor, to_status=Status.QUEUED.value)
+    record_event(connection, new.job_id, at, "created", actor, to_status=Status.QUEUED.value)
     return get_job(connection, new.job_id)
 
 
@@ -140,7 +140,7 @@ def change_status(
     )
     if written.rowcount != 1:
         raise _changed_meanwhile(job_id)
-    _record_event(
+    record_event(
         connection,
         job_id,
         at,
@@ -196,7 +196,7 @@ def delete_job(connection: Connection, job_id: str, *, actor: str, at: datetime)
     connection.execute(delete(tombstone).where(tombstone.c.job_id == job_id))
     buried = {"job_id": job_id, "at": at, "cause": "deleted", "actor": actor}
     connection.execute(insert(tombstone), buried)
-    _record_event(connection, job_id, at, "deleted", actor, from_status=now.status.value)
+    record_event(connection, job_id, at, "deleted", actor, from_status=now.status.value)
 
 
 def get_job(connection: Connection, job_id: str) -> Job:
@@ -411,9 +411,10 @@ def _of_attempt(connection: Connection, job_id: str, attempt: int, values: Mappi
         )
 
 
-def _record_event(
+def record_event(
     connection: Connection, job_id: str, at: datetime, kind: str, actor: str, **fields: Any
 ) -> None:
+    """Add a line to a job's history."""
     connection.execute(insert(event), {"job_id": job_id, "at": at, "kind": kind, "actor": actor, **fields})
 
 

@@ -1,0 +1,198 @@
+"""Workers: their rows, the leases of those that died, and what their attempts publish.
+
+The hot paths (claim, settle, beat, report) are in ``store.leases``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import and_, delete, func, insert, select, update
+
+from jobctl.errors import StaleJob
+from jobctl.model.attempts import AttemptId, Lease
+from jobctl.model.job import Job
+from jobctl.model.names import from_stored, to_stored
+from jobctl.model.status import Status
+from jobctl.store.dialect import put_rows
+from jobctl.store.engine import Connection
+from jobctl.store.jobs import get_job, record_event
+from jobctl.store.leases import Holder
+from jobctl.store.schema import artifact, job, lease, publication, worker
+
+
+class Offer(NamedTuple):
+    """A file an attempt wants to publish. ``path`` is relative to its root, as ``os.fsdecode`` gives it."""
+
+    job_id: str
+    attempt: int
+    root_id: str
+    path: str
+    role: str
+    size: int
+    sha256: str
+
+    @property
+    def id(self) -> AttemptId:
+        return AttemptId(self.job_id, self.attempt)
+
+
+def register(
+    connection: Connection,
+    holder: Holder,
+    *,
+    tasks: Sequence[str],
+    slots: int,
+    isolation: str,
+    lease_s: float,
+    at: datetime,
+) -> None:
+    """Record a worker that begins its life."""
+    row = {
+        "worker_id": holder.worker_id,
+        "state": "running",
+        "executor": holder.executor._asdict(),
+        "queues": list(holder.queues),
+        "tasks": sorted(tasks),
+        "slots": slots,
+        "isolation": isolation,
+        "lease_s": lease_s,
+        "started_at": at,
+        "seen_at": at,
+    }
+    connection.execute(insert(worker), row)
+
+
+def end_worker(
+    connection: Connection, worker_id: str, state: str, *, at: datetime, beat: int | None = None
+) -> bool:
+    """Record that a worker ended: ``stopped``, or ``lost``; with ``beat`` only if it has not beaten since."""
+    still = [worker.c.worker_id == worker_id, worker.c.ended_at.is_(None)]
+    if beat is not None:
+        still.append(worker.c.beat == beat)
+    ended = connection.execute(update(worker).where(*still).values(state=state, ended_at=at))
+    return ended.rowcount == 1
+
+
+def set_tasks(connection: Connection, worker_id: str, tasks: Sequence[str]) -> None:
+    """Tell which tasks a worker knows."""
+    connection.execute(update(worker).where(worker.c.worker_id == worker_id).values(tasks=sorted(tasks)))
+
+
+def forgotten_leases(connection: Connection, *, limit: int) -> list[Lease]:
+    """Leases of workers that ended: nobody renews them any more."""
+    gone = select(worker.c.worker_id).where(worker.c.ended_at.is_(None), worker.c.worker_id == lease.c.worker)
+    return _leases(connection, ~gone.exists(), limit=limit)
+
+
+def lock_lease(connection: Connection, one: Lease) -> Lease | None:
+    """Take the lease of a dead worker into this transaction; ``None`` where another rescuer has it."""
+    same = and_(lease.c.job_id == one.job_id, lease.c.attempt == one.attempt, lease.c.worker == one.worker)
+    found = select(lease).where(same).with_for_update(skip_locked=True)
+    row = connection.execute(found).one_or_none()
+    return None if row is None else Lease(row.job_id, row.attempt, row.worker, row.cancel_at is not None)
+
+
+def release(connection: Connection, one: AttemptId) -> None:
+    """End a lease."""
+    connection.execute(delete(lease).where(lease.c.job_id == one.job_id, lease.c.attempt == one.attempt))
+
+
+def expect_current(connection: Connection, asked: AttemptId) -> Job:
+    """The job of an attempt that still holds it, locked until the transaction ends. Raises ``StaleJob``."""
+    locked = select(job.c.job_id).where(job.c.job_id == asked.job_id).with_for_update()
+    connection.execute(locked).one_or_none()
+    now = get_job(connection, asked.job_id)
+    if now.status is not Status.PROCESSING or now.attempt != asked.attempt:
+        raise StaleJob(
+            f"attempt {asked.attempt} of job {asked.job_id} no longer holds it: "
+            f"it is {now.status} in attempt {now.attempt}; nothing was written",
+            hint=f"run 'jobctl show {asked.job_id}'",
+        )
+    return now
+
+
+def offer(connection: Connection, wanted: Offer, *, at: datetime) -> None:
+    """Allow an attempt to give a file its final name. Raises ``StaleJob``."""
+    expect_current(connection, wanted.id)
+    row = {**wanted._asdict(), "path": to_stored(wanted.path), "at": at}
+    put_rows(connection, publication, [row])
+
+
+def accept(
+    connection: Connection,
+    offered: Offer,
+    *,
+    actor: str,
+    at: datetime,
+    mtime_ns: int,
+    fields: Mapping[str, Any],
+) -> None:
+    """Record a file as the job's, and with it ``fields`` of the job. Raises ``StaleJob``."""
+    now = expect_current(connection, offered.id)
+    path = to_stored(offered.path)
+    place = {"job_id": offered.job_id, "root_id": offered.root_id, "path": path}
+    found = {
+        "role": offered.role,
+        "size": offered.size,
+        "sha256": offered.sha256,
+        "mtime_ns": mtime_ns,
+        "state": "present",
+        "verdict": "whole" if offered.role == "video" else None,
+        "tier": "tables" if offered.role == "video" else None,
+        "noted_at": at,
+    }
+    same = and_(*(artifact.c[name] == value for name, value in place.items()))
+    replaced = connection.execute(
+        update(artifact).where(same).values(**found, version=artifact.c.version + 1)
+    )
+    if not replaced.rowcount:
+        connection.execute(insert(artifact), {**place, **found, "version": 1})
+    files = now.created_files if path in now.created_files else [*now.created_files, path]
+    connection.execute(
+        update(job).where(job.c.job_id == offered.job_id).values(created_files=files, **fields)
+    )
+    withdraw(connection, offered)
+    detail = {"path": path, "role": offered.role, "sha256": offered.sha256, "size": offered.size}
+    record_event(connection, offered.job_id, at, "artifact", actor, attempt=offered.attempt, detail=detail)
+
+
+def withdraw(connection: Connection, offered: Offer) -> None:
+    """Forget an offer."""
+    same = and_(
+        publication.c.job_id == offered.job_id,
+        publication.c.root_id == offered.root_id,
+        publication.c.path == to_stored(offered.path),
+    )
+    connection.execute(delete(publication).where(same))
+
+
+def forget_offers(connection: Connection, job_id: str) -> None:
+    """Forget all offers of a job that is ended or begins anew."""
+    connection.execute(delete(publication).where(publication.c.job_id == job_id))
+
+
+def offers_of(connection: Connection, job_id: str) -> list[Offer]:
+    """What attempts of a job were allowed to publish and did not report published."""
+    columns = [publication.c[name] for name in Offer._fields]
+    rows = connection.execute(select(*columns).where(publication.c.job_id == job_id))
+    return [Offer._make(row)._replace(path=from_stored(row.path)) for row in rows]
+
+
+def count_leases(connection: Connection) -> dict[str, int]:
+    """How many attempts each worker runs."""
+    counted = select(lease.c.worker, func.count()).group_by(lease.c.worker)
+    return dict(connection.execute(counted).tuples().all())
+
+
+def forget_workers(connection: Connection, *, before: datetime) -> int:
+    """Drop the rows of workers that ended long ago."""
+    old = worker.c.ended_at < before
+    return connection.execute(delete(worker).where(old)).rowcount
+
+
+def _leases(connection: Connection, condition: Any, *, limit: int) -> list[Lease]:
+    rows = connection.execute(select(lease).where(condition).order_by(lease.c.job_id).limit(limit))
+    return [Lease(row.job_id, row.attempt, row.worker, row.cancel_at is not None) for row in rows]
