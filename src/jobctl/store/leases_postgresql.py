@@ -215,12 +215,8 @@ class PostgreSQLLeases:
             "attempt": [each.attempt for each in settlements],
             "status": [each.to.value for each in settlements],
             "result": [each.result for each in settlements],
-            "error": [
-                each.error if failed else None for each, failed in zip(settlements, failing, strict=True)
-            ],
-            "error_code": [
-                each.error_code if failed else None for each, failed in zip(settlements, failing, strict=True)
-            ],
+            "error": [each.error for each in settlements],
+            "error_code": [each.error_code for each in settlements],
             "detail": [event_detail(each) for each in settlements],
             "delay_s": [each.delay_s for each in settlements],
             "extra": [each.extra_attempts for each in settlements],

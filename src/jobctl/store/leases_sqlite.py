@@ -178,7 +178,7 @@ class SQLiteLeases:
         execute.executemany(
             _EVENT, [(row[0], at, actor, row[1], "queued", "processing", CLAIM_DETAIL) for row in found]
         )
-        return [Claim(*row[:5], _waited_s(row[5], now)) for row in found]
+        return [Claim._make([*row[:5], _waited_s(row[5], now)]) for row in found]
 
     @contextmanager
     def _write(self) -> Iterator[tuple[sqlite3.Cursor, datetime]]:

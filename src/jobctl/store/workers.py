@@ -141,7 +141,7 @@ def accept(
         "mtime_ns": mtime_ns,
         "state": "present",
         "verdict": "whole" if offered.role == "video" else None,
-        "tier": "tables" if offered.role == "video" else None,
+        "tier": "1b" if offered.role == "video" else None,
         "noted_at": at,
     }
     same = and_(*(artifact.c[name] == value for name, value in place.items()))
