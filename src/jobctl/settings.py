@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from jobctl.errors import ConfigurationError
 from jobctl.policy import Policy, policy_from_tables
 from jobctl.source import SIDECAR_FIELDS, Source, sources_from_list
+from jobctl.work import Work, work_from_tables
 
 REMOTE_DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {
@@ -57,6 +58,8 @@ class Settings:
     """The keys of ``REMOTE_DEFAULTS``. A key for the renderer is never a setting."""
     policy: Policy = field(default_factory=Policy)
     """What expires, and when files may go."""
+    work: Work = field(default_factory=Work)
+    """Which tasks workers run, and how, and which jobs are enqueued by the clock."""
     as_root: bool = False
     """Whether to stay root, instead of becoming the owner of store and outputs."""
     source: str | None = None
@@ -76,9 +79,12 @@ _NUMBERS = {"quiet_s", "stale_after_s", "lock_stale_after_s", "plan_max_age_h"}
 _TEXTS = {"database", "host_id", "video_url_form", "thumbnail_url_form", "log_timezone"}
 _TABLES = {"layouts", "logs"}
 _POLICY_TABLES = {"expire", "cleanup", "quarantine"}
+_WORK_TABLES = {"worker", "tasks", "schedule"}
 _LARGEST_PAGE = 1_000
 _PLAIN_HTTP = frozenset({"localhost", "127.0.0.1", "::1"})
-_KNOWN = sorted({*_NUMBERS, *_TEXTS, *_TABLES, *_POLICY_TABLES, "sidecar", "source", "remote", "as_root"})
+_KNOWN = sorted(
+    {*_NUMBERS, *_TEXTS, *_TABLES, *_POLICY_TABLES, *_WORK_TABLES, "sidecar", "source", "remote", "as_root"}
+)
 _ENVIRONMENT = {
     "database": "JOBCTL_DATABASE_URL",
     **{name: f"JOBCTL_{name.upper()}" for name in sorted((_NUMBERS | _TEXTS) - {"database"})},
@@ -100,7 +106,8 @@ def load_settings(
     values.setdefault("host_id", _host_id())
     sources = values.pop("source", ())
     policy = policy_from_tables({name: values.pop(name, {}) for name in sorted(_POLICY_TABLES)}, path or "")
-    return Settings(**values, sources=sources, policy=policy, source=path)
+    work = work_from_tables({name: values.pop(name, {}) for name in sorted(_WORK_TABLES)}, path or "")
+    return Settings(**values, sources=sources, policy=policy, work=work, source=path)
 
 
 def _config_path(config: str | None, environ: Mapping[str, str]) -> str | None:
@@ -151,7 +158,7 @@ def _checked(name: str, value: Any, path: str) -> Any:
         return sources_from_list(value, path)
     if name == "sidecar":
         return _sidecar(value, path)
-    if name in _POLICY_TABLES:
+    if name in _POLICY_TABLES | _WORK_TABLES:
         return value
     if name in _TABLES:
         if not isinstance(value, dict):
@@ -274,4 +281,5 @@ def _host_id() -> str:
     return f"{node}-{named[:8]}" if re.fullmatch("[0-9a-f]{32}", named) else node
 
 
-assert {each.name for each in fields(Settings)} == {*_KNOWN, "sources", "policy"} - _POLICY_TABLES  # noqa: S101 - keeps the lists complete
+_SETTABLE = {*_KNOWN, "sources", "policy", "work"} - _POLICY_TABLES - _WORK_TABLES
+assert {each.name for each in fields(Settings)} == _SETTABLE  # noqa: S101 - keeps the lists complete

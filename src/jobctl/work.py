@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from jobctl.durations import parse_duration
+from jobctl.errors import ConfigurationError
+from jobctl.sizes import parse_size
 
 DEFAULT_RETRIES = 2
+PLACES = ("job_id", "attempt", "scratch", "payload")
+"""What a command may name in braces; ``payload`` is the path of a file that holds it as JSON."""
+
+_LARGEST = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +70,174 @@ class Work:
     """How long the heartbeat of a worker may stand still until its jobs are given to others."""
     grace_s: float = 30.0
     """How long running attempts may go on once a worker is asked to stop."""
+
+    def spec_of(self, declared: TaskSpec) -> TaskSpec:
+        """How a declared task is run here: what the file says of it goes before its own words."""
+        return replace(declared, **self.overrides.get(declared.name, {}))
+
+
+def task_spec(name: str, **keywords: Any) -> TaskSpec:
+    """What a decorator says of a task. Raises ``ConfigurationError`` naming the field."""
+    where = f"task {name!r}"
+    if not name:
+        raise ConfigurationError(f"{name!r} is no name of a task", hint='write @jobctl.task("render")')
+    return TaskSpec(name=name, **_fields(keywords, where, frozenset(_READERS) - {"command"}))
+
+
+def work_from_tables(tables: Mapping[str, Any], path: str) -> Work:
+    """What the tables ``worker``, ``tasks`` and ``schedule`` say. Raises ``ConfigurationError``."""
+    worker = _table(tables, "worker", frozenset({"modules", "lease", "grace"}), path)
+    overrides = {
+        name: _fields(_table(tables["tasks"], name, None, f"{path}: tasks"), f"{path}: tasks.{name}")
+        for name in _table(tables, "tasks", None, path)
+    }
+    schedules = _table(tables, "schedule", None, path)
+    where = f"{path}: worker"
+    return Work(
+        modules=_words(worker.get("modules", []), "modules", where),
+        tasks={name: TaskSpec(name=name, **fields) for name, fields in overrides.items()},
+        overrides=overrides,
+        schedules=tuple(_schedule(name, schedules, f"{path}: schedule") for name in schedules),
+        lease_s=_seconds(worker.get("lease", "10s"), "lease", where),
+        grace_s=_seconds(worker.get("grace", "30s"), "grace", where),
+    )
+
+
+def _fields(table: Mapping[str, Any], where: str, known: frozenset[str] | None = None) -> dict[str, Any]:
+    """The fields of ``TaskSpec`` that a table sets."""
+    found = {}
+    for key, value in table.items():
+        if key not in (known or _READERS):
+            raise _unknown(key, sorted(known or _READERS), where)
+        name, read = _READERS[key]
+        found[name] = read(value, key, where)
+    return found
+
+
+def _schedule(name: str, tables: Mapping[str, Any], where: str) -> ScheduleSpec:
+    known = frozenset({"task", "cron", "timezone", "payload", "queue", "priority"})
+    table = _table(tables, name, known, where)
+    where = f"{where}.{name}"
+    for key in ("task", "cron"):
+        if not isinstance(table.get(key), str) or not table[key]:
+            raise _wrong(key, "text", 'task = "report" and cron = "0 3 * * *"', where)
+    zone = table.get("timezone", "UTC")
+    _check_cron(table["cron"], zone, where)
+    return ScheduleSpec(
+        name=name,
+        task=table["task"],
+        cron=table["cron"],
+        timezone=zone,
+        payload=table.get("payload"),
+        queue=_text(table.get("queue", "default"), "queue", where),
+        priority=_whole(table.get("priority", 0), "priority", where),
+    )
+
+
+def _check_cron(cron: str, zone: object, where: str) -> None:
+    try:
+        known = ZoneInfo(zone) if isinstance(zone, str) else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        known = None
+    if known is None:
+        raise _wrong("timezone", "the name of a time zone", 'timezone = "Europe/Berlin"', where)
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415 - only where there are schedules
+
+    try:
+        CronSim(cron, datetime(2000, 1, 1, tzinfo=known))
+    except CronSimError as error:
+        raise ConfigurationError(
+            f"{where}: cron {cron!r} cannot be read: {error}", hint='write five fields: cron = "0 3 * * *"'
+        ) from None
+
+
+def _seconds(value: Any, key: str, where: str) -> float:
+    try:
+        seconds = parse_duration(value).total_seconds() if isinstance(value, str) else 0.0
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise _wrong(key, "a duration above 0", f'{key} = "10m"', where)
+    return seconds
+
+
+def _bytes(value: Any, key: str, where: str) -> int:
+    try:
+        size = parse_size(value) if isinstance(value, str) else value
+    except ValueError:
+        size = None
+    if type(size) is not int or size <= 0:
+        raise _wrong(key, "a size above 0", f'{key} = "4G"', where)
+    return size
+
+
+def _whole(value: Any, key: str, where: str) -> int:
+    if type(value) is not int or abs(value) > _LARGEST:
+        raise _wrong(key, "a whole number", f"{key} = 3", where)
+    return value
+
+
+def _count(value: Any, key: str, where: str) -> int:
+    if type(value) is not int or not 0 <= value <= _LARGEST:
+        raise _wrong(key, "a whole number, 0 or more", f"{key} = 3", where)
+    return value
+
+
+def _text(value: Any, key: str, where: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise _wrong(key, "text", f'{key} = "default"', where)
+    return value
+
+
+def _words(value: Any, key: str, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(word, str) and word for word in value):
+        raise _wrong(key, "a list of text", f'{key} = ["myservice.tasks"]', where)
+    return tuple(value)
+
+
+def _command(value: Any, key: str, where: str) -> tuple[str, ...]:
+    words = _words(value, key, where)
+    if not words:
+        raise _wrong(key, "an argument vector", 'command = ["python", "render.py", "{job_id}"]', where)
+    for word in words:
+        for place in re.findall(r"\{(\w*)\}", word):
+            if place not in PLACES:
+                hint = f"known places: {', '.join(f'{{{name}}}' for name in PLACES)}"
+                raise ConfigurationError(f"{where}: command has the unknown place {{{place}}}", hint=hint)
+    return words
+
+
+_READERS: Mapping[str, tuple[str, Callable[[Any, str, str], Any]]] = {
+    "command": ("command", _command),
+    "timeout": ("timeout_s", _seconds),
+    "retries": ("retries", _count),
+    "backoff": ("backoff_s", _seconds),
+    "backoff_max": ("backoff_max_s", _seconds),
+    "memory": ("memory", _bytes),
+    "processes": ("processes", _count),
+    "cancel_grace": ("cancel_grace_s", _seconds),
+    "queue": ("queue", _text),
+}
+"""What a decorator or a table may say of a task: the field it sets, and how it is read."""
+
+
+def _table(
+    tables: Mapping[str, Any], name: str, known: frozenset[str] | None, where: str
+) -> Mapping[str, Any]:
+    table = tables.get(name, {})
+    if not isinstance(table, Mapping):
+        raise ConfigurationError(f"{where}: {name} must be a table", hint=f"write [{name}]")
+    for key in table:
+        if known is not None and key not in known:
+            raise _unknown(key, sorted(known), f"{where}: {name}")
+    return table
+
+
+def _unknown(key: str, known: Sequence[str], where: str) -> ConfigurationError:
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+    return ConfigurationError(f"{where}: unknown key {key!r}", hint=hint)
+
+
+def _wrong(key: str, needed: str, example: str, where: str) -> ConfigurationError:
+    return ConfigurationError(f"{where}: {key} must be {needed}", hint=f"write {example}")

@@ -596,6 +596,7 @@ PLANNED = {
     "expire": frozenset({Verb.COMPLETE, Verb.FAIL, Verb.LINK, Verb.REQUEUE, Verb.EXPIRE, Verb.QUARANTINE}),
     "cleanup": frozenset({Verb.QUARANTINE}),
     "duplicates": frozenset({Verb.QUARANTINE}),
+    "publish": frozenset({Verb.QUARANTINE}),
     "quarantine restore": frozenset({Verb.RESTORE, Verb.REVERT}),
     "quarantine purge": frozenset({Verb.PURGE}),
     "undo": TAKING_BACK,

@@ -85,3 +85,7 @@ class Lease(NamedTuple):
     attempt: int
     worker: str
     is_cancelled: bool
+
+    @property
+    def id(self) -> AttemptId:
+        return AttemptId(self.job_id, self.attempt)

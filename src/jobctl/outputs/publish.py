@@ -38,6 +38,7 @@ class Published(NamedTuple):
 
 
 BeforeRename = Callable[[Published], None]
+MakeRoom = Callable[[], None]
 
 
 def publish(
@@ -46,14 +47,19 @@ def publish(
     *,
     job_id: str,
     sidecar: Mapping[str, Any] | None = None,
+    is_video: bool = True,
+    make_room: MakeRoom | None = None,
     before_rename: BeforeRename | None = None,
 ) -> Published:
     """Give the finished file ``temporary`` its final name in the same directory.
 
     mp4 and mov files are stamped with the job id first. ``sidecar`` are facts that are written
     beside it as ``<final>.json``, with its checksum: owner, title, created_at, started_at,
-    completed_at. ``before_rename`` is called once the file is on the disk and before it can be
-    seen; an error it raises stops the publication.
+    completed_at. A file that is no video is published as it is, unchecked and unstamped.
+
+    ``before_rename`` is called once the file is on the disk and before it can be seen;
+    ``make_room`` where the name is taken, to move away what has no right to it. An error that
+    either raises stops the publication.
 
     Raises ``PublishRefused`` where the file is not whole or still written to, the name is
     taken, the directories differ or the job id cannot be carried, ``ValueError`` for a fact
@@ -69,14 +75,14 @@ def publish(
         raise _refused(source, why, "use 1 to 200 printable characters")
     directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _expect_free(directory_fd, source, target, job_id)
-        published = _make_ready(directory_fd, source, target, job_id)
+        _expect_free(directory_fd, source, target, job_id, make_room)
+        published = _make_ready(directory_fd, source, target, job_id, is_video=is_video)
         if sidecar is not None:
             mode = stat.S_IMODE(os.stat(os.path.basename(source), dir_fd=directory_fd).st_mode)
             _write_sidecar(directory_fd, published, job_id, sidecar, mode=mode)
         if before_rename is not None:
             before_rename(published)
-        _move(directory_fd, source, target, job_id)
+        _move(directory_fd, source, target, job_id, make_room)
         effects.fsync_directory(directory_fd)
     finally:
         os.close(directory_fd)
@@ -135,7 +141,9 @@ def _taken(source: str, target: str, job_id: str) -> PublishRefused:
     return _refused(source, f"{target} is there already", f"see whose it is: jobctl scan --job {job_id}")
 
 
-def _expect_free(directory_fd: int, source: str, target: str, job_id: str) -> None:
+def _expect_free(
+    directory_fd: int, source: str, target: str, job_id: str, make_room: MakeRoom | None = None
+) -> None:
     """Refuse a taken name before the file is touched; the rename makes sure of it once more."""
     try:
         there = os.stat(os.path.basename(target), dir_fd=directory_fd, follow_symlinks=False)
@@ -146,26 +154,36 @@ def _expect_free(directory_fd: int, source: str, target: str, job_id: str) -> No
         # Both names on one file: a crash between link and unlink; the move completes it.
         if os.path.samestat(there, ours) and source != target:
             return
-    raise _taken(source, target, job_id)
+    if make_room is None:
+        raise _taken(source, target, job_id)
+    make_room()
+    _expect_free(directory_fd, source, target, job_id)
 
 
-def _make_ready(directory_fd: int, source: str, target: str, job_id: str) -> Published:
+def _make_ready(directory_fd: int, source: str, target: str, job_id: str, *, is_video: bool) -> Published:
     """Check the file, stamp it, and wait until it is on the disk."""
     fd = _open_closed(directory_fd, source)
     try:
         size = os.fstat(fd).st_size
-        check = container.check(fd, size, Tier.TABLES)
-        if check.verdict is not Verdict.WHOLE:
-            raise _refused(
-                source,
-                f"the file is {check.verdict}: {check.reason}",
-                "let the encoder finish and close the file first",
-            )
-        size, sha256 = _stamped(fd, size, job_id)
+        if is_video:
+            _expect_whole(fd, size, source)
+            size, sha256 = _stamped(fd, size, job_id)
+        else:
+            sha256 = sha256_of(fd, size)
         effects.fsync_file(fd)
         return Published(target, size, sha256)
     finally:
         os.close(fd)
+
+
+def _expect_whole(fd: int, size: int, source: str) -> None:
+    check = container.check(fd, size, Tier.TABLES)
+    if check.verdict is not Verdict.WHOLE:
+        raise _refused(
+            source,
+            f"the file is {check.verdict}: {check.reason}",
+            "let the encoder finish and close the file first",
+        )
 
 
 def _open_closed(directory_fd: int, source: str) -> int:
@@ -210,13 +228,18 @@ def _stamped(fd: int, size: int, job_id: str) -> tuple[int, str]:
     return size + len(box), digest.hexdigest()
 
 
-def _move(directory_fd: int, source: str, target: str, job_id: str) -> None:
+def _move(
+    directory_fd: int, source: str, target: str, job_id: str, make_room: MakeRoom | None = None
+) -> None:
     try:
         effects.rename_noreplace(
             directory_fd, os.path.basename(source), directory_fd, os.path.basename(target)
         )
     except FileExistsError:
-        raise _taken(source, target, job_id) from None
+        if make_room is None:
+            raise _taken(source, target, job_id) from None
+        make_room()
+        _move(directory_fd, source, target, job_id)
     except OSError as error:
         if error.errno not in _CANNOT_RENAME:
             raise

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-_BYTE_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+from jobctl.sizes import format_size
+
 _AGE_UNITS = (("y", 365 * 86_400), ("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 # An age keeps its smaller unit up to here: 47 h says more than 1 d.
 _AGE_STEP = 2
@@ -17,16 +18,7 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 def size_shown(size: int | None) -> str:
     """A size in bytes as ``13.2 MiB``; empty where it is not known."""
-    if size is None:
-        return ""
-    if size < 1024:
-        return f"{size} B"
-    amount = float(size)
-    for unit in _BYTE_UNITS:
-        amount /= 1024
-        if amount < 1024 or unit == _BYTE_UNITS[-1]:
-            break
-    return f"{amount:.0f} {unit}" if amount >= 100 else f"{amount:.1f} {unit}"
+    return "" if size is None else format_size(size)
 
 
 def age_shown(seconds: float | None) -> str:

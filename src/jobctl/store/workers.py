@@ -20,7 +20,7 @@ from jobctl.store.dialect import put_rows
 from jobctl.store.engine import Connection
 from jobctl.store.jobs import get_job, record_event
 from jobctl.store.leases import Holder
-from jobctl.store.schema import artifact, job, lease, publication, worker
+from jobctl.store.schema import artifact, event, job, lease, publication, worker
 
 
 class Offer(NamedTuple):
@@ -32,7 +32,7 @@ class Offer(NamedTuple):
     path: str
     role: str
     size: int
-    sha256: str
+    sha256: str | None
 
     @property
     def id(self) -> AttemptId:
@@ -100,10 +100,14 @@ def release(connection: Connection, one: AttemptId) -> None:
     connection.execute(delete(lease).where(lease.c.job_id == one.job_id, lease.c.attempt == one.attempt))
 
 
-def expect_current(connection: Connection, asked: AttemptId) -> Job:
-    """The job of an attempt that still holds it, locked until the transaction ends. Raises ``StaleJob``."""
-    locked = select(job.c.job_id).where(job.c.job_id == asked.job_id).with_for_update()
-    connection.execute(locked).one_or_none()
+def expect_current(connection: Connection, asked: AttemptId, *, locks: bool = True) -> Job:
+    """The job of an attempt that still holds it. Raises ``StaleJob``.
+
+    ``locks``: it goes on holding it until the transaction ends.
+    """
+    if locks:
+        locked = select(job.c.job_id).where(job.c.job_id == asked.job_id).with_for_update()
+        connection.execute(locked).one_or_none()
     now = get_job(connection, asked.job_id)
     if now.status is not Status.PROCESSING or now.attempt != asked.attempt:
         raise StaleJob(
@@ -133,6 +137,8 @@ def accept(
     """Record a file as the job's, and with it ``fields`` of the job. Raises ``StaleJob``."""
     now = expect_current(connection, offered.id)
     path = to_stored(offered.path)
+    # Only what was published went through a check; else the file is as its handler left it.
+    is_checked = offered.role == "video" and offered.sha256 is not None
     place = {"job_id": offered.job_id, "root_id": offered.root_id, "path": path}
     found = {
         "role": offered.role,
@@ -140,8 +146,8 @@ def accept(
         "sha256": offered.sha256,
         "mtime_ns": mtime_ns,
         "state": "present",
-        "verdict": "whole" if offered.role == "video" else None,
-        "tier": "1b" if offered.role == "video" else None,
+        "verdict": "whole" if is_checked else None,
+        "tier": "1b" if is_checked else None,
         "noted_at": at,
     }
     same = and_(*(artifact.c[name] == value for name, value in place.items()))
@@ -154,17 +160,17 @@ def accept(
     connection.execute(
         update(job).where(job.c.job_id == offered.job_id).values(created_files=files, **fields)
     )
-    withdraw(connection, offered)
+    withdraw(connection, offered.job_id, offered.root_id, offered.path)
     detail = {"path": path, "role": offered.role, "sha256": offered.sha256, "size": offered.size}
     record_event(connection, offered.job_id, at, "artifact", actor, attempt=offered.attempt, detail=detail)
 
 
-def withdraw(connection: Connection, offered: Offer) -> None:
+def withdraw(connection: Connection, job_id: str, root_id: str, path: str) -> None:
     """Forget an offer."""
     same = and_(
-        publication.c.job_id == offered.job_id,
-        publication.c.root_id == offered.root_id,
-        publication.c.path == to_stored(offered.path),
+        publication.c.job_id == job_id,
+        publication.c.root_id == root_id,
+        publication.c.path == to_stored(path),
     )
     connection.execute(delete(publication).where(same))
 
@@ -179,6 +185,20 @@ def offers_of(connection: Connection, job_id: str) -> list[Offer]:
     columns = [publication.c[name] for name in Offer._fields]
     rows = connection.execute(select(*columns).where(publication.c.job_id == job_id))
     return [Offer._make(row)._replace(path=from_stored(row.path)) for row in rows]
+
+
+def accepted_by(connection: Connection, of: AttemptId) -> list[Offer]:
+    """What an attempt published and reported published."""
+    named = select(event.c.detail).where(
+        event.c.job_id == of.job_id, event.c.kind == "artifact", event.c.attempt == of.attempt
+    )
+    told = {detail["path"] for detail in connection.execute(named).scalars() if detail}
+    files = select(artifact).where(artifact.c.job_id == of.job_id, artifact.c.state == "present")
+    return [
+        Offer(*of, row.root_id, from_stored(row.path), row.role, row.size, row.sha256)
+        for row in connection.execute(files)
+        if row.path in told and row.sha256
+    ]
 
 
 def count_leases(connection: Connection) -> dict[str, int]:

@@ -1,0 +1,172 @@
+"""Settling: what becomes of a job once an attempt of it has ended. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from jobctl.core.backoff import delay_after
+from jobctl.durations import format_duration
+from jobctl.model.attempts import AttemptId, Claim, Lease, Settlement
+from jobctl.model.job import Job
+from jobctl.model.status import Cause, ErrorCode, Status
+from jobctl.sizes import format_size
+from jobctl.work import TaskSpec
+
+
+class Stop(StrEnum):
+    """Why an attempt was asked to stop."""
+
+    CANCEL = "cancel"
+    TIMEOUT = "timeout"
+    DRAIN = "drain"
+
+
+class Returned(NamedTuple):
+    """The handler returned. ``result`` is JSON text."""
+
+    result: str | None
+
+
+class Raised(NamedTuple):
+    """The handler raised. ``is_final``: another attempt would fail as well."""
+
+    error: str
+    code: str
+    traceback: str
+    is_final: bool
+
+
+class Died(NamedTuple):
+    """Its process ended without a word: by a signal, or with an exit code.
+
+    ``peak_bytes`` is the most memory it had; ``was_oom``: the kernel killed for want of memory meanwhile.
+    """
+
+    signal_name: str | None
+    exit_code: int
+    peak_bytes: int
+    was_oom: bool
+
+
+class NotBegun(NamedTuple):
+    """It was taken, and never begun."""
+
+    why: str
+
+
+Ending = Returned | Raised | Died | NotBegun
+
+
+def settle(
+    claim: Claim,
+    ending: Ending,
+    *,
+    spec: TaskSpec | None,
+    stop: Stop | None = None,
+    has_published: bool = False,
+    luck: float = 1.0,
+) -> Settlement:
+    """Decide what becomes of the job. ``luck`` between 0 and 1 spreads retries over time.
+
+    An attempt that was asked to stop and finished all the same has finished. Only one that was
+    cancelled, and published nothing, is cancelled whatever it returned.
+    """
+    if isinstance(ending, NotBegun):
+        return _hand_back(claim.id, ending.why)
+    if isinstance(ending, Returned) and (stop is not Stop.CANCEL or has_published):
+        return Settlement(*claim.id, Status.COMPLETED, Cause.EXECUTOR, result=ending.result)
+    if stop is Stop.CANCEL:
+        return Settlement(*claim.id, Status.CANCELLED, Cause.OPERATOR, error="cancelled while it ran")
+    if stop is Stop.DRAIN:
+        return _hand_back(claim.id, "its worker was asked to stop")
+    return _fail(claim, _failure(ending, spec, stop), spec, luck)
+
+
+def unknown_task(claim: Claim, known: list[str], troubles: list[str], luck: float) -> Settlement:
+    """What becomes of a job that this worker has no handler for: another one may, a little later."""
+    listed = f"it knows {', '.join(known)}" if known else "it knows none"
+    why = f"no task {claim.kind!r} is known to its worker; {'; '.join([listed, *troubles])}"
+    return _fail(claim, Failure(why, "unknown-task", {}, is_final=False), _PATIENT, luck)
+
+
+def after_death(job: Job, lease: Lease, *, has_video: bool, luck: float) -> Settlement:
+    """What becomes of a job whose worker died, or was cut off for a whole lease.
+
+    ``has_video``: the attempt had published its video, whole. The first attempt is followed by
+    another one at once, later ones by a pause: what kills its worker again and again ends failed.
+    """
+    detail = {"reason": f"worker {lease.worker} gave no sign of life", "worker": lease.worker}
+    if has_video:
+        detail["reason"] += "; the video was published before"
+        return Settlement(*lease.id, Status.COMPLETED, Cause.RESCUE, detail=detail)
+    if lease.is_cancelled:
+        return Settlement(
+            *lease.id, Status.CANCELLED, Cause.OPERATOR, error="cancelled while it ran", detail=detail
+        )
+    if lease.attempt < job.max_attempts:
+        delay_s = (
+            delay_after(lease.attempt - 1, base_s=10.0, most_s=600.0, luck=luck) if lease.attempt > 1 else 0.0
+        )
+        return Settlement(*lease.id, Status.QUEUED, Cause.RESCUE, detail=detail, delay_s=delay_s)
+    said = f"worker {lease.worker} died or was cut off in attempt {lease.attempt} of {job.max_attempts}"
+    code = ErrorCode.LEASE_LAPSED.value
+    return Settlement(
+        *lease.id, Status.FAILED, Cause.PROOF_OF_DEATH, error=said, error_code=code, detail=detail
+    )
+
+
+class Failure(NamedTuple):
+    """Why an attempt failed."""
+
+    error: str
+    code: str
+    detail: dict[str, Any]
+    is_final: bool
+
+
+_PATIENT = TaskSpec(name="", backoff_s=60.0)
+
+
+def _hand_back(of: AttemptId, why: str) -> Settlement:
+    detail = {"reason": why}
+    return Settlement(*of, Status.QUEUED, Cause.HAND_BACK, detail=detail, delay_s=0.0, extra_attempts=1)
+
+
+def _fail(claim: Claim, failure: Failure, spec: TaskSpec | None, luck: float) -> Settlement:
+    failed = Settlement(
+        *claim.id,
+        Status.FAILED,
+        Cause.EXECUTOR,
+        error=failure.error,
+        error_code=failure.code,
+        detail=failure.detail,
+    )
+    if failure.is_final or claim.attempt >= claim.max_attempts:
+        return failed
+    base_s, most_s = (spec.backoff_s, spec.backoff_max_s) if spec else (10.0, 3600.0)
+    delay_s = delay_after(claim.attempt, base_s=base_s, most_s=most_s, luck=luck)
+    return failed._replace(to=Status.QUEUED, cause=Cause.RETRY, delay_s=delay_s)
+
+
+def _failure(ending: Ending, spec: TaskSpec | None, stop: Stop | None) -> Failure:
+    if stop is Stop.TIMEOUT and spec is not None and spec.timeout_s is not None:
+        limit = format_duration(timedelta(seconds=spec.timeout_s))
+        return Failure(f"it ran longer than its limit of {limit}", "timeout", {}, is_final=False)
+    if isinstance(ending, Raised):
+        detail = {"traceback": ending.traceback} if ending.traceback else {}
+        return Failure(ending.error, ending.code, detail, ending.is_final)
+    if isinstance(ending, Died):
+        return Failure(*_said_of_death(ending, spec), {"peak_bytes": ending.peak_bytes}, is_final=False)
+    raise TypeError(f"{ending!r} is no failure")
+
+
+def _said_of_death(died: Died, spec: TaskSpec | None) -> tuple[str, str]:
+    if died.signal_name is None:
+        return f"its process ended without a result, with exit code {died.exit_code}", "died"
+    said = f"killed by {died.signal_name}, peak {format_size(died.peak_bytes)}"
+    at_limit = spec is not None and spec.memory is not None and died.peak_bytes >= 0.8 * spec.memory
+    if died.was_oom or at_limit:
+        return f"{said}, likely out of memory", "out-of-memory"
+    return said, "killed"

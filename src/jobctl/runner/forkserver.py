@@ -1,0 +1,280 @@
+"""The program that runs handlers, so that a worker never does: ``python -m jobctl.runner.forkserver``.
+
+It imports the handler modules once. With process isolation it forks one child for each attempt
+and reports how each ended; with thread isolation it runs attempts in threads of its own. It holds
+no connection to the store. When its worker goes, however that ended, it kills what it started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import selectors
+import signal
+import socket
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, NoReturn
+
+from jobctl import clock
+from jobctl.model.attempts import AttemptId
+from jobctl.runner import limits
+from jobctl.runner.attempt import Attempt
+from jobctl.runner.channel import Message, encode
+from jobctl.runner.handling import run
+from jobctl.runner.link import WorkerLink
+from jobctl.runner.tasks import Task, load_tasks
+from jobctl.work import TaskSpec, Work
+
+LARGEST_ORDER = 1 << 16
+"""Bytes of one message on the control socket of a forkserver that forks."""
+
+_RESULTS_AT_ONCE = 128
+_RESULTS_WITHIN_S = 0.004
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Serve a worker on the inherited socket that the first argument numbers."""
+    limits.die_with_parent()
+    limits.adopt_orphans()
+    # The worker alone decides when work ends; a signal for the whole group must not.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    control, setup = socket.socket(fileno=int(arguments[0])), json.loads(arguments[1])
+    loaded = load_tasks(setup["modules"], _work(setup))
+    control.sendall(encode(["ready", specs_as_json(loaded.tasks), loaded.troubles]))
+    if setup["threads"]:
+        Threads(WorkerLink(control), loaded.tasks, setup["threads"]).serve()
+    Forks(control, loaded.tasks).serve()
+
+
+def _work(setup: Mapping[str, Any]) -> Work:
+    return Work(tasks=specs_from_json(setup["commands"]), overrides=setup["overrides"])
+
+
+def specs_as_json(tasks: Mapping[str, Task]) -> dict[str, Any]:
+    """How each task is run, as a message can carry it."""
+    return {name: asdict(task.spec) for name, task in tasks.items()}
+
+
+def specs_from_json(specs: Mapping[str, Any]) -> dict[str, TaskSpec]:
+    """The inverse of ``specs_as_json``."""
+    return {
+        name: TaskSpec(**{**spec, "command": tuple(spec["command"]) if spec["command"] else None})
+        for name, spec in specs.items()
+    }
+
+
+class Forks:
+    """One child process for each attempt."""
+
+    def __init__(self, control: socket.socket, tasks: Mapping[str, Task]) -> None:
+        self._control = control
+        self._tasks = tasks
+        self._children: dict[int, AttemptId] = {}
+        self._oom_kills = limits.oom_kills()
+
+    def serve(self) -> NoReturn:
+        """Obey orders until the worker goes."""
+        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._control, selectors.EVENT_READ)
+            selector.register(reading, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is self._control:
+                        self._obey()
+                    else:
+                        with suppress(BlockingIOError):
+                            os.read(reading, 512)
+                self._reap()
+
+    def _obey(self) -> None:
+        try:
+            order, fds, _, _ = socket.recv_fds(self._control, LARGEST_ORDER, 1)
+        except OSError:
+            order, fds = b"", []
+        if not order:
+            self._end()
+        what, *rest = json.loads(order)
+        if what == "fork":
+            self._fork(rest, fds[0])
+        elif what == "signal":
+            self._signal(AttemptId(rest[0], rest[1]), rest[2])
+
+    def _fork(self, order: list[Any], fd: int) -> None:
+        job_id, attempt, kind, scratch = order
+        pid = os.fork()
+        if pid == 0:
+            self._become_attempt(AttemptId(job_id, attempt), kind, scratch, fd)
+        os.close(fd)
+        self._children[pid] = AttemptId(job_id, attempt)
+
+    def _become_attempt(self, of: AttemptId, kind: str, scratch: str, fd: int) -> NoReturn:
+        """Run one attempt in this process, which was just made for it."""
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            os.setsid()
+            limits.die_with_parent()
+            limits.adopt_orphans()
+            self._control.close()
+            _run_alone(self._tasks[kind], of, scratch, socket.socket(fileno=fd))
+        finally:
+            os._exit(1)
+
+    def _signal(self, of: AttemptId, number: int) -> None:
+        for pid, running in self._children.items():
+            if running == of:
+                _signal_group(pid, number)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            of = self._children.pop(pid, None)
+            if of is None:
+                continue
+            # Whatever it left running ends with it.
+            _signal_group(pid, signal.SIGKILL)
+            self._kill_strays()
+            kills = limits.oom_kills()
+            self._tell(["exited", *of, status, usage.ru_maxrss * 1024, kills > self._oom_kills])
+            self._oom_kills = kills
+
+    def _kill_strays(self) -> None:
+        """Kill descendants of ended attempts that left their group; they were left to this process."""
+        with suppress(OSError), open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+            for pid in map(int, file.read().split()):
+                if pid not in self._children:
+                    with suppress(OSError):
+                        os.kill(pid, signal.SIGKILL)
+
+    def _tell(self, message: Message) -> None:
+        try:
+            self._control.send(json.dumps(message).encode())
+        except OSError:
+            self._end()
+
+    def _end(self) -> NoReturn:
+        for pid in self._children:
+            _signal_group(pid, signal.SIGKILL)
+        self._kill_strays()
+        os._exit(0)
+
+
+def _signal_group(pid: int, number: int) -> None:
+    """Signal an attempt and all it started; alone, where it has not made its group yet."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _run_alone(task: Task, of: AttemptId, scratch: str, end: socket.socket) -> NoReturn:
+    """Run one attempt, its handler in the main thread, and end the process with it."""
+    link = WorkerLink(end)
+    _, payload = link.next_message()
+    limits.restrict(memory=task.spec.memory, processes=task.spec.processes)
+    attempt = Attempt(of, task.name, payload, link, scratch)
+
+    def handle(message: Message) -> None:
+        if message[0] == "stop":
+            attempt.ask_to_stop()
+
+    threading.Thread(target=link.read, args=(handle,), daemon=True).start()
+    outcome = run(task, attempt)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    link.tell([outcome[0], *of, *outcome[1:]])
+    os._exit(0)
+
+
+class Threads:
+    """Many attempts in threads of this process: for small work. What one of them breaks is broken for all."""
+
+    def __init__(self, link: WorkerLink, tasks: Mapping[str, Task], slots: int) -> None:
+        self._link = link
+        self._tasks = tasks
+        self._waiting: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
+        self._running: dict[AttemptId, Attempt] = {}
+        self._results: deque[Message] = deque()
+        self._has_results = threading.Event()
+        self._slots = slots
+
+    def serve(self) -> NoReturn:
+        """Obey orders until the worker goes."""
+        for _ in range(self._slots):
+            threading.Thread(target=self._work, daemon=True).start()
+        threading.Thread(target=self._send_late_results, daemon=True).start()
+        self._link.read(self._obey)
+
+    def _obey(self, message: Message) -> None:
+        what = message[0]
+        if what == "run":
+            for order in message[1]:
+                self._waiting.put(order)
+        elif what == "stop":
+            running = self._running.get(AttemptId(message[1], message[2]))
+            if running is not None:
+                running.ask_to_stop()
+        elif what == "recall":
+            self._recall()
+
+    def _recall(self) -> None:
+        """Give back what was not begun."""
+        recalled = []
+        with suppress(queue.Empty):
+            while True:
+                job_id, attempt, *_ = self._waiting.get_nowait()
+                recalled.append([job_id, attempt])
+        self._link.tell(["recalled", recalled])
+
+    def _work(self) -> None:
+        while True:
+            job_id, number, kind, payload, scratch = self._waiting.get()
+            of = AttemptId(job_id, number)
+            attempt = Attempt(of, kind, payload, self._link, scratch)
+            self._running[of] = attempt
+            outcome = run(self._tasks[kind], attempt)
+            attempt.clean_up()
+            del self._running[of]
+            self._results.append([outcome[0], job_id, number, *outcome[1:]])
+            # At the end of a batch at once; within one, a few at a time.
+            if self._waiting.empty() or len(self._results) >= _RESULTS_AT_ONCE:
+                self._send_results()
+            else:
+                self._has_results.set()
+
+    def _send_late_results(self) -> None:
+        while True:
+            self._has_results.wait()
+            clock.sleep(_RESULTS_WITHIN_S)
+            self._has_results.clear()
+            self._send_results()
+
+    def _send_results(self) -> None:
+        results = []
+        with suppress(IndexError):
+            while True:
+                results.append(self._results.popleft())
+        if results:
+            self._link.tell(["results", results])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,65 @@
+"""What a process may use, and that it dies with its parent. See prctl(2), setrlimit(2)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process as soon as the one that started it has ended."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends, so that none escapes."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def restrict(*, memory: int | None, processes: int | None) -> None:
+    """Limit this process and its children to bytes of address space, and to processes above today's.
+
+    The kernel does not hold root to a number of processes.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if memory is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    if processes is not None:
+        most = tasks_of_user() + processes
+        _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+
+
+def tasks_of_user() -> int:
+    """How many tasks, which are threads, this process's user has now."""
+    uid, count = os.getuid(), 0
+    with os.scandir("/proc") as found:
+        for entry in found:
+            if entry.name.isdigit():
+                try:
+                    if entry.stat().st_uid == uid:
+                        count += len(os.listdir(f"/proc/{entry.name}/task"))
+                except OSError:
+                    continue
+    return count
+
+
+def oom_kills() -> int:
+    """How many processes this machine's kernel killed for want of memory since it booted."""
+    try:
+        with open("/proc/vmstat", encoding="ascii") as file:
+            return sum(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
+    except (OSError, ValueError):
+        return 0
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
