@@ -19,3 +19,8 @@ def monotonic() -> float:
 def sleep(seconds: float) -> None:
     """Wait."""
     time.sleep(seconds)
+
+
+def monotonic_us() -> int:
+    """Microseconds of the clock by which systemd orders what it is told."""
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000

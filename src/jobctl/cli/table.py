@@ -109,6 +109,12 @@ COMMANDS = {
         streams=True,
     ),
     "show": Entry("show", "show", "Show one job with its files and its history."),
+    "worker": Entry(
+        "worker",
+        "worker",
+        "Take jobs from the queues and run them, until asked to stop.",
+        "--tasks --queue --slots --isolation --burst --lease --grace",
+    ),
     "status": Entry(
         "status",
         "status",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobctl.model.job import Executor
@@ -89,3 +90,20 @@ class Lease(NamedTuple):
     @property
     def id(self) -> AttemptId:
         return AttemptId(self.job_id, self.attempt)
+
+
+class WorkerRow(NamedTuple):
+    """What the store knows of a worker. ``counters`` by name; see ``runner.worker.Counters``."""
+
+    worker_id: str
+    state: str
+    executor: Executor
+    queues: list[str]
+    tasks: list[str]
+    slots: int
+    isolation: str
+    lease_s: float
+    started_at: datetime
+    seen_at: datetime
+    ended_at: datetime | None
+    counters: dict[str, float]

@@ -81,6 +81,11 @@ def load_tasks(modules: Iterable[str], work: Work) -> Loaded:
     return Loaded({**tasks, **commands}, troubles)
 
 
+def has_entry_points() -> bool:
+    """Whether an installed package names modules that declare tasks."""
+    return bool(entry_points(group=ENTRY_POINTS))
+
+
 def is_async(handler: Handler) -> bool:
     """Whether a handler has to be awaited."""
     return inspect.iscoroutinefunction(handler)

@@ -304,3 +304,27 @@ def bulk_insert(
         with driver.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
+
+
+def place_of(bind: Engine | Connection) -> tuple[str | None, ...]:
+    """What tells one database from another: the file, or host, port and name."""
+    url = bind.engine.url
+    if url.get_backend_name() == "sqlite":
+        path = (url.database or "").removeprefix("file:").partition("?")[0]
+        return ("sqlite", os.path.realpath(unquote(path)))
+    host = url.host or url.query.get("host")
+    return ("postgresql", str(host), str(url.port or url.query.get("port")), url.database)
+
+
+@contextmanager
+def within_schema(connection: Connection) -> Iterator[Connection]:
+    """A connection of somebody else's, with jobctl's tables where they are; as it was, afterwards."""
+    if connection.dialect.name == "sqlite":
+        yield connection
+        return
+    before = connection.get_execution_options().get("schema_translate_map")
+    connection.execution_options(schema_translate_map={None: SCHEMA})
+    try:
+        yield connection
+    finally:
+        connection.execution_options(schema_translate_map=before)

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, delete, func, insert, select, update
 
 from jobctl.errors import StaleJob
-from jobctl.model.attempts import AttemptId, Lease
-from jobctl.model.job import Job
+from jobctl.model.attempts import AttemptId, Lease, WorkerRow
+from jobctl.model.job import Executor, Job
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.status import Status
 from jobctl.store.dialect import put_rows
@@ -216,3 +216,21 @@ def forget_workers(connection: Connection, *, before: datetime) -> int:
 def _leases(connection: Connection, condition: Any, *, limit: int) -> list[Lease]:
     rows = connection.execute(select(lease).where(condition).order_by(lease.c.job_id).limit(limit))
     return [Lease(row.job_id, row.attempt, row.worker, row.cancel_at is not None) for row in rows]
+
+
+def list_workers(connection: Connection, *, every: bool) -> list[WorkerRow]:
+    """The workers that are not known to have ended, or every one, the youngest first."""
+    wanted = select(*(worker.c[name] for name in WorkerRow._fields)).order_by(worker.c.started_at.desc())
+    if not every:
+        wanted = wanted.where(worker.c.ended_at.is_(None))
+    return [
+        WorkerRow._make(row)._replace(executor=Executor(**row.executor), counters=row.counters or {})
+        for row in connection.execute(wanted)
+    ]
+
+
+def ask_to_stop(connection: Connection, job_id: str, attempt: int, *, at: datetime) -> bool:
+    """Ask the attempt of a worker to stop; ``False`` where no worker holds it."""
+    held = and_(lease.c.job_id == job_id, lease.c.attempt == attempt)
+    asked = update(lease).where(held).values(cancel_at=func.coalesce(lease.c.cancel_at, at))
+    return connection.execute(asked).rowcount == 1
