@@ -59,8 +59,8 @@ class Crew(Protocol):
     is_ready: bool
     is_over: bool
 
-    def start(self, claim: Claim) -> None:
-        """Begin an attempt, or keep it until a slot is free."""
+    def start(self, claims: Sequence[Claim]) -> None:
+        """Begin attempts, or keep them until a slot is free."""
 
     def reports(self) -> list[Report]:
         """What happened since the last call."""
@@ -132,8 +132,8 @@ class ProcessCrew:
             self._process = _launch(setup, theirs, 0)
         selector.register(ours, selectors.EVENT_READ)
 
-    def start(self, claim: Claim) -> None:
-        self._waiting.append(claim)
+    def start(self, claims: Sequence[Claim]) -> None:
+        self._waiting += claims
         self._fill()
 
     def reports(self) -> list[Report]:
@@ -314,13 +314,14 @@ class ThreadCrew:
             self._process = _launch(setup, theirs, setup.slots)
         selector.register(self._channel, selectors.EVENT_READ)
 
-    def start(self, claim: Claim) -> None:
-        scratch = scratch_of(self._setup.scratch, claim.id)
-        self._running[claim.id] = None
-        self._orders.append([*claim.id, claim.kind, claim.payload, scratch])
+    def start(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            scratch = scratch_of(self._setup.scratch, claim.id)
+            self._running[claim.id] = None
+            self._orders.append([*claim.id, claim.kind, claim.payload, scratch])
+        self._send_orders()
 
     def reports(self) -> list[Report]:
-        self._send_orders()
         self._listen()
         found, self._found = self._found, []
         return found
@@ -386,6 +387,7 @@ class ThreadCrew:
         elif what == "ready":
             self.specs, self.troubles = specs_from_json(message[1]), message[2]
             self.is_ready = True
+            self._send_orders()
         else:
             self._found.append(told_in(AttemptId(message[1], message[2]), message))
 

@@ -467,7 +467,8 @@ class Worker:
                 luck=random.random(),  # noqa: S311 - no secret
             )
         )
-        self.counters.deaths += not isinstance(ending, Returned | Raised | NotBegun)
+        has_died = not isinstance(ending, Returned | Raised | NotBegun)
+        self.counters.deaths += has_died and running.stop is None
 
     # --- claim and settle -------------------------------------------------------------------------
 
@@ -484,8 +485,8 @@ class Worker:
         del self._settling[: len(pending)]
         for settlement in pending:
             self._note(settlement, is_settled=settlement.id in turn.settled)
-        for claim in turn.claims:
-            self._begin(claim)
+        if turn.claims:
+            self._begin(turn.claims)
         if want:
             self._looks = len(turn.claims) == want
             self._found_nothing = not turn.claims
@@ -540,20 +541,27 @@ class Worker:
             return 0
         return self._pace.wanted(self._options.slots, len(self._running))
 
-    def _begin(self, claim: Claim) -> None:
-        crew = self._crew
-        self.counters.started += 1
-        self.counters.wait_s += claim.waited_s
-        spec = crew.specs.get(claim.kind) if crew else None
-        if crew is None or spec is None:
-            troubles = list(crew.troubles) if crew else []
-            luck = random.random()  # noqa: S311 - no secret
-            self._settling.append(unknown_task(claim, sorted(self._specs), troubles, luck))
-            return
-        now = clock.monotonic()
-        self._pace.note_start(now)
-        self._running[claim.id] = _Running(claim, spec, crew, now)
-        crew.start(claim)
+    def _begin(self, claims: list[Claim]) -> None:
+        """Have the crew run what it has a handler for."""
+        crew, now = self._crew, clock.monotonic()
+        self.counters.started += len(claims)
+        self.counters.wait_s += sum(claim.waited_s for claim in claims)
+        known = []
+        for claim in claims:
+            spec = crew.specs.get(claim.kind) if crew else None
+            if crew is None or spec is None:
+                self._refuse(claim)
+            else:
+                known.append(claim)
+                self._running[claim.id] = _Running(claim, spec, crew, now)
+        if crew is not None and known:
+            self._pace.note_start(now)
+            crew.start(known)
+
+    def _refuse(self, claim: Claim) -> None:
+        troubles = list(self._crew.troubles) if self._crew else []
+        luck = random.random()  # noqa: S311 - no secret
+        self._settling.append(unknown_task(claim, sorted(self._specs), troubles, luck))
 
     def _note(self, settlement: Settlement, *, is_settled: bool) -> None:
         counters, of = self.counters, f"job {settlement.job_id}: attempt {settlement.attempt}"

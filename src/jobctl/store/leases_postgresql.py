@@ -88,6 +88,7 @@ settled AS (
         max_attempts = j.max_attempts + a.extra
     FROM asked AS a
     WHERE j.job_id = a.job_id AND j.attempt = a.attempt AND j.status = 'processing'
+        AND j.job_id = ANY (%(job_id)s::text[])
     RETURNING j.job_id, j.attempt, a.status, a.result, a.detail
 ),
 told AS (
@@ -101,6 +102,7 @@ kept AS (
 ),
 released AS (
     DELETE FROM jobctl.lease AS l USING asked AS a WHERE l.job_id = a.job_id AND l.attempt = a.attempt
+        AND l.job_id = ANY (%(job_id)s::text[])
 )
 SELECT job_id, attempt FROM settled
 """
@@ -143,7 +145,7 @@ class PostgreSQLLeases:
             self._connection = store.engine.connect()
             self._driver: psycopg.Connection[Any] = self._connection.connection.driver_connection  # type: ignore[assignment]
             self._driver.execute(f"LISTEN {CHANNEL}")
-            self._driver.add_notify_handler(self._note)
+            self._driver.add_notify_handler(lambda notice: self._hear(notice.payload))
 
     def take_turn(self, settlements: Sequence[Settlement], want: int) -> Turn:
         settled: frozenset[AttemptId] = frozenset()
@@ -189,8 +191,10 @@ class PostgreSQLLeases:
 
     def was_woken(self) -> bool:
         with explained(self._store.dialect, psycopg.Error):
-            for notice in self._driver.notifies(timeout=0):
-                self._note(notice)
+            connection = self._driver.pgconn
+            connection.consume_input()
+            while (notice := connection.notifies()) is not None:
+                self._hear(notice.extra.decode())
         woken, self._woken = self._woken, False
         return woken
 
@@ -201,8 +205,8 @@ class PostgreSQLLeases:
         with suppress(Exception):
             self._connection.close()
 
-    def _note(self, notice: psycopg.Notify) -> None:
-        self._woken = self._woken or not notice.payload or notice.payload in self._holder.queues
+    def _hear(self, queue: str) -> None:
+        self._woken = self._woken or not queue or queue in self._holder.queues
 
     def _execute(self, sql: str, values: Mapping[str, Any]) -> psycopg.Cursor[Any]:
         with explained(self._store.dialect, psycopg.Error):

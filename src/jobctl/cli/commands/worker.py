@@ -63,7 +63,7 @@ def worker(
         grace_s=grace_age.total_seconds() if grace_age else work.grace_s,
     )
     _expect_tasks(settings, options)
-    voice = Voice(call.output.warn, call.output.detail)
+    voice = Voice(call.output.note, call.output.detail)
     with call.open_site() as site:
         counters = Worker(site, options, work, voice=voice, reload=lambda: call.settings().work).run()
     counts = {name: int(count) for name, count in counters.as_json().items() if not name.endswith("_s")}
