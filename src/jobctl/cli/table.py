@@ -109,6 +109,15 @@ COMMANDS = {
         streams=True,
     ),
     "show": Entry("show", "show", "Show one job with its files and its history."),
+    "enqueue": Entry(
+        "enqueue",
+        "enqueue",
+        "Hand a job to the workers, and print its id.",
+        "--payload --each-line --key --queue --priority --delay --at --owner --job-id --retries",
+    ),
+    "cancel": Entry("cancel", "cancel", "End jobs: queued ones at once, running ones once they stopped."),
+    "retry": Entry("retry", "retry", "Enqueue failed or cancelled jobs again."),
+    "workers": Entry("workers", "workers", "List the workers and what they run.", "--all", streams=True),
     "worker": Entry(
         "worker",
         "worker",

@@ -77,6 +77,9 @@ def settle(
         return _hand_back(claim.id, ending.why)
     if isinstance(ending, Returned) and (stop is not Stop.CANCEL or has_published):
         return Settlement(*claim.id, Status.COMPLETED, Cause.EXECUTOR, result=ending.result)
+    if isinstance(ending, Died) and has_published:
+        detail = {"reason": "its process ended after it had published the video"}
+        return Settlement(*claim.id, Status.COMPLETED, Cause.EXECUTOR, detail=detail)
     if stop is Stop.CANCEL:
         return Settlement(*claim.id, Status.CANCELLED, Cause.OPERATOR, error="cancelled while it ran")
     if stop is Stop.DRAIN:
@@ -165,6 +168,8 @@ def _failure(ending: Ending, spec: TaskSpec | None, stop: Stop | None) -> Failur
 def _said_of_death(died: Died, spec: TaskSpec | None) -> tuple[str, str]:
     if died.signal_name is None:
         return f"its process ended without a result, with exit code {died.exit_code}", "died"
+    if not died.peak_bytes:
+        return f"killed by {died.signal_name}, with the process that ran it", "killed"
     said = f"killed by {died.signal_name}, peak {format_size(died.peak_bytes)}"
     at_limit = spec is not None and spec.memory is not None and died.peak_bytes >= 0.8 * spec.memory
     if died.was_oom or at_limit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -14,8 +15,10 @@ from jobctl.settings import Settings
 from jobctl.store import jobs, workers
 from jobctl.store.dialect import place_of, within_schema
 from jobctl.store.engine import Connection
-from jobctl.store.enqueue import Enqueued, New, enqueue, wake
+from jobctl.store.enqueue import Enqueued, New, enqueue, enqueue_many, wake
 from jobctl.work import DEFAULT_RETRIES
+
+__all__ = ["Enqueued", "New", "Workers", "cancel", "enqueue_one", "enqueue_stream", "retry"]
 
 
 class Workers(NamedTuple):
@@ -38,6 +41,11 @@ def enqueue_one(
     """Enqueue one job. Raises ``JobExists`` or ``ValueError``."""
     with site.store.write() as connection:
         return _enqueue(site, connection, new, at, delay_s)
+
+
+def enqueue_stream(site: Site, news: Iterator[New]) -> int:
+    """Enqueue a stream of jobs, flat in memory; how many were new."""
+    return sum(enqueue_many(site.store, news, actor=site.actor))
 
 
 def enqueue_within(

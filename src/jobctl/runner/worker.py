@@ -24,6 +24,7 @@ from jobctl.core.settling import Ending, NotBegun, Raised, Returned, Stop, settl
 from jobctl.core.vigil import Vigil
 from jobctl.errors import JobctlError, StoreUnreachable
 from jobctl.model.attempts import AttemptId, Claim, Lease, ProgressReport, Settlement
+from jobctl.model.files import Role
 from jobctl.model.status import Cause, Status
 from jobctl.ops.site import Site
 from jobctl.runner.crew import Crew, Ended, Setup, Told, open_crew
@@ -442,7 +443,7 @@ class Worker:
             if answer is None or answer[0] is None:
                 self._asks.append(told)
                 continue
-            if told.what == "published" and answer[0].kind == "ok":
+            if told.what == "published" and told.words[1] == Role.VIDEO and answer[0].kind == "ok":
                 running.has_published = True
             running.crew.answer(told.of, told.number or 0, *answer[0])
 

@@ -16,7 +16,7 @@ from jobctl.ops.site import Site, open_site
 from jobctl.runner.tasks import Task
 from jobctl.settings import load_settings
 from jobctl.store import jobs
-from jobctl.store.enqueue import New, enqueue_many
+from jobctl.store.enqueue import New
 
 
 class Request(NamedTuple):
@@ -84,7 +84,7 @@ class Queue:
     def enqueue_many(self, requests: Iterable[Request]) -> int:
         """Enqueue a stream of jobs, in order, flat in memory; how many were new."""
         news: Iterator[New] = map(self._new, requests)
-        return sum(enqueue_many(self._site.store, news, actor=self._site.actor))
+        return operations.enqueue_stream(self._site, news)
 
     def get(self, job_id: str) -> Job:
         """One job. Raises ``UnknownJob``."""

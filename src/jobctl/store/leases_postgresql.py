@@ -36,6 +36,7 @@ WITH RECURSIVE level AS (
     ) AS lower
 ),
 due AS MATERIALIZED (
+    SELECT found.job_id, found.since, row_number() OVER () AS turn FROM (
     SELECT taken.job_id, taken.since
     FROM (SELECT * FROM level ORDER BY rank, priority DESC) AS levels
     CROSS JOIN LATERAL (
@@ -46,6 +47,7 @@ due AS MATERIALIZED (
         LIMIT %(want)s FOR UPDATE SKIP LOCKED
     ) AS taken
     LIMIT %(want)s
+    ) AS found
 ),
 claimed AS (
     UPDATE jobctl.job AS j SET status = 'processing', attempt = j.attempt + 1, version = j.version + 1,
@@ -68,7 +70,7 @@ SELECT claimed.*, body.payload::text,
     greatest(0, extract(epoch FROM now() - coalesce(due.since, now())))::double precision
 FROM claimed JOIN due ON due.job_id = claimed.job_id
 LEFT JOIN jobctl.job_body AS body ON body.job_id = claimed.job_id
-ORDER BY due.since, claimed.job_id
+ORDER BY due.turn
 """
 
 _SETTLE = """

@@ -21,7 +21,8 @@ SELECT priority FROM job WHERE status = 'queued' AND queue = ? AND priority < ?
 ORDER BY priority DESC LIMIT 1
 """
 _DUE = """
-SELECT j.job_id, j.attempt + 1, j.max_attempts, j.kind, b.payload, coalesce(j.run_at, j.created_at)
+SELECT j.job_id, j.attempt + 1, j.max_attempts, j.kind, CAST(b.payload AS TEXT),
+    coalesce(j.run_at, j.created_at)
 FROM job AS j LEFT JOIN job_body AS b ON b.job_id = j.job_id
 WHERE j.status = 'queued' AND j.queue = ? AND j.priority = ? AND coalesce(j.run_at, '') <= ?
 ORDER BY coalesce(j.run_at, ''), j.job_id LIMIT ?

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, delete, func, insert, select, update
+from sqlalchemy import and_, delete, func, insert, literal, select, update
 
 from jobctl.errors import StaleJob
 from jobctl.model.attempts import AttemptId, Lease, WorkerRow
@@ -232,5 +232,9 @@ def list_workers(connection: Connection, *, every: bool) -> list[WorkerRow]:
 def ask_to_stop(connection: Connection, job_id: str, attempt: int, *, at: datetime) -> bool:
     """Ask the attempt of a worker to stop; ``False`` where no worker holds it."""
     held = and_(lease.c.job_id == job_id, lease.c.attempt == attempt)
-    asked = update(lease).where(held).values(cancel_at=func.coalesce(lease.c.cancel_at, at))
+    asked = (
+        update(lease)
+        .where(held)
+        .values(cancel_at=func.coalesce(lease.c.cancel_at, literal(at, lease.c.cancel_at.type)))
+    )
     return connection.execute(asked).rowcount == 1

@@ -1,0 +1,201 @@
+"""The runner as a whole: real workers, real children, real signals, on both databases."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import jobctl
+from jobctl import clock
+from jobctl.model.status import Status
+from jobctl.ops.init import initialise
+from jobctl.settings import load_settings
+from jobctl.store import workers
+from runner.working import Crewed, crewed
+
+
+@pytest.fixture
+def crew(store_url: str) -> Iterator[Crewed]:
+    with crewed(store_url) as made:
+        yield made
+
+
+@pytest.fixture
+def queue(store_url: str) -> Iterator[jobctl.Queue]:
+    with jobctl.Queue(store_url) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("isolation", ["process", "thread"])
+def test_a_job_is_run_and_its_result_kept(crew: Crewed, queue: jobctl.Queue, isolation: str) -> None:
+    made = queue.enqueue("greet", "you", job_id="g1")
+    assert crew.run("--isolation", isolation) == 0
+    job = crew.job(made.job_id)
+    assert (job.status, job.attempt) == (Status.COMPLETED, 1)
+    assert crew.statuses("g1") == ["queued", "processing", "completed"]
+
+
+@pytest.mark.parametrize(
+    ("task", "payload", "error", "code"),
+    [
+        ("give-up", None, "the template is gone", "gave-up"),
+        ("die", None, "killed by SIGKILL", "killed"),
+        ("leave", None, "its process ended without a result, with exit code 7", "died"),
+        ("stubborn", None, "it ran longer than its limit of 1s", "timeout"),
+        ("hog", None, "MemoryError", "out-of-memory"),
+        ("odd-result", None, "the handler's result cannot be kept as JSON", "bad-result"),
+        ("nobody", None, "no task 'nobody' is known to its worker", "unknown-task"),
+    ],
+)
+def test_each_way_to_fail_has_one_clear_outcome_and_the_worker_lives(
+    crew: Crewed, queue: jobctl.Queue, task: str, payload: object, error: str, code: str
+) -> None:
+    queue.enqueue(task, payload, job_id="bad", max_attempts=1)
+    queue.enqueue("greet", "after", job_id="good", priority=-1)
+    assert crew.run() == 0
+    job = crew.job("bad")
+    assert (job.status, job.error_code) == (Status.FAILED, code)
+    assert (job.error or "").startswith(error)
+    assert crew.job("good").status is Status.COMPLETED
+
+
+def test_a_failure_is_tried_again_and_each_attempt_keeps_its_traceback(
+    crew: Crewed, queue: jobctl.Queue
+) -> None:
+    queue.enqueue("fail", job_id="f1", max_attempts=2)
+    crew.start()
+    job = crew.until_ended("f1")
+    assert (job.status, job.attempt) == (Status.FAILED, 2)
+    traces = [
+        event.detail["traceback"] for event in crew.history("f1") if (event.detail or {}).get("traceback")
+    ]
+    assert len(traces) == 2
+    assert "ValueError: no" in traces[0]
+
+
+def test_a_module_that_does_not_import_is_told_with_the_jobs_it_should_have_run(
+    crew: Crewed, queue: jobctl.Queue
+) -> None:
+    queue.enqueue("greet", job_id="g1", max_attempts=1)
+    assert crew.run(tasks="no_such_module") == 0
+    assert "no_such_module does not import: ModuleNotFoundError" in (crew.job("g1").error or "")
+
+
+def test_a_payload_of_ten_megabytes_arrives(crew: Crewed, queue: jobctl.Queue) -> None:
+    queue.enqueue("measure", "x" * 10_000_000, job_id="m1")
+    assert crew.run() == 0
+    assert crew.job("m1").status is Status.COMPLETED
+
+
+def test_a_running_job_is_asked_to_stop_and_cancelled(
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path
+) -> None:
+    queue.enqueue("wait", str(tmp_path), job_id="w1")
+    crew.start()
+    crew.until((tmp_path / "w1.1").exists)
+    queue.cancel("w1")
+    assert crew.until_ended("w1").status is Status.CANCELLED
+
+
+def test_a_killed_workers_job_runs_again_on_another_and_nothing_is_lost(
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path
+) -> None:
+    queue.enqueue("wait", str(tmp_path), job_id="w1")
+    first = crew.start()
+    crew.until((tmp_path / "w1.1").exists)
+    first.kill()
+    first.wait()
+    crew.start()
+    crew.until((tmp_path / "w1.2").exists)
+    (tmp_path / "go").touch()
+    assert crew.until_ended("w1").attempt == 2
+    assert crew.statuses("w1") == ["queued", "processing", "queued", "processing", "completed"]
+
+
+def test_a_paused_worker_loses_its_job_and_changes_nothing_when_it_comes_back(
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path
+) -> None:
+    queue.enqueue("wait", str(tmp_path), job_id="w1")
+    first = crew.start()
+    crew.until((tmp_path / "w1.1").exists)
+    first.send_signal(signal.SIGSTOP)
+    crew.start()
+    crew.until((tmp_path / "w1.2").exists)
+    first.send_signal(signal.SIGCONT)
+    crew.until(lambda: len(_states(crew, "running")) == 2)
+    (tmp_path / "go").touch()
+    job = crew.until_ended("w1")
+    assert (job.status, job.attempt) == (Status.COMPLETED, 2)
+    assert crew.statuses("w1").count("completed") == 1
+    assert len(_states(crew, "lost")) == 1
+
+
+def test_a_worker_that_is_asked_to_stop_hands_back_what_does_not_finish(
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path
+) -> None:
+    queue.enqueue("wait", str(tmp_path), job_id="w1", max_attempts=1)
+    first = crew.start("--grace", "1s")
+    crew.until((tmp_path / "w1.1").exists)
+    first.terminate()
+    assert first.wait(timeout=30) == 0
+    job = crew.job("w1")
+    # The handler saw that it was asked, and returned: that is a job done.
+    assert job.status is Status.COMPLETED
+    queue.enqueue("stubborn", job_id="s1", max_attempts=1)
+    second = crew.start("--grace", "1s")
+    crew.until(lambda: crew.job("s1").status is Status.PROCESSING)
+    second.terminate()
+    second.terminate()
+    assert second.wait(timeout=30) == 0
+    assert crew.job("s1").status in {Status.QUEUED, Status.FAILED}
+
+
+def test_what_an_earlier_attempt_published_is_moved_aside_by_the_next(
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path
+) -> None:
+    root = _root(crew, tmp_path)
+    queue.enqueue("film", {"root": str(root), "then": "raise"}, job_id="film-1")
+    crew.start()
+    job = crew.until_ended("film-1")
+    assert (job.status, job.attempt) == (Status.COMPLETED, 2)
+    assert len(list(root.glob(".jobctl/quarantine/*/1"))) == 1
+    assert job.video_url == "/presentations/film-1/video"
+
+
+def test_a_video_that_was_published_before_the_crash_completes_its_job(
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path
+) -> None:
+    root = _root(crew, tmp_path)
+    queue.enqueue("film", {"root": str(root), "then": "wait"}, job_id="film-1")
+    first = crew.start()
+    crew.until((root / "published").exists)
+    first.kill()
+    first.wait()
+    crew.start()
+    job = crew.until_ended("film-1")
+    assert (job.status, job.attempt) == (Status.COMPLETED, 1)
+
+
+def test_two_hundred_jobs_in_threads_each_run_once(crew: Crewed, queue: jobctl.Queue) -> None:
+    count = queue.enqueue_many(jobctl.Request("greet", number, job_id=f"j{number}") for number in range(200))
+    assert count == 200
+    assert crew.run("--isolation", "thread", slots=4) == 0
+    assert {crew.job(f"j{number}").status for number in range(200)} == {Status.COMPLETED}
+    assert {crew.job(f"j{number}").attempt for number in range(200)} == {1}
+
+
+def _states(crew: Crewed, state: str) -> list[str]:
+    with crew.store.read() as connection:
+        found = workers.list_workers(connection, every=True)
+    return [row.worker_id for row in found if row.state == state]
+
+
+def _root(crew: Crewed, tmp_path: Path) -> Path:
+    root = tmp_path / "outputs"
+    root.mkdir()
+    settings = load_settings(database=crew.url, environ={})
+    initialise(settings, roots=[str(root)], layout="presentations", host_local=False, now=clock.now())
+    return root

@@ -1,0 +1,220 @@
+"""Claim, settle, beat and report: whoever holds a lease may write, and nobody else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from jobctl.model.attempts import AttemptId, ProgressReport, Settlement
+from jobctl.model.job import Executor, Job
+from jobctl.model.status import Cause, Status
+from jobctl.store import jobs, workers
+from jobctl.store.engine import Store
+from jobctl.store.enqueue import New, enqueue, enqueue_many
+from jobctl.store.leases import Holder, Leases, open_leases
+from store.records import AT
+
+
+def holder(name: str = "w1", *queues: str) -> Holder:
+    return Holder(name, Executor("host", "boot", 1, 1), queues or ("default",))
+
+
+def begin(store: Store, who: Holder) -> Leases:
+    with store.write() as connection:
+        workers.register(
+            connection,
+            who,
+            tasks=["noop"],
+            slots=1,
+            isolation="thread",
+            lease_s=10.0,
+            at=store.now(connection),
+        )
+    return open_leases(store, who)
+
+
+@pytest.fixture
+def leases(store: Store) -> Iterator[Leases]:
+    with closing(begin(store, holder())) as opened:
+        yield opened
+
+
+def put(store: Store, job_id: str, payload: Any = None, **fields: Any) -> None:
+    with store.write() as connection:
+        enqueue(connection, New(Job(job_id=job_id, kind="noop", **fields), payload), actor="test", at=AT)
+
+
+def done(job_id: str, attempt: int, to: Status = Status.COMPLETED, **fields: Any) -> Settlement:
+    cause = Cause.EXECUTOR if to is not Status.QUEUED else Cause.RETRY
+    return Settlement(job_id, attempt, to, cause, **fields)
+
+
+def read(store: Store, job_id: str) -> Job:
+    with store.read() as connection:
+        return jobs.get_job(connection, job_id)
+
+
+def test_jobs_are_taken_by_priority_and_then_in_the_order_they_were_due(store: Store, leases: Leases) -> None:
+    for number, job_id in enumerate(["third", "second", "first"]):
+        put(store, job_id, run_at=AT - timedelta(seconds=number))
+    put(store, "urgent", priority=5)
+    put(store, "idle", priority=-1)
+    taken = [claim.job_id for _ in range(2) for claim in leases.take_turn([], 3).claims]
+    assert taken == ["urgent", "first", "second", "third", "idle"]
+
+
+def test_a_job_without_a_time_is_due_at_once_and_a_later_one_is_not(store: Store, leases: Leases) -> None:
+    put(store, "later", run_at=AT + timedelta(days=36_000), priority=9)
+    put(store, "untimed", run_at=None)
+    assert [claim.job_id for claim in leases.take_turn([], 10).claims] == ["untimed"]
+
+
+def test_only_the_queues_of_the_worker_are_served_the_first_one_first(store: Store) -> None:
+    put(store, "a", queue="low", priority=9)
+    put(store, "b", queue="high")
+    put(store, "c", queue="other")
+    with closing(begin(store, holder("w2", "high", "low"))) as opened:
+        assert [claim.job_id for claim in opened.take_turn([], 10).claims] == ["b", "a"]
+
+
+@pytest.mark.parametrize("payload", [None, 8, 0.5, "text", '"', [1], {"a": None}, True, "nul \0 half \ud800"])
+def test_a_payload_comes_back_as_json(store: Store, leases: Leases, payload: Any) -> None:
+    put(store, "j1", payload)
+    (claim,) = leases.take_turn([], 1).claims
+    found = None if claim.payload is None else json.loads(claim.payload)
+    expected = "nul \\x00 half \\ud800" if isinstance(payload, str) and "\0" in payload else payload
+    assert found == expected
+
+
+def test_a_claim_makes_attempt_lease_and_history(store: Store, leases: Leases) -> None:
+    put(store, "j1")
+    (claim,) = leases.take_turn([], 1).claims
+    job = read(store, "j1")
+    assert (claim.id, job.status, job.attempt) == (("j1", 1), Status.PROCESSING, 1)
+    assert job.executor == Executor("host", "boot", 1, 1)
+    assert [lease.id for lease in leases.held()] == [("j1", 1)]
+    with store.read() as connection:
+        last = jobs.history(connection, "j1")[-1]
+    assert (last.from_status, last.to_status, last.attempt, last.actor) == (
+        "queued",
+        "processing",
+        1,
+        "worker w1",
+    )
+
+
+def test_settling_completes_with_result_and_frees_the_lease(store: Store, leases: Leases) -> None:
+    put(store, "j1")
+    leases.take_turn([], 1)
+    turn = leases.take_turn([done("j1", 1, result='{"ok": true}')], 1)
+    assert turn.settled == {("j1", 1)}
+    job = read(store, "j1")
+    assert (job.status, job.progress, job.completed_at is not None) == (Status.COMPLETED, 100.0, True)
+    assert leases.held() == []
+
+
+def test_a_retry_waits_and_keeps_what_went_wrong(store: Store, leases: Leases) -> None:
+    put(store, "j1")
+    leases.take_turn([], 1)
+    again = done(
+        "j1", 1, Status.QUEUED, error="no", error_code="error", delay_s=3600.0, detail={"traceback": "T"}
+    )
+    leases.take_turn([again], 0)
+    job = read(store, "j1")
+    assert (job.status, job.error, job.executor) == (Status.QUEUED, "no", None)
+    assert leases.take_turn([], 1).claims == []
+    with store.read() as connection:
+        detail = jobs.history(connection, "j1")[-1].detail
+    assert detail == {
+        "cause": "retry",
+        "error": "no",
+        "error_code": "error",
+        "retry_after_s": 3600.0,
+        "traceback": "T",
+    }
+
+
+def test_what_comes_from_an_old_attempt_changes_nothing(store: Store, leases: Leases) -> None:
+    put(store, "j1")
+    leases.take_turn([], 1)
+    leases.take_turn([done("j1", 1, Status.QUEUED, delay_s=0.0, extra_attempts=1)], 0)
+    (second,) = leases.take_turn([], 1).claims
+    assert (second.attempt, second.max_attempts) == (2, 2)
+    before = read(store, "j1")
+    assert leases.take_turn([done("j1", 1, result='"stale"')], 0).settled == frozenset()
+    assert leases.report([ProgressReport("j1", 1, 99.0, "stale")]) == {AttemptId("j1", 1)}
+    assert read(store, "j1") == before
+    assert [lease.attempt for lease in leases.held()] == [2]
+
+
+def test_settling_twice_is_settling_once(store: Store, leases: Leases) -> None:
+    put(store, "j1")
+    leases.take_turn([], 1)
+    leases.take_turn([done("j1", 1)], 0)
+    before = read(store, "j1")
+    assert leases.take_turn([done("j1", 1, Status.FAILED, error="late")], 0).settled == frozenset()
+    assert read(store, "j1") == before
+
+
+def test_progress_is_kept_and_shows_life(store: Store, leases: Leases) -> None:
+    put(store, "j1")
+    leases.take_turn([], 1)
+    assert leases.report([ProgressReport("j1", 1, 140.0, "composing")]) == frozenset()
+    leases.report([ProgressReport("j1", 1, 20.0, None)])
+    job = read(store, "j1")
+    assert (job.progress, job.shown_progress) == (20.0, 100.0)
+
+
+def test_one_beat_renews_everything_until_the_worker_is_given_up(store: Store, leases: Leases) -> None:
+    assert leases.beat({"completed": 3}, "running")
+    (peer,) = leases.peers()
+    assert (peer.worker_id, peer.beat) == ("w1", 1)
+    with store.write() as connection:
+        assert not workers.end_worker(connection, "w1", "lost", at=AT, beat=0)
+        assert workers.end_worker(connection, "w1", "lost", at=AT, beat=1)
+    assert not leases.beat({}, "running")
+    assert leases.peers() == []
+
+
+def test_an_idle_worker_is_woken_by_an_enqueue_of_its_queue(store: Store, leases: Leases) -> None:
+    leases.was_woken()
+    put(store, "j1")
+    for _ in range(1_000):
+        if leases.was_woken():
+            return
+    pytest.fail("it was not woken")
+
+
+def test_each_job_is_taken_once_however_many_ask(store: Store) -> None:
+    def stream() -> Iterator[New]:
+        return (New(Job(job_id=f"j{number:03}", kind="noop")) for number in range(300))
+
+    assert sum(enqueue_many(store, stream(), actor="test")) == 300
+    assert sum(enqueue_many(store, stream(), actor="test")) == 0
+    taken: list[str] = []
+
+    def work(name: str) -> None:
+        with closing(begin(store, holder(name))) as opened:
+            while claims := opened.take_turn([], 7).claims:
+                taken.extend(claim.job_id for claim in claims)
+
+    threads = [Thread(target=work, args=(f"w{number}",)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted({f"j{number:03}" for number in range(300)})
+
+
+def test_an_idempotency_key_gives_the_job_that_has_it(store: Store) -> None:
+    for job_id in ("one", "two"):
+        with store.write() as connection:
+            new = New(Job(job_id=job_id, kind="noop", idempotency_key="k"))
+            made = enqueue(connection, new, actor="test", at=AT)
+        assert (made.job.job_id, made.existed) == ("one", job_id == "two")
