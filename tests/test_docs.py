@@ -65,7 +65,7 @@ def test_the_configuration_in_the_readme_is_one(tmp_path: Path) -> None:
     layout_from_mapping("invoices", settings.layouts["invoices"])
 
 
-@pytest.mark.parametrize("page", ["cleanup.md", "evidence.md", "transfer.md"])
+@pytest.mark.parametrize("page", ["cleanup.md", "evidence.md", "runner.md", "transfer.md"])
 def test_the_configuration_in_the_docs_is_one(page: str, tmp_path: Path) -> None:
     examples = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
     assert examples

@@ -204,7 +204,7 @@ def accepted_by(connection: Connection, of: AttemptId) -> list[Offer]:
 def count_leases(connection: Connection) -> dict[str, int]:
     """How many attempts each worker runs."""
     counted = select(lease.c.worker, func.count()).group_by(lease.c.worker)
-    return dict(connection.execute(counted).tuples().all())
+    return {row[0]: row[1] for row in connection.execute(counted)}
 
 
 def forget_workers(connection: Connection, *, before: datetime) -> int:
