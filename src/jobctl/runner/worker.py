@@ -38,7 +38,7 @@ from jobctl.work import TaskSpec, Work
 
 _LOOK_EVERY_S = 1.0
 _LOOK_AGAIN_S = 0.06
-_WATCH_DATABASE_EVERY_S = 0.004
+_WATCH_DATABASE_EVERY_S = 0.005
 _FLUSH_EVERY_S = 0.5
 _LIFE_EVERY_S = 30.0
 _ORDERS_EVERY_S = 0.2
@@ -185,6 +185,8 @@ class Worker:
         self._timers = _Timers(_Every(options.lease_s / 3), _Every(options.lease_s / 5))
         self._vigil = Vigil(longest_gap_s=options.lease_s / 2)
         self._looks = True
+        self._was_woken = False
+        self._may_have_orders = False
         self._look_again_at: float | None = None
         self._found_nothing = False
         self._signals = 0
@@ -366,7 +368,7 @@ class Worker:
     # --- waiting and hearing ----------------------------------------------------------------------
 
     def _wait(self) -> None:
-        for key, _ in self._selector.select(self._longest_wait()):
+        for key, _ in self._select():
             if key.fd == self._signal_fd:
                 with suppress(BlockingIOError):
                     os.read(self._signal_fd, 512)
@@ -374,6 +376,25 @@ class Worker:
             self._drain()
         if self._wants_reload:
             self._reload_work()
+
+    def _select(self) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait until something is to be heard or done; look meanwhile at a database that cannot call."""
+        wait = self._longest_wait()
+        must_watch = self._leases is not None and self._wake_fd is None and self._drain_until is None
+        if not must_watch:
+            return self._selector.select(wait)
+        deadline = clock.monotonic() + wait
+        while True:
+            found = self._selector.select(min(wait, _WATCH_DATABASE_EVERY_S))
+            if found or self._hears_call():
+                return found
+            wait = deadline - clock.monotonic()
+            if wait <= 0:
+                return found
+
+    def _hears_call(self) -> bool:
+        self._was_woken = bool(self._with_store(lambda leases: leases.was_woken())) or self._was_woken
+        return self._was_woken or self._leases is None
 
     def _longest_wait(self) -> float:
         if self._settling and self._leases is not None:
@@ -385,6 +406,8 @@ class Worker:
             moments.append(timers.flush.at)
         if self._asks:
             moments.append(timers.asks.at)
+        if self._may_have_orders and self._running:
+            moments.append(timers.orders.at)
         if self._look_again_at is not None:
             moments.append(self._look_again_at)
         moments += [self._deadline_of(running) for running in self._running.values()]
@@ -392,9 +415,7 @@ class Worker:
             moments.append(self._drain_until)
         if self._crew is None or self._crew.is_over:
             moments.append(self._crew_backoff.at)
-        wait = max(0.0, min(moments) - now)
-        must_watch = self._leases is not None and self._wake_fd is None and self._drain_until is None
-        return min(wait, _WATCH_DATABASE_EVERY_S) if must_watch else min(wait, _LOOK_EVERY_S)
+        return min(max(0.0, min(moments) - now), _LOOK_EVERY_S)
 
     def _hear(self) -> None:
         for crew in [*self._retired, *([self._crew] if self._crew else [])]:
@@ -406,6 +427,7 @@ class Worker:
                     self._reports[report.of] = ProgressReport(*report.of, float(percent), note)
                 else:
                     self._asks.append(report)
+                    self._timers.asks.at = 0.0
         if self._crew is not None and self._crew.is_ready and not self._introduced:
             self._introduce()
         self._answer()
@@ -434,7 +456,11 @@ class Worker:
 
     def _answer(self) -> None:
         """Answer what attempts ask; where the store is away or a lock is held, a little later."""
+        now = clock.monotonic()
+        if not self._asks or now < self._timers.asks.at:
+            return
         asks, self._asks = self._asks, []
+        self._timers.asks.at = now + _ASK_AGAIN_S
         for told in asks:
             running = self._running.get(told.of)
             if running is None:
@@ -525,13 +551,9 @@ class Worker:
         now = clock.monotonic()
         if self._timers.look.is_due(now) or (self._look_again_at is not None and now >= self._look_again_at):
             self._looks, self._look_again_at = True, None
-        if self._leases is not None and self._drain_until is None:
-            woken = self._with_store(lambda leases: leases.was_woken())
-            if woken:
-                self._looks = True
-                self._timers.orders.at = min(self._timers.orders.at, now)
-                if self._timers.orders.is_due(now):
-                    self._obey_orders()
+        if self._leases is not None and self._hears_call():
+            self._was_woken = False
+            self._looks = self._may_have_orders = True
 
     def _wanted(self) -> int:
         """How many jobs to take now."""
@@ -592,6 +614,9 @@ class Worker:
         if timers.beat.is_due(now):
             self._beat()
             self._notifier.alive()
+        if self._may_have_orders and self._running and timers.orders.is_due(now):
+            self._may_have_orders = False
+            self._obey_orders()
         if self._reports and timers.flush.is_due(now):
             self._flush()
         if self._running and timers.life.is_due(now):

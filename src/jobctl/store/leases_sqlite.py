@@ -85,7 +85,9 @@ class SQLiteLeases:
         self._executor = json.dumps(holder.executor._asdict())
         with explained(store.dialect):
             self._connection = store.engine.connect()
-            self._driver: Any = self._connection.connection.driver_connection
+            driver: Any = self._connection.connection.driver_connection
+            self._driver = driver
+            self._watching = driver.cursor()
         self._data_version = -1
 
     def take_turn(self, settlements: Sequence[Settlement], want: int) -> Turn:
@@ -129,8 +131,12 @@ class SQLiteLeases:
         return None
 
     def was_woken(self) -> bool:
-        with explained(self._store.dialect, sqlite3.Error):
-            (version,) = self._driver.execute("PRAGMA data_version").fetchone()
+        # Two hundred times a second: worth being asked without ceremony.
+        try:
+            (version,) = self._watching.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error:
+            with explained(self._store.dialect, sqlite3.Error):
+                raise
         if version == self._data_version:
             return False
         self._data_version = version
