@@ -70,7 +70,7 @@ def test_the_version_is_the_packages() -> None:
     ("line", "position", "expected"),
     [
         ("jobctl ", 1, list(names_below())),
-        ("jobctl re", 1, ["recover", "remote"]),
+        ("jobctl re", 1, ["recover", "retry", "remote"]),
         ("jobctl root ", 2, ["list", "adopt"]),
         ("jobctl scan --fin", 2, ["--finding"]),
         ("jobctl root adopt --js", 3, ["--json"]),
