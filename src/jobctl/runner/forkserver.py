@@ -47,7 +47,11 @@ def main(arguments: list[str]) -> NoReturn:
         signal.signal(number, signal.SIG_IGN)
     control, setup = socket.socket(fileno=int(arguments[0])), json.loads(arguments[1])
     loaded = load_tasks(setup["modules"], _work(setup))
-    control.sendall(encode(["ready", specs_as_json(loaded.tasks), loaded.troubles]))
+    try:
+        control.sendall(encode(["ready", specs_as_json(loaded.tasks), loaded.troubles]))
+    except OSError:
+        # The worker ended while the handlers were imported.
+        sys.exit(0)
     if setup["threads"]:
         Threads(WorkerLink(control), loaded.tasks, setup["threads"]).serve()
     Forks(control, loaded.tasks).serve()

@@ -318,8 +318,12 @@ def place_of(bind: Engine | Connection) -> tuple[str | None, ...]:
 
 @contextmanager
 def within_schema(connection: Connection) -> Iterator[Connection]:
-    """A connection of somebody else's, with jobctl's tables where they are; as it was, afterwards."""
+    """A connection of somebody else's, in a transaction, with jobctl's tables where they are."""
     if connection.dialect.name == "sqlite":
+        driver: Any = connection.connection.driver_connection
+        # Python's driver begins only before an INSERT; a savepoint before that would commit by itself.
+        if driver.isolation_level is not None and not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN")
         yield connection
         return
     before = connection.get_execution_options().get("schema_translate_map")
