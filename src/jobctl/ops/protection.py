@@ -1,7 +1,7 @@
 """Protection: what keeps a file where it is though its own job does not need it.
 
-Records of other jobs that name it, perhaps in another spelling; symbolic links that lead to
-it; pins on files that were given back once.
+Records of other jobs that name it, perhaps in another spelling; another job that its own name
+belongs to; symbolic links that lead to it; pins on files that were given back once.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from jobctl.core.layout import Layout
 from jobctl.core.places import folded
 from jobctl.model.files import Seen
 from jobctl.model.names import from_stored, to_shown
 from jobctl.model.status import Status
-from jobctl.ops.hold import Hold
+from jobctl.ops.hold import Hold, visible_roots
+from jobctl.ops.layouts import layout_of
 from jobctl.store import jobs, loose, runs
 
 _BATCH = 500
@@ -41,12 +43,14 @@ class Protection:
     _led_to: dict[tuple[str, str], str] = field(default_factory=dict)
     _pins: dict[tuple[str, str], tuple[int, int, int]] = field(default_factory=dict)
     _expired: set[str] = field(default_factory=set)
+    _layouts: dict[str, Layout] = field(default_factory=dict)
 
     def prepare(self, files: Iterable[tuple[str, str]]) -> None:
         """Look up whatever refers to any of these root ids and paths, in one reading of the records."""
         wanted = {hash((root_id, folded(path))) for root_id, path in files}
         site = self.hold.site
         self._follow_links()
+        self._layouts = {row.root_id: layout_of(site.settings, row.layout) for row in visible_roots(site)}
         with site.store.read() as connection:
             self._pins = {} if self.include_pinned else loose.pins(connection)
             for row in jobs.stream_artifacts(connection, site.store.dialect, "", None):
@@ -67,7 +71,20 @@ class Protection:
             why = self._why_claimed(seen, claim)
             if why:
                 return why
-        return None
+        return self._why_named(seen)
+
+    def _why_named(self, seen: Seen) -> str | None:
+        """A record may name a file that by its name is another job's, which lives."""
+        layout = self._layouts.get(seen.root_id)
+        named = layout.classify(os.path.basename(seen.path)) if layout else None
+        owner = named[1] if named else seen.key
+        if not owner or owner == seen.key:
+            return None
+        store = self.hold.site.store
+        with store.read() as connection:
+            row = runs.job_documents(connection, [owner]).get(owner)
+        is_live = row is not None and row["status"] != Status.EXPIRED
+        return f"its name says that it is of job {owner}" if is_live else None
 
     def _why_claimed(self, seen: Seen, claim: _Claim) -> str | None:
         if claim.job_id in self._expired:
