@@ -44,7 +44,7 @@ format: $(READY) ## Format the code
 
 lock: $(VENV)/bin/python ## Resolve the dependencies anew
 	$(UV) pip compile pyproject.toml --group test --group check --universal --generate-hashes \
-		--no-emit-index-url --no-annotate --custom-compile-command "make lock" -o requirements.lock
+		--no-annotate --custom-compile-command "make lock" -o requirements.lock
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist

@@ -61,8 +61,6 @@ class Work:
 
     modules: tuple[str, ...] = ()
     """Modules whose import declares tasks."""
-    tasks: Mapping[str, TaskSpec] = field(default_factory=dict)
-    """Tasks that are commands, and what is set for declared ones, by name."""
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The fields of ``TaskSpec`` that the file sets for each task."""
     schedules: tuple[ScheduleSpec, ...] = ()
@@ -70,6 +68,20 @@ class Work:
     """How long the heartbeat of a worker may stand still until its jobs are given to others."""
     grace_s: float = 30.0
     """How long running attempts may go on once a worker is asked to stop."""
+
+    @property
+    def tasks(self) -> dict[str, TaskSpec]:
+        """The tasks the file speaks of, as far as it alone says how they are run."""
+        return {name: TaskSpec(name=name, **fields) for name, fields in self.overrides.items()}
+
+    @property
+    def commands(self) -> dict[str, TaskSpec]:
+        """Those of them that are commands."""
+        return {name: spec for name, spec in self.tasks.items() if spec.command is not None}
+
+    def spec_by_name(self, name: str) -> TaskSpec:
+        """What is known of a task without its function."""
+        return self.tasks.get(name) or TaskSpec(name=name)
 
     def spec_of(self, declared: TaskSpec) -> TaskSpec:
         """How a declared task is run here: what the file says of it goes before its own words."""
@@ -95,7 +107,6 @@ def work_from_tables(tables: Mapping[str, Any], path: str) -> Work:
     where = f"{path}: worker"
     return Work(
         modules=_words(worker.get("modules", []), "modules", where),
-        tasks={name: TaskSpec(name=name, **fields) for name, fields in overrides.items()},
         overrides=overrides,
         schedules=tuple(_schedule(name, schedules, f"{path}: schedule") for name in schedules),
         lease_s=_seconds(worker.get("lease", "10s"), "lease", where),

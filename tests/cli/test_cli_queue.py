@@ -32,6 +32,9 @@ def test_a_key_gives_back_the_job_that_has_it(store_url: str) -> None:
     ("options", "said"),
     [
         (["--payload", "{slides"], "the payload is no JSON"),
+        (["--payload", "NaN"], "NaN is no JSON"),
+        (["--payload", "[" * 100_000], "nested too deeply"),
+        (["--each-line", "-", "--key", "k"], "--each-line goes with"),
         (["--payload", "@/no/such/file"], "/no/such/file cannot be read"),
         (["--at", "soon"], "--at 'soon' is no time"),
         (["--delay", "soon"], "--delay"),

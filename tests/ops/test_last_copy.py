@@ -299,3 +299,16 @@ def test_a_whole_orphan_goes_only_where_it_is_asked_for_and_comes_back_for_recov
     assert world.undo(report.run_id).counts["done"] == 1
     assert world.recover().counts["done"] == 1
     assert world.job().status is Status.COMPLETED
+
+
+def test_a_file_that_by_its_name_is_a_living_jobs_stays_when_another_record_that_names_it_expires(
+    world: World, calendar: Calendar
+) -> None:
+    slide = world.file(f"slide_1_{a_job_id(0)}.mp4")
+    world.video(1)
+    world.recover()
+    calendar.pass_(days=31)
+    world.queue_job(0)
+    link(world, 1, slide.name, role="slide")
+    world.expire(MONTH)
+    assert (world.job(1).status, slide.exists()) == (Status.EXPIRED, True)

@@ -9,11 +9,12 @@ from jobctl.model.job import Job
 from jobctl.runner.schedules import Schedules, tick_before
 from jobctl.store import jobs, ticks
 from jobctl.store.engine import Store
-from jobctl.work import ScheduleSpec
+from jobctl.work import ScheduleSpec, Work
 
 NIGHTLY = ScheduleSpec(
     name="nightly", task="report", cron="30 2 * * *", timezone="Europe/Berlin", payload={"n": 1}
 )
+WORK = Work(schedules=(NIGHTLY,))
 
 
 def test_a_tick_is_the_last_moment_at_which_it_was_due() -> None:
@@ -26,7 +27,7 @@ def test_a_tick_is_the_last_moment_at_which_it_was_due() -> None:
 
 
 def test_a_new_entry_begins_now_and_does_not_make_up_for_the_past(store: Store) -> None:
-    assert Schedules(store, (NIGHTLY,), "w").enqueue_due() == []
+    assert Schedules(store, WORK, "w").enqueue_due() == []
     with store.read() as connection:
         assert set(ticks.last_ticks(connection)) == {"nightly"}
 
@@ -36,7 +37,7 @@ def test_many_workers_enqueue_one_job_for_a_tick(store: Store) -> None:
         ticks.advance(connection, "nightly", datetime(2026, 1, 1, tzinfo=UTC))
     made: list[Job] = []
     threads = [
-        Thread(target=lambda: made.extend(Schedules(store, (NIGHTLY,), "w").enqueue_due())) for _ in range(8)
+        Thread(target=lambda: made.extend(Schedules(store, WORK, "w").enqueue_due())) for _ in range(8)
     ]
     for thread in threads:
         thread.start()
@@ -44,7 +45,7 @@ def test_many_workers_enqueue_one_job_for_a_tick(store: Store) -> None:
         thread.join()
     (job,) = made
     assert (job.kind, job.queue) == ("report", "default")
-    assert Schedules(store, (NIGHTLY,), "w").enqueue_due() == []
+    assert Schedules(store, WORK, "w").enqueue_due() == []
     with store.read() as connection:
         (told,) = [event for event in jobs.history(connection, job.job_id) if event.kind == "scheduled"]
     assert told.detail is not None

@@ -9,14 +9,16 @@ from datetime import timedelta
 from threading import Thread
 from typing import Any
 
+import psycopg
 import pytest
 
 from jobctl.model.attempts import AttemptId, ProgressReport, Settlement
+from jobctl.model.enqueued import New
 from jobctl.model.job import Executor, Job
 from jobctl.model.status import Cause, Status
 from jobctl.store import jobs, workers
-from jobctl.store.engine import Store
-from jobctl.store.enqueue import New, enqueue, enqueue_many
+from jobctl.store.engine import Store, open_store
+from jobctl.store.enqueue import enqueue, enqueue_many
 from jobctl.store.leases import Holder, Leases, open_leases
 from store.records import AT
 
@@ -218,3 +220,14 @@ def test_an_idempotency_key_gives_the_job_that_has_it(store: Store) -> None:
             new = New(Job(job_id=job_id, kind="noop", idempotency_key="k"))
             made = enqueue(connection, new, actor="test", at=AT)
         assert (made.job.job_id, made.existed) == ("one", job_id == "two")
+
+
+def test_what_no_database_takes_is_told_apart_from_a_database_that_is_away(postgresql_url: str) -> None:
+    store = open_store(postgresql_url)
+    put(store, "j1")
+    with closing(begin(store, holder())) as opened:
+        opened.take_turn([], 1)
+        with pytest.raises(psycopg.DataError):
+            opened.take_turn([done("j1", 1, result='"\\u0000"')], 0)
+        assert opened.take_turn([done("j1", 1)], 0).settled == {("j1", 1)}
+    store.close()

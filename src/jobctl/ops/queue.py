@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from jobctl.errors import IllegalTransition, UsageError
 from jobctl.model.attempts import WorkerRow
+from jobctl.model.enqueued import Enqueued, New
 from jobctl.model.job import Job
 from jobctl.model.status import Cause, Status
 from jobctl.ops.site import Site
-from jobctl.settings import Settings
 from jobctl.store import jobs, workers
 from jobctl.store.dialect import place_of, within_schema
 from jobctl.store.engine import Connection
-from jobctl.store.enqueue import Enqueued, New, enqueue, enqueue_many, wake
-from jobctl.work import DEFAULT_RETRIES
-
-__all__ = ["Enqueued", "New", "Workers", "cancel", "enqueue_one", "enqueue_stream", "retry"]
+from jobctl.store.enqueue import enqueue, enqueue_many, wake
+from jobctl.work import TaskSpec
 
 
 class Workers(NamedTuple):
@@ -29,10 +28,26 @@ class Workers(NamedTuple):
     now: datetime
 
 
-def defaults_of(settings: Settings, task: str) -> tuple[int, str]:
-    """How often a job of a task that is only known by name is retried, and its queue."""
-    spec = settings.work.tasks.get(task)
-    return (spec.retries, spec.queue) if spec else (DEFAULT_RETRIES, "default")
+def new_job(
+    spec: TaskSpec,
+    *,
+    job_id: str | None = None,
+    queue: str | None = None,
+    owner: str | None = None,
+    priority: int = 0,
+    key: str | None = None,
+    retries: int | None = None,
+) -> Job:
+    """A job for a task; what is left out is as the task says."""
+    return Job(
+        job_id=job_id or str(uuid.uuid4()),
+        kind=spec.name,
+        queue=queue or spec.queue,
+        owner=owner,
+        priority=priority,
+        max_attempts=1 + (spec.retries if retries is None else retries),
+        idempotency_key=key,
+    )
 
 
 def enqueue_one(

@@ -58,8 +58,8 @@ def publish(
     completed_at. A file that is no video is published as it is, unchecked and unstamped.
 
     ``before_rename`` is called once the file is on the disk and before it can be seen;
-    ``make_room`` where the name is taken, to move away what has no right to it. An error that
-    either raises stops the publication.
+    ``make_room`` then, where the name is taken, to move away what has no right to it. An error
+    that either raises stops the publication.
 
     Raises ``PublishRefused`` where the file is not whole or still written to, the name is
     taken, the directories differ or the job id cannot be carried, ``ValueError`` for a fact
@@ -75,7 +75,8 @@ def publish(
         raise _refused(source, why, "use 1 to 200 printable characters")
     directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _expect_free(directory_fd, source, target, job_id, make_room)
+        if make_room is None:
+            _expect_free(directory_fd, source, target, job_id)
         published = _make_ready(directory_fd, source, target, job_id, is_video=is_video)
         if sidecar is not None:
             mode = stat.S_IMODE(os.stat(os.path.basename(source), dir_fd=directory_fd).st_mode)
@@ -141,9 +142,7 @@ def _taken(source: str, target: str, job_id: str) -> PublishRefused:
     return _refused(source, f"{target} is there already", f"see whose it is: jobctl scan --job {job_id}")
 
 
-def _expect_free(
-    directory_fd: int, source: str, target: str, job_id: str, make_room: MakeRoom | None = None
-) -> None:
+def _expect_free(directory_fd: int, source: str, target: str, job_id: str) -> None:
     """Refuse a taken name before the file is touched; the rename makes sure of it once more."""
     try:
         there = os.stat(os.path.basename(target), dir_fd=directory_fd, follow_symlinks=False)
@@ -154,10 +153,7 @@ def _expect_free(
         # Both names on one file: a crash between link and unlink; the move completes it.
         if os.path.samestat(there, ours) and source != target:
             return
-    if make_room is None:
-        raise _taken(source, target, job_id)
-    make_room()
-    _expect_free(directory_fd, source, target, job_id)
+    raise _taken(source, target, job_id)
 
 
 def _make_ready(directory_fd: int, source: str, target: str, job_id: str, *, is_video: bool) -> Published:

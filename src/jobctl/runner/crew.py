@@ -18,8 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from jobctl.core.settling import Died, Ending, NotBegun, Raised, Returned
 from jobctl.model.attempts import AttemptId, Claim
 from jobctl.runner.channel import Channel, ChannelBroken, Message
-from jobctl.runner.forkserver import LARGEST_ORDER, specs_as_json, specs_from_json
-from jobctl.runner.tasks import Task
+from jobctl.runner.forkserver import LARGEST_ORDER, specs_from_json
 from jobctl.work import TaskSpec, Work
 
 
@@ -88,13 +87,8 @@ def open_crew(setup: Setup, isolation: str, selector: selectors.BaseSelector) ->
 
 
 def _launch(setup: Setup, end: socket.socket, threads: int) -> subprocess.Popen[bytes]:
-    commands = {name: Task(spec) for name, spec in setup.work.tasks.items() if spec.command is not None}
-    words = {
-        "modules": setup.modules,
-        "commands": specs_as_json(commands),
-        "overrides": {name: dict(fields) for name, fields in setup.work.overrides.items()},
-        "threads": threads,
-    }
+    overrides = {name: dict(fields) for name, fields in setup.work.overrides.items()}
+    words = {"modules": setup.modules, "overrides": overrides, "threads": threads}
     return subprocess.Popen(
         [sys.executable, "-m", "jobctl.runner.forkserver", str(end.fileno()), json.dumps(words)],
         pass_fds=[end.fileno()],

@@ -46,9 +46,11 @@ def main(arguments: list[str]) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     control, setup = socket.socket(fileno=int(arguments[0])), json.loads(arguments[1])
-    loaded = load_tasks(setup["modules"], _work(setup))
+    overrides = {name: _with_vector(fields) for name, fields in setup["overrides"].items()}
+    loaded = load_tasks(setup["modules"], Work(overrides=overrides))
+    specs = {name: asdict(task.spec) for name, task in loaded.tasks.items()}
     try:
-        control.sendall(encode(["ready", specs_as_json(loaded.tasks), loaded.troubles]))
+        control.sendall(encode(["ready", specs, loaded.troubles]))
     except OSError:
         # The worker ended while the handlers were imported.
         sys.exit(0)
@@ -57,21 +59,15 @@ def main(arguments: list[str]) -> NoReturn:
     Forks(control, loaded.tasks).serve()
 
 
-def _work(setup: Mapping[str, Any]) -> Work:
-    return Work(tasks=specs_from_json(setup["commands"]), overrides=setup["overrides"])
-
-
-def specs_as_json(tasks: Mapping[str, Task]) -> dict[str, Any]:
-    """How each task is run, as a message can carry it."""
-    return {name: asdict(task.spec) for name, task in tasks.items()}
-
-
 def specs_from_json(specs: Mapping[str, Any]) -> dict[str, TaskSpec]:
-    """The inverse of ``specs_as_json``."""
-    return {
-        name: TaskSpec(**{**spec, "command": tuple(spec["command"]) if spec["command"] else None})
-        for name, spec in specs.items()
-    }
+    """How each task is run, as the first message tells it."""
+    return {name: TaskSpec(**_with_vector(spec)) for name, spec in specs.items()}
+
+
+def _with_vector(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no tuples."""
+    command = fields.get("command")
+    return {**fields, "command": tuple(command) if command else None}
 
 
 class Forks:

@@ -11,6 +11,7 @@ import subprocess
 import traceback
 from typing import Any
 
+from jobctl.model.storable import storable_json, storable_text
 from jobctl.runner.attempt import Attempt, Cancelled, GiveUp
 from jobctl.runner.limits import die_with_parent
 from jobctl.runner.tasks import Task, is_async
@@ -155,7 +156,7 @@ def _as_json(result: Any) -> str | None:
     try:
         text = json.dumps(result, allow_nan=False)
         if _UNSTORABLE.search(text):
-            text = json.dumps(_storable(json.loads(text)))
+            text = json.dumps(storable_json(json.loads(text)))
     except (TypeError, ValueError, RecursionError) as error:
         raise _Unserialisable(f"the handler's result cannot be kept as JSON: {error}") from None
     if len(text) > LARGEST_RESULT:
@@ -164,21 +165,6 @@ def _as_json(result: Any) -> str | None:
             "publish it as a file, and return its path"
         )
     return text
-
-
-def _storable(value: Any) -> Any:
-    if isinstance(value, str):
-        return storable_text(value)
-    if isinstance(value, list):
-        return [_storable(each) for each in value]
-    if isinstance(value, dict):
-        return {storable_text(name): _storable(each) for name, each in value.items()}
-    return value
-
-
-def storable_text(text: str) -> str:
-    """A text with what no database stores written out."""
-    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _failed(error: str, code: str, trace: str, *, final: bool) -> Outcome:

@@ -87,8 +87,8 @@ class Desk:
         with self._site.store.read() as connection:
             workers.expect_current(connection, of, locks=False)
             place = self._place(connection, path)
-            known = {(offer.root_id, offer.path) for offer in workers.offers_of(connection, of.job_id)}
-            known |= {(file.root_id, file.path) for file in jobs.artifacts_of(connection, of.job_id)}
+            # What this very attempt offers says nothing of what lies there now.
+            known = {(file.root_id, file.path) for file in jobs.artifacts_of(connection, of.job_id)}
         is_own = (place.root.root_id, place.path) in known
         if not is_own and _job_in_stamp(path) != of.job_id:
             raise PublishRefused(

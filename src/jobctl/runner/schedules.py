@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
+from jobctl.model.enqueued import New
 from jobctl.model.job import Job
 from jobctl.model.timestamps import format_timestamp
+from jobctl.ops.queue import new_job
 from jobctl.store import jobs, ticks
 from jobctl.store.engine import Store
-from jobctl.work import DEFAULT_RETRIES, ScheduleSpec
+from jobctl.store.enqueue import enqueue
+from jobctl.work import ScheduleSpec, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +23,17 @@ class Schedules:
     """The schedules of one installation. An entry seen for the first time begins now."""
 
     store: Store
-    specs: tuple[ScheduleSpec, ...]
+    work: Work
     actor: str
 
     def enqueue_due(self) -> list[Job]:
         """Enqueue what is due. Of ticks that passed while no worker ran, only the last is made up for."""
-        if not self.specs:
+        if not self.work.schedules:
             return []
         with self.store.read() as connection:
             now = self.store.now(connection)
             last = ticks.last_ticks(connection)
-        due = [(spec, tick_before(spec, now)) for spec in self.specs]
+        due = [(spec, tick_before(spec, now)) for spec in self.work.schedules]
         made = [
             self._enqueue(spec, tick) for spec, tick in due if spec.name not in last or last[spec.name] < tick
         ]
@@ -42,16 +44,9 @@ class Schedules:
         with self.store.write() as connection:
             if not ticks.advance(connection, spec.name, tick):
                 return None
-            new = Job(
-                job_id=str(uuid.uuid4()),
-                kind=spec.task,
-                queue=spec.queue,
-                priority=spec.priority,
-                max_attempts=1 + DEFAULT_RETRIES,
-            )
-            job = jobs.create_job(
-                connection, new, actor=self.actor, at=self.store.now(connection), payload=spec.payload
-            )
+            task = self.work.spec_by_name(spec.task)
+            new = New(new_job(task, queue=spec.queue, priority=spec.priority), spec.payload)
+            job = enqueue(connection, new, actor=self.actor, at=self.store.now(connection)).job
             detail = {"schedule": spec.name, "tick": format_timestamp(tick)}
             jobs.record_event(connection, job.job_id, tick, "scheduled", self.actor, detail=detail)
             return job

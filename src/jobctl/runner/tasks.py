@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -77,7 +77,7 @@ def load_tasks(modules: Iterable[str], work: Work) -> Loaded:
     places = [*modules, *(entry.module for entry in entry_points(group=ENTRY_POINTS))]
     troubles = [trouble for module in places if (trouble := _trouble_with(module))]
     tasks = {name: Task(work.spec_of(one.spec), one.function) for name, one in _declared.items()}
-    commands = {name: Task(spec) for name, spec in work.tasks.items() if spec.command is not None}
+    commands = {name: Task(spec) for name, spec in work.commands.items()}
     return Loaded({**tasks, **commands}, troubles)
 
 
@@ -89,11 +89,6 @@ def has_entry_points() -> bool:
 def is_async(handler: Handler) -> bool:
     """Whether a handler has to be awaited."""
     return inspect.iscoroutinefunction(handler)
-
-
-def specs_of(tasks: Mapping[str, Task]) -> dict[str, TaskSpec]:
-    """How each task is run."""
-    return {name: each.spec for name, each in tasks.items()}
 
 
 def _trouble_with(module: str) -> str | None:

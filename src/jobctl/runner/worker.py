@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from jobctl import clock
@@ -23,15 +24,17 @@ from jobctl.core.pace import Pace
 from jobctl.core.settling import Ending, NotBegun, Raised, Returned, Stop, settle, unknown_task
 from jobctl.core.vigil import Vigil
 from jobctl.errors import JobctlError, StoreUnreachable
-from jobctl.model.attempts import AttemptId, Claim, Lease, ProgressReport, Settlement
+from jobctl.model.attempts import AttemptId, Claim, Lease, Peer, ProgressReport, Settlement, Turn
 from jobctl.model.files import Role
 from jobctl.model.status import Cause, Status
 from jobctl.ops.site import Site
 from jobctl.runner.crew import Crew, Ended, Setup, Told, open_crew
 from jobctl.runner.publishing import Desk
 from jobctl.runner.rescue import Rescuer
+from jobctl.runner.running import STUCK_CREW_S, Running
 from jobctl.runner.schedules import Schedules
 from jobctl.runner.systemd import Notifier
+from jobctl.runner.timers import Backoff, Every
 from jobctl.store import workers
 from jobctl.store.leases import Holder, Leases, open_leases
 from jobctl.work import TaskSpec, Work
@@ -43,11 +46,9 @@ _FLUSH_EVERY_S = 0.5
 _LIFE_EVERY_S = 30.0
 _ORDERS_EVERY_S = 0.2
 _ASK_AGAIN_S = 0.3
-_RETRY_STORE_S = (0.1, 5.0)
-_RESTART_CREW_S = (0.1, 5.0)
-_STUCK_CREW_S = 20.0
-_STOP_PATIENCE_S = 5.0
+_RETRY_S = (0.1, 5.0)
 _SETTLE_AT_ONCE = 500
+_REMEMBERED = timedelta(days=30)
 
 Say = Callable[[str], None]
 _T = TypeVar("_T")
@@ -95,63 +96,14 @@ class Counters:
 
 
 @dataclass(slots=True)
-class _Running:
-    """One attempt of this worker's."""
-
-    claim: Claim
-    spec: TaskSpec
-    crew: Crew
-    since: float
-    stop: Stop | None = None
-    stage: int = 0
-    stage_at: float = 0.0
-    has_published: bool = False
-    is_fenced: bool = False
-
-
-@dataclass(slots=True)
-class _Every:
-    """A timer. The first time is at once."""
-
-    seconds: float
-    at: float = 0.0
-
-    def is_due(self, now: float) -> bool:
-        if now < self.at:
-            return False
-        self.at = now + self.seconds
-        return True
-
-
-@dataclass(slots=True)
-class _Backoff:
-    """Longer and longer pauses between tries of one thing."""
-
-    bounds: tuple[float, float]
-    at: float = 0.0
-    pause: float = 0.0
-
-    def is_due(self, now: float) -> bool:
-        return now >= self.at
-
-    def fail(self, now: float) -> None:
-        low, high = self.bounds
-        self.pause = min(high, max(low, self.pause * 2))
-        self.at = now + self.pause
-
-    def succeed(self) -> None:
-        self.pause = self.at = 0.0
-
-
-@dataclass(slots=True)
 class _Timers:
-    beat: _Every
-    vigil: _Every
-    flush: _Every = field(default_factory=lambda: _Every(_FLUSH_EVERY_S))
-    life: _Every = field(default_factory=lambda: _Every(_LIFE_EVERY_S))
-    look: _Every = field(default_factory=lambda: _Every(_LOOK_EVERY_S))
-    orders: _Every = field(default_factory=lambda: _Every(_ORDERS_EVERY_S))
-    asks: _Every = field(default_factory=lambda: _Every(_ASK_AGAIN_S))
+    beat: Every
+    vigil: Every
+    flush: Every = field(default_factory=lambda: Every(_FLUSH_EVERY_S))
+    life: Every = field(default_factory=lambda: Every(_LIFE_EVERY_S))
+    look: Every = field(default_factory=lambda: Every(_LOOK_EVERY_S))
+    orders: Every = field(default_factory=lambda: Every(_ORDERS_EVERY_S))
+    asks: Every = field(default_factory=lambda: Every(_ASK_AGAIN_S))
 
 
 class Worker:
@@ -173,16 +125,16 @@ class Worker:
         self._reload = reload
         self.counters = Counters()
         self._selector = selectors.DefaultSelector()
-        self._running: dict[AttemptId, _Running] = {}
+        self._running: dict[AttemptId, Running] = {}
         self._settling: list[Settlement] = []
         self._reports: dict[AttemptId, ProgressReport] = {}
         self._asks: list[Told] = []
         self._leases: Leases | None = None
         self._wake_fd: int | None = None
-        self._store_backoff = _Backoff(_RETRY_STORE_S)
-        self._crew_backoff = _Backoff(_RESTART_CREW_S)
+        self._store_backoff = Backoff(*_RETRY_S)
+        self._crew_backoff = Backoff(*_RETRY_S)
         self._pace = Pace()
-        self._timers = _Timers(_Every(options.lease_s / 3), _Every(options.lease_s / 5))
+        self._timers = _Timers(Every(options.lease_s / 3), Every(options.lease_s / 5))
         self._vigil = Vigil(longest_gap_s=options.lease_s / 2)
         self._looks = True
         self._was_woken = False
@@ -221,8 +173,10 @@ class Worker:
         self._holder = Holder(worker_id, executor._replace(instance=worker_id), self._options.queues)
         self._desk = Desk(self._site, self._holder.actor)
         self._rescuer = Rescuer(self._site, actor=self._holder.actor, warn=self._voice.say)
-        self._schedules = Schedules(self._site.store, self._work.schedules, actor=self._holder.actor)
+        self._schedules = Schedules(self._site.store, self._work, actor=self._holder.actor)
         with self._site.store.write() as connection:
+            now = self._site.store.now(connection)
+            workers.forget_workers(connection, before=now - _REMEMBERED)
             workers.register(
                 connection,
                 self._holder,
@@ -230,7 +184,7 @@ class Worker:
                 slots=self._options.slots,
                 isolation=self._options.isolation,
                 lease_s=self._options.lease_s,
-                at=self._site.store.now(connection),
+                at=now,
             )
         self._connect()
 
@@ -361,9 +315,8 @@ class Worker:
     def _fence(self, of: AttemptId) -> None:
         running = self._running[of]
         if not running.is_fenced:
-            running.is_fenced = True
             self._voice.say(f"job {of.job_id}: attempt {of.attempt} no longer holds it, and is stopped")
-            running.crew.signal(of, signal.SIGKILL)
+            running.fence()
 
     # --- waiting and hearing ----------------------------------------------------------------------
 
@@ -410,7 +363,7 @@ class Worker:
             moments.append(timers.orders.at)
         if self._look_again_at is not None:
             moments.append(self._look_again_at)
-        moments += [self._deadline_of(running) for running in self._running.values()]
+        moments += [running.deadline for running in self._running.values()]
         if self._drain_until is not None:
             moments.append(self._drain_until)
         if self._crew is None or self._crew.is_over:
@@ -521,18 +474,18 @@ class Worker:
                 # Whoever enqueues much notifies seldom.
                 self._look_again_at = clock.monotonic() + _LOOK_AGAIN_S
 
-    def _take_turn(self, leases: Leases, pending: list[Settlement], want: int) -> Any:
+    def _take_turn(self, leases: Leases, pending: list[Settlement], want: int) -> Turn:
         try:
             return leases.take_turn(pending, want)
         except StoreUnreachable:
             raise
         # One settlement that no database takes must not keep the others from being written.
-        except Exception as error:
+        except Exception:
             if not pending:
                 raise
-            return self._settle_singly(leases, pending, str(error))
+            return self._settle_singly(leases, pending)
 
-    def _settle_singly(self, leases: Leases, pending: list[Settlement], why: str) -> Any:
+    def _settle_singly(self, leases: Leases, pending: list[Settlement]) -> Turn:
         settled: set[AttemptId] = set()
         for settlement in pending:
             try:
@@ -540,12 +493,12 @@ class Worker:
             except StoreUnreachable:
                 raise
             except Exception as error:  # noqa: BLE001 - see above
-                said = f"how it ended could not be stored: {str(error) or why}"
+                said = f"how it ended could not be stored: {error}"
                 plain = Settlement(
                     *settlement.id, Status.FAILED, Cause.EXECUTOR, error=said, error_code="bad-result"
                 )
                 settled |= leases.take_turn([plain], 0).settled
-        return leases.take_turn([], 0)._replace(settled=frozenset(settled))
+        return Turn(frozenset(settled), [])
 
     def _look_whether_woken(self) -> None:
         now = clock.monotonic()
@@ -576,7 +529,7 @@ class Worker:
                 self._refuse(claim)
             else:
                 known.append(claim)
-                self._running[claim.id] = _Running(claim, spec, crew, now)
+                self._running[claim.id] = Running(claim, spec, crew, now)
         if crew is not None and known:
             self._pace.note_start(now)
             crew.start(known)
@@ -623,12 +576,7 @@ class Worker:
             self._with_store(lambda leases: leases.show_life())
         if timers.vigil.is_due(now):
             self._keep_vigil(now)
-        for of, running in list(self._running.items()):
-            if now >= self._deadline_of(running):
-                self._press(of, running, now)
-        if self._drain_until is not None and now >= self._drain_until:
-            self._stop_all(Stop.DRAIN)
-            self._drain_until = now + _STUCK_CREW_S
+        self._press(now)
         self._keep_crew(now)
         if self._pace.is_stuck(now, self._options.slots, len(self._running)) and self._crew:
             self._crew.recall()
@@ -649,8 +597,8 @@ class Worker:
         self._compare(held)
         for lease in held:
             running = self._running.get(lease.id)
-            if lease.is_cancelled and running is not None and running.stop is None:
-                self._stop(lease.id, running, Stop.CANCEL)
+            if lease.is_cancelled and running is not None:
+                running.ask_to_stop(Stop.CANCEL, clock.monotonic())
 
     def _flush(self) -> None:
         reports, self._reports = self._reports, {}
@@ -663,19 +611,14 @@ class Worker:
                 self._fence(of)
 
     def _keep_vigil(self, now: float) -> None:
+        """Look after the other workers' jobs, and what the clock says is to be enqueued."""
         peers = self._with_store(lambda leases: leases.peers())
         if peers is None:
             return
         silent = {peer.worker_id for peer in self._vigil.observe(peers, now)}
         for peer in peers:
-            if peer.worker_id == self._holder.worker_id:
-                continue
-            is_dead = self._rescuer.is_dead(peer)
-            if is_dead or peer.worker_id in silent:
-                given_up = self._with_store(lambda _, p=peer, d=is_dead: self._rescuer.give_up(p, is_dead=d))  # type: ignore[misc]
-                if given_up:
-                    why = "its process is gone" if is_dead else f"no heartbeat for {peer.lease_s:g} s"
-                    self._voice.say(f"worker {peer.worker_id} is lost: {why}")
+            if peer.worker_id != self._holder.worker_id:
+                self._give_up_if_lost(peer, is_silent=peer.worker_id in silent)
         for rescued in self._with_store(lambda _: self._rescuer.rescue()) or []:
             self.counters.rescued += 1
             self._looks = True
@@ -684,6 +627,24 @@ class Worker:
                 f"the job is {rescued.to}"
             )
         self._with_store(lambda _: self._schedules.enqueue_due())
+
+    def _give_up_if_lost(self, peer: Peer, *, is_silent: bool) -> None:
+        is_dead = self._rescuer.is_dead(peer)
+        if not (is_dead or is_silent):
+            return
+        if self._with_store(lambda _: self._rescuer.give_up(peer, is_dead=is_dead)):
+            why = "its process is gone" if is_dead else f"no heartbeat for {peer.lease_s:g} s"
+            self._voice.say(f"worker {peer.worker_id} is lost: {why}")
+
+    def _press(self, now: float) -> None:
+        """Go one step further with each attempt that should have ended."""
+        for running in list(self._running.values()):
+            if now >= running.deadline:
+                running.press(now)
+        if self._drain_until is not None and now >= self._drain_until:
+            for running in list(self._running.values()):
+                running.ask_to_stop(Stop.DRAIN, now)
+            self._drain_until = now + STUCK_CREW_S
 
     def _keep_crew(self, now: float) -> None:
         self._retired = [crew for crew in self._retired if self._is_needed(crew)]
@@ -707,43 +668,6 @@ class Worker:
 
     # --- stopping ---------------------------------------------------------------------------------
 
-    def _deadline_of(self, running: _Running) -> float:
-        """When something has to be done about an attempt."""
-        if running.stop is not None:
-            return running.stage_at
-        if running.spec.timeout_s is None:
-            return float("inf")
-        return running.since + running.spec.timeout_s
-
-    def _press(self, of: AttemptId, running: _Running, now: float) -> None:
-        """Ask an attempt to stop, then make it: SIGTERM, SIGKILL, and in the end the whole crew."""
-        if running.stop is None:
-            self._stop(of, running, Stop.TIMEOUT)
-            return
-        running.stage += 1
-        running.stage_at = now + self._patience(running)
-        if running.stage == 1:
-            running.crew.signal(of, signal.SIGTERM)
-        elif running.stage == 2:
-            running.crew.signal(of, signal.SIGKILL)
-            running.stage_at = now + _STUCK_CREW_S
-        elif not running.crew.is_over:
-            running.crew.kill()
-
-    def _stop(self, of: AttemptId, running: _Running, stop: Stop) -> None:
-        running.stop, running.stage = stop, 0
-        running.stage_at = clock.monotonic() + self._patience(running)
-        running.crew.ask_to_stop(of)
-
-    def _patience(self, running: _Running) -> float:
-        longest = running.spec.cancel_grace_s
-        return min(longest, _STOP_PATIENCE_S) if running.stop is Stop.DRAIN else longest
-
-    def _stop_all(self, stop: Stop) -> None:
-        for of, running in list(self._running.items()):
-            if running.stop is None:
-                self._stop(of, running, stop)
-
     def _drain(self) -> None:
         """The first signal: finish what runs, within the grace. Any further one: hand it back at once."""
         signals, self._signals = self._signals, 0
@@ -758,10 +682,8 @@ class Worker:
                 self._crew.recall()
         if not is_first or signals > 1:
             self._voice.say("asked again: handing back at once")
-            for of, running in list(self._running.items()):
-                running.stop = running.stop or Stop.DRAIN
-                running.stage, running.stage_at = 2, clock.monotonic() + _STUCK_CREW_S
-                running.crew.signal(of, signal.SIGKILL)
+            for running in list(self._running.values()):
+                running.kill(Stop.DRAIN, clock.monotonic())
 
     def _reload_work(self) -> None:
         """Read the configuration and import the handlers anew; what runs goes on as it began."""
@@ -773,7 +695,7 @@ class Worker:
             self._voice.say(f"{error.message}; everything goes on as before")
             self._notifier.ready("not reloaded")
             return
-        self._schedules = replace(self._schedules, specs=self._work.schedules)
+        self._schedules = replace(self._schedules, work=self._work)
         if self._crew is not None:
             self._crew.recall()
             self._retired.append(self._crew)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from jobctl.durations import parse_duration
+from jobctl.model.enqueued import New
 from jobctl.model.job import Job
 from jobctl.ops import queue as operations
 from jobctl.ops.site import Site, open_site
 from jobctl.runner.tasks import Task
 from jobctl.settings import load_settings
 from jobctl.store import jobs
-from jobctl.store.enqueue import New
 
 
 class Request(NamedTuple):
@@ -100,20 +99,15 @@ class Queue:
         return operations.retry(self._site, job_id)
 
     def _new(self, request: Request) -> New:
-        if isinstance(request.task, Task):
-            spec = request.task.spec
-            name, retries, queue = spec.name, spec.retries, spec.queue
-        else:
-            name = request.task
-            retries, queue = operations.defaults_of(self._site.settings, name)
-        job = Job(
-            job_id=request.job_id or str(uuid.uuid4()),
-            kind=name,
-            queue=request.queue or queue,
+        task, work = request.task, self._site.settings.work
+        spec = task.spec if isinstance(task, Task) else work.spec_by_name(task)
+        job = operations.new_job(
+            spec,
+            job_id=request.job_id,
+            queue=request.queue,
             owner=request.owner,
             priority=request.priority,
-            max_attempts=1 + retries,
-            idempotency_key=request.key,
+            key=request.key,
         )
         return New(job, request.payload)
 

@@ -30,6 +30,8 @@ VERSIONS = ("0001", "0002", "0003", "0004")
 HEAD = VERSIONS[-1]
 """The schema version this program reads and writes."""
 
+# Of DB-API's errors (PEP 249): what we asked was wrong, and would be wrong again.
+_OUR_FAULTS = frozenset({"DataError", "IntegrityError", "ProgrammingError", "NotSupportedError"})
 _MAKE_ONE = "create it with 'jobctl init', or name another with --database"
 _SQLITE_NEEDED = (3, 40, 0)
 
@@ -242,6 +244,8 @@ def explained(dialect: Dialect, *driver_errors: type[Exception]) -> Iterator[Non
     except DBAPIError as error:
         raise _unreachable(dialect, error.orig) from error
     except driver_errors as error:
+        if {each.__name__ for each in type(error).__mro__} & _OUR_FAULTS:
+            raise
         raise _unreachable(dialect, error) from error
 
 

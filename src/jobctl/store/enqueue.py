@@ -7,13 +7,15 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from jobctl.errors import JobExists
+from jobctl.model.enqueued import LARGEST_PAYLOAD, Enqueued, New
 from jobctl.model.job import Job
+from jobctl.model.storable import storable_json
 from jobctl.model.timestamps import format_timestamp
 from jobctl.store.dialect import bulk_insert
 from jobctl.store.engine import Connection, Store
@@ -28,26 +30,12 @@ _MORE = ("max_attempts", "idempotency_key", "origin", "version", "updated_at")
 _EVENT = ("job_id", "at", "kind", "actor", "to_status")
 
 
-class New(NamedTuple):
-    """A job to enqueue. ``payload`` is what JSON can say; ``None``: nothing."""
-
-    job: Job
-    payload: Any = None
-
-
-class Enqueued(NamedTuple):
-    """The job, and whether it was there before, under the same idempotency key."""
-
-    job: Job
-    existed: bool
-
-
 def enqueue(connection: Connection, new: New, *, actor: str, at: datetime) -> Enqueued:
     """Enqueue one job, or return the one that has its idempotency key.
 
     Raises ``JobExists`` where another job has its id, ``ValueError`` for a payload that is no JSON.
     """
-    payload = _storable(json.loads(payload_text(new.payload))) if new.payload is not None else None
+    payload = storable_json(json.loads(payload_text(new.payload))) if new.payload is not None else None
     try:
         made = create_job(connection, new.job, actor=actor, at=at, payload=payload)
     except JobExists:
@@ -80,22 +68,14 @@ def wake(connection: Connection, queue: str) -> None:
 
 
 def payload_text(payload: Any) -> str:
-    """A payload as JSON text. Raises ``ValueError``."""
+    """A payload as JSON text. Raises ``ValueError`` for one that JSON cannot say, or that is too large."""
     try:
-        return json.dumps(payload, allow_nan=False, separators=(",", ":"))
-    except (TypeError, RecursionError) as error:
+        written = json.dumps(payload, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"the payload cannot be written as JSON: {error}") from None
-
-
-def _storable(value: Any) -> Any:
-    """JSON without what no database stores: NUL, and halves of characters, written out."""
-    if isinstance(value, str):
-        return value.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
-    if isinstance(value, list):
-        return [_storable(each) for each in value]
-    if isinstance(value, dict):
-        return {_storable(name): _storable(each) for name, each in value.items()}
-    return value
+    if len(written) > LARGEST_PAYLOAD:
+        raise ValueError(f"the payload is {len(written):,} bytes of JSON, more than {LARGEST_PAYLOAD:,}")
+    return written
 
 
 def _with_key(connection: Connection, new: Job) -> str | None:
@@ -129,7 +109,7 @@ def _row(one: Job, stamp: str, run_at: str) -> tuple[Any, ...]:
 
 def _body(payload: Any) -> str:
     written = payload_text(payload)
-    return payload_text(_storable(payload)) if _UNSTORABLE.search(written) else written
+    return payload_text(storable_json(payload)) if _UNSTORABLE.search(written) else written
 
 
 def _one_by_one(store: Store, chunk: Sequence[New], *, actor: str) -> int:

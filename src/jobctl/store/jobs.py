@@ -32,6 +32,7 @@ from jobctl.model.job import Artifact, Confidence, Event, Executor, Job, Origin
 from jobctl.model.names import from_stored
 from jobctl.model.records import Declined, Ended, Linked, Record, Tombstone
 from jobctl.model.status import Cause, Status, check_transition
+from jobctl.model.storable import storable_text
 from jobctl.store.dialect import Dialect, stream_range
 from jobctl.store.engine import Connection
 from jobctl.store.schema import (
@@ -95,12 +96,12 @@ def create_job(
 
 def _succeeding(connection: Connection, job_id: str) -> dict[str, int]:
     """Make room for a new incarnation where the record of this id has expired; what it goes on counting."""
-    expired = and_(job.c.job_id == _text(job_id), job.c.status == Status.EXPIRED.value)
+    expired = and_(job.c.job_id == storable_text(job_id), job.c.status == Status.EXPIRED.value)
     old = connection.execute(select(job.c.version, job.c.attempt).where(expired)).one_or_none()
     if old is None:
         return {}
     for table in (artifact, job_body, lease, publication, job):
-        connection.execute(delete(table).where(table.c.job_id == _text(job_id)))
+        connection.execute(delete(table).where(table.c.job_id == storable_text(job_id)))
     return {"version": old.version + 1, "attempt": old.attempt}
 
 
@@ -201,7 +202,7 @@ def delete_job(connection: Connection, job_id: str, *, actor: str, at: datetime)
 
 def get_job(connection: Connection, job_id: str) -> Job:
     """One record. Raises ``UnknownJob``."""
-    row = connection.execute(select(job).where(job.c.job_id == _text(job_id))).one_or_none()
+    row = connection.execute(select(job).where(job.c.job_id == storable_text(job_id))).one_or_none()
     if row is None:
         raise UnknownJob(
             f"no job {job_id} is recorded", hint="run 'jobctl list', or 'jobctl scan' for its files"
@@ -211,7 +212,7 @@ def get_job(connection: Connection, job_id: str) -> Job:
 
 def resolve_prefix(connection: Connection, prefix: str, *, limit: int = 5) -> list[str]:
     """Ids that begin with ``prefix``."""
-    low = _text(prefix)
+    low = storable_text(prefix)
     found = select(job.c.job_id).where(job.c.job_id >= low, job.c.job_id < low + "\U0010ffff")
     return list(connection.execute(found.order_by(job.c.job_id).limit(limit)).scalars())
 
@@ -383,12 +384,7 @@ def _changed_meanwhile(job_id: str) -> StaleJob:
 
 def _storable(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values in a form both databases hold, whatever bytes a message or a name came with."""
-    return {name: _text(value) if type(value) is str else value for name, value in values.items()}
-
-
-def _text(text: str) -> str:
-    """``text`` with bytes that are no UTF-8, and NUL, which PostgreSQL refuses, written out."""
-    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+    return {name: storable_text(value) if type(value) is str else value for name, value in values.items()}
 
 
 def _allowed(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -438,7 +434,7 @@ def _conditions(
     if statuses:
         conditions.append(job.c.status.in_([status.value for status in statuses]))
     if text:
-        pattern = f"%{_escape_like(_text(text))}%"
+        pattern = f"%{_escape_like(storable_text(text))}%"
         columns = (job.c.job_id, job.c.error, job.c.owner, job.c.video_url)
         conditions.append(or_(*(column.ilike(pattern, escape="\\") for column in columns)))
     if root_id:

@@ -83,8 +83,9 @@ def set_tasks(connection: Connection, worker_id: str, tasks: Sequence[str]) -> N
 
 def forgotten_leases(connection: Connection, *, limit: int) -> list[Lease]:
     """Leases of workers that ended: nobody renews them any more."""
-    gone = select(worker.c.worker_id).where(worker.c.ended_at.is_(None), worker.c.worker_id == lease.c.worker)
-    return _leases(connection, ~gone.exists(), limit=limit)
+    live = select(worker.c.worker_id).where(worker.c.ended_at.is_(None), worker.c.worker_id == lease.c.worker)
+    rows = connection.execute(select(lease).where(~live.exists()).order_by(lease.c.job_id).limit(limit))
+    return [Lease(row.job_id, row.attempt, row.worker, row.cancel_at is not None) for row in rows]
 
 
 def lock_lease(connection: Connection, one: Lease) -> Lease | None:
@@ -207,15 +208,9 @@ def count_leases(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(counted)}
 
 
-def forget_workers(connection: Connection, *, before: datetime) -> int:
+def forget_workers(connection: Connection, *, before: datetime) -> None:
     """Drop the rows of workers that ended long ago."""
-    old = worker.c.ended_at < before
-    return connection.execute(delete(worker).where(old)).rowcount
-
-
-def _leases(connection: Connection, condition: Any, *, limit: int) -> list[Lease]:
-    rows = connection.execute(select(lease).where(condition).order_by(lease.c.job_id).limit(limit))
-    return [Lease(row.job_id, row.attempt, row.worker, row.cancel_at is not None) for row in rows]
+    connection.execute(delete(worker).where(worker.c.ended_at < before))
 
 
 def list_workers(connection: Connection, *, every: bool) -> list[WorkerRow]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,14 +15,13 @@ import typer
 from jobctl.cli.context import Call, call_of
 from jobctl.cli.limits import duration_of
 from jobctl.errors import ExitCode, UsageError
+from jobctl.model.enqueued import LARGEST_PAYLOAD, New
 from jobctl.model.job import Job
 from jobctl.report.envelope import Ending
 from jobctl.report.items import job_item
 
 if TYPE_CHECKING:
     from jobctl.ops.site import Site
-
-_LARGEST_PAYLOAD = 64 << 20
 
 
 def enqueue(
@@ -62,24 +60,22 @@ def enqueue(
 
     call = call_of(context)
     wait, moment = duration_of("--delay", delay), _moment(at)
-    with call.open_site() as site:
-        usual, named = operations.defaults_of(site.settings, task)
-        job = Job(
-            job_id=job_id or str(uuid.uuid4()),
-            kind=task,
-            queue=queue or named,
-            owner=owner,
-            priority=priority,
-            max_attempts=1 + (usual if retries is None else retries),
-            idempotency_key=key,
+    if each_line is not None and any(value is not None for value in (payload, key, delay, at, job_id)):
+        raise UsageError(
+            "--each-line goes with --queue, --priority, --owner and --retries only; nothing was enqueued",
+            hint="leave the other options out, or enqueue one job at a time",
         )
+    words = _payload(payload)
+    with call.open_site() as site:
+        spec = site.settings.work.spec_by_name(task)
+        make = partial(operations.new_job, spec, queue=queue, owner=owner, priority=priority, retries=retries)
         if not operations.is_known_task(site, task):
             call.output.warn(f"no running worker knows a task {task!r}; the job waits for one")
         if each_line is not None:
-            return _enqueue_lines(call, site, job, each_line)
-        words = _payload(payload)
+            return _enqueue_lines(call, site, make, each_line)
+        job = make(job_id=job_id, key=key)
         delay_s = wait.total_seconds() if wait else None
-        made = operations.enqueue_one(site, operations.New(job, words), at=moment, delay_s=delay_s)
+        made = operations.enqueue_one(site, New(job, words), at=moment, delay_s=delay_s)
     if made.existed:
         call.output.warn(f"job {made.job.job_id} has the key {key!r}; nothing was enqueued")
     call.output.text(f"{made.job.job_id}\n")
@@ -87,22 +83,22 @@ def enqueue(
     return call.output.end(Ending(counts=counts, data=job_item(made.job)))
 
 
-def _enqueue_lines(call: Call, site: Site, job: Job, place: str) -> ExitCode:
+def _enqueue_lines(call: Call, site: Site, make: Callable[[], Job], place: str) -> ExitCode:
     """A job for each line that is JSON; the others are told, and the rest goes on."""
     from jobctl.ops import queue as operations  # noqa: PLC0415 - help stays quick
 
     bad = 0
 
-    def news() -> Iterator[operations.New]:
+    def news() -> Iterator[New]:
         nonlocal bad
         for number, line in enumerate(lines, start=1):
             try:
-                words = json.loads(line)
-            except (ValueError, RecursionError):
+                words = _parsed(line)
+            except ValueError:
                 bad += 1
                 call.output.warn(f"line {number} of {place} is no JSON; nothing of it was enqueued")
             else:
-                yield operations.New(replace(job, job_id=str(uuid.uuid4())), words)
+                yield New(make(), words)
 
     with ExitStack() as stack:
         lines = sys.stdin.buffer if place == "-" else stack.enter_context(_opened(place))
@@ -131,21 +127,30 @@ def _payload(text: str | None) -> Any:
         with _opened(text[1:]) as file:
             text = _read(file)
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return _parsed(text)
+    except ValueError as error:
         raise UsageError(
             f"the payload is no JSON: {error}; nothing was enqueued",
             hint="""write --payload '{"slides": 3}', or --payload @FILE""",
         ) from None
 
 
+def _parsed(text: str | bytes) -> Any:
+    """JSON, without what only Python takes for it. Raises ``ValueError``."""
+    if len(text) > LARGEST_PAYLOAD:
+        raise ValueError("it is larger than 64 MiB")
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
 def _read(file: Any) -> str:
-    content: bytes = file.read(_LARGEST_PAYLOAD + 1)
-    if len(content) > _LARGEST_PAYLOAD:
-        raise UsageError(
-            "the payload is larger than 64 MiB; nothing was enqueued",
-            hint="put it into a file, and its path here",
-        )
+    content: bytes = file.read(LARGEST_PAYLOAD + 1)
     return content.decode("utf-8", "backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""``jobctl retry``."""
+"""``jobctl retry``: enqueue jobs again."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 
 from jobctl.cli.context import call_of
-from jobctl.errors import ExitCode, IllegalTransition, StaleJob, UnknownJob
-from jobctl.report.envelope import Ending
-from jobctl.report.items import job_item
+from jobctl.cli.each_job import change_each
+from jobctl.errors import ExitCode
 
 
 def retry(
@@ -18,18 +17,6 @@ def retry(
     jobs: Annotated[list[str], typer.Argument(metavar="JOB…", help="Their ids.")],
 ) -> ExitCode:
     """Enqueue failed or cancelled jobs again."""
-    from jobctl.ops.queue import retry as change  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.queue import retry as enqueue_again  # noqa: PLC0415 - help stays quick
 
-    call = call_of(context)
-    done = []
-    with call.open_site() as site:
-        for job_id in jobs:
-            try:
-                done.append(change(site, job_id))
-            except (UnknownJob, StaleJob, IllegalTransition) as error:
-                call.output.warn(f"{error.message} ({error.hint})")
-    for job in done:
-        call.output.say(f"Job {job.job_id} is queued again.")
-    code = ExitCode.CLEAN if len(done) == len(jobs) else ExitCode.INCOMPLETE
-    counts = {"done": len(done), "failed": len(jobs) - len(done)}
-    return call.output.end(Ending(code, counts=counts, data={"jobs": [job_item(job) for job in done]}))
+    return change_each(call_of(context), jobs, enqueue_again, lambda _: "is queued again")

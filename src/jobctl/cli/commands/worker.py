@@ -74,8 +74,7 @@ def worker(
 def _expect_tasks(settings: Settings, options: WorkerOptions) -> None:
     from jobctl.runner.tasks import has_entry_points  # noqa: PLC0415 - help stays quick
 
-    commands = [spec for spec in settings.work.tasks.values() if spec.command]
-    if not (options.modules or commands or has_entry_points()):
+    if not (options.modules or settings.work.commands or has_entry_points()):
         raise ConfigurationError(
             "no task is known: there is nothing this worker could run",
             hint="name the module that declares them: jobctl worker --tasks myservice.tasks",

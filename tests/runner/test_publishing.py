@@ -1,0 +1,134 @@
+"""What a worker answers an attempt that wants to publish."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from jobctl import clock
+from jobctl.errors import JobctlError
+from jobctl.model.attempts import AttemptId
+from jobctl.model.enqueued import New
+from jobctl.model.job import Job
+from jobctl.ops.init import initialise
+from jobctl.ops.site import Site, open_site
+from jobctl.runner.attempt import Attempt, answer_of
+from jobctl.runner.crew import Told
+from jobctl.runner.publishing import Desk
+from jobctl.settings import load_settings
+from jobctl.store import jobs, workers
+from jobctl.store.enqueue import enqueue
+from jobctl.store.leases import Holder, open_leases
+from jobctl.store.schema import job
+from media import encode, truncate
+
+
+class Direct:
+    """An attempt's link to a desk in the same process."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def tell(self, message: list[Any]) -> None:
+        """Nobody listens."""
+
+    def ask(self, message: list[Any]) -> Any:
+        what, job_id, attempt, *words = message
+        answer = self._desk.answer(Told(AttemptId(job_id, attempt), what, 1, words))
+        assert answer is not None
+        return answer_of(["answer", 1, *answer])
+
+
+class Stage:
+    """A root, a store, and a job in its first attempt."""
+
+    def __init__(self, url: str, root: Path, scratch: Path) -> None:
+        root.mkdir()
+        settings = load_settings(database=url, environ={})
+        initialise(settings, roots=[str(root)], layout="presentations", host_local=False, now=clock.now())
+        self.root = root
+        self.scratch = scratch
+        self.site: Site = open_site(settings)
+        with self.site.store.write() as connection:
+            enqueue(connection, New(Job(job_id="j1", kind="film")), actor="test", at=clock.now())
+        self.claim()
+
+    def claim(self) -> Attempt:
+        """Take the job, in its next attempt."""
+        holder = Holder("w1", self.site.executor, ("default",))
+        with closing(open_leases(self.site.store, holder)) as leases:
+            (claim,) = leases.take_turn([], 1).claims
+        scratch = self.scratch / str(claim.attempt)
+        self.attempt = Attempt(claim.id, "film", None, Direct(Desk(self.site, "w1")), str(scratch))
+        return self.attempt
+
+    def film(self, seed: int = 1) -> Path:
+        return encode(Path(self.attempt.scratch, f"film{seed}.mp4"), seed=seed)
+
+
+@pytest.fixture
+def stage(store_url: str, tmp_path: Path) -> Any:
+    made = Stage(store_url, tmp_path / "outputs", tmp_path / "scratch")
+    yield made
+    made.site.store.close()
+
+
+def test_a_published_video_is_recorded_with_its_bytes(stage: Stage) -> None:
+    published = stage.attempt.publish(stage.film(), stage.root / "presentation_j1.mp4")
+    with stage.site.store.read() as connection:
+        (artifact,) = jobs.artifacts_of(connection, "j1")
+        assert workers.offers_of(connection, "j1") == []
+    assert (artifact.sha256, artifact.verdict) == (published.sha256, "whole")
+
+
+def test_a_thumbnail_is_published_as_it_is(stage: Stage) -> None:
+    made = Path(stage.attempt.scratch, "t.jpg")
+    made.write_bytes(b"a picture")
+    stage.attempt.publish(made, stage.root / "thumbnail_j1.jpg", role="thumbnail")
+    with stage.site.store.read() as connection:
+        assert jobs.get_job(connection, "j1").thumbnail_url == "/presentations/j1/thumbnail"
+    assert (stage.root / "thumbnail_j1.jpg").read_bytes() == b"a picture"
+
+
+@pytest.mark.parametrize("place", ["../elsewhere.mp4", ".jobctl/film.mp4"])
+def test_what_lies_outside_of_a_root_is_refused(stage: Stage, place: str) -> None:
+    with pytest.raises(JobctlError, match=r"registered root|jobctl's own"):
+        stage.attempt.publish(stage.film(), stage.root / place)
+    assert not (stage.root / place).exists()
+
+
+def test_a_file_of_somebody_elses_keeps_its_name(stage: Stage) -> None:
+    other = encode(stage.root / "presentation_j1.mp4", seed=9).read_bytes()
+    with pytest.raises(JobctlError, match="nothing shows that it is of job j1"):
+        stage.attempt.publish(stage.film(), stage.root / "presentation_j1.mp4")
+    assert (stage.root / "presentation_j1.mp4").read_bytes() == other
+
+
+def test_a_broken_file_does_not_move_the_earlier_one_aside(stage: Stage) -> None:
+    final = stage.root / "presentation_j1.mp4"
+    stage.attempt.publish(stage.film(), final)
+    earlier = final.read_bytes()
+    with pytest.raises(JobctlError, match="was not published"):
+        stage.attempt.publish(truncate(stage.film(seed=2), keep=0.5), final)
+    assert final.read_bytes() == earlier
+
+
+def test_the_same_job_may_publish_anew_and_the_earlier_file_is_kept_aside(stage: Stage) -> None:
+    final = stage.root / "presentation_j1.mp4"
+    stage.attempt.publish(stage.film(), final)
+    earlier = final.read_bytes()
+    stage.attempt.publish(stage.film(seed=2), final)
+    (aside,) = stage.root.glob(".jobctl/quarantine/*/1")
+    assert aside.read_bytes() == earlier
+
+
+def test_an_attempt_that_lost_its_job_publishes_nothing(stage: Stage) -> None:
+    with stage.site.store.write() as connection:
+        connection.execute(update(job).values(attempt=2))
+    with pytest.raises(JobctlError, match="no longer holds it"):
+        stage.attempt.publish(stage.film(), stage.root / "presentation_j1.mp4")
+    assert not (stage.root / "presentation_j1.mp4").exists()
