@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobctl.durations import format_duration, parse_duration
 from jobctl.errors import ConfigurationError
@@ -23,6 +23,13 @@ class Rule:
 
     queued_ttl: timedelta | None = None
     retain: Mapping[str, timedelta] = field(default_factory=dict)
+
+
+class Backups(NamedTuple):
+    """Where backups go, unless a command says otherwise, and how many of them are kept; ``None``: all."""
+
+    directory: str | None = None
+    keep: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,21 @@ def policy_from_tables(tables: Mapping[str, Any], path: str) -> Policy:
         quarantine=_duration(quarantine, "retention", f"{path}: quarantine") or 14 * _DAY,
         max_bytes=_bytes(cleanup, f"{path}: cleanup"),
     )
+
+
+def backups_from_table(table: Any, path: str) -> Backups:
+    """The table ``backup``. Raises ``ConfigurationError`` naming the key and what it may be."""
+    known = _table({"backup": table}, "backup", frozenset(Backups._fields), path)
+    directory, keep = known.get("directory"), known.get("keep")
+    if directory is not None and not (isinstance(directory, str) and directory):
+        raise ConfigurationError(
+            f"{path}: backup: directory must be text", hint='write directory = "/srv/backups/jobctl"'
+        )
+    if keep is not None and not (type(keep) is int and keep > 0):
+        raise ConfigurationError(
+            f"{path}: backup: keep must be a whole number above 0, not {keep!r}", hint="write keep = 14"
+        )
+    return Backups(directory, keep)
 
 
 def parse_retain(text: str) -> dict[str, timedelta]:

@@ -48,6 +48,14 @@ class Statement(NamedTuple):
     trace: Trace
 
 
+class Restart(NamedTuple):
+    """A boot in the log of an instance, counted from 1 in each stream."""
+
+    stream: str
+    number: int
+    boot: Boot
+
+
 @dataclass(frozen=True, slots=True)
 class Lives:
     """The lives of every instance whose log was read.
@@ -60,17 +68,29 @@ class Lives:
     names: Mapping[str, str] = field(default_factory=dict)
     heirs: Mapping[str, str] = field(default_factory=dict)
 
-    def boot_after(self, stream: str, life: int) -> tuple[Boot, str] | None:
-        """The boot that ended a life, and what to call it; ``None`` while nothing proves that it ended."""
+    def restart_after(self, stream: str, life: int) -> Restart | None:
+        """The restart that ended a life; ``None`` while nothing proves that it ended."""
         for _ in range(1 + len(self.heirs)):
-            boots = self.boots.get(stream, ())
-            for number, boot in enumerate(boots, start=1):
+            for number, boot in enumerate(self.boots.get(stream, ()), start=1):
                 if boot.life >= life:
-                    return boot, f"restart {number} of {self.names.get(stream, stream)} ({boot.mark.where})"
+                    return Restart(stream, number, boot)
             if stream not in self.heirs:
                 return None
             stream, life = self.heirs[stream], 0
         return None
+
+    def boot_after(self, stream: str, life: int) -> tuple[Boot, str] | None:
+        """The boot that ended a life, and what to call it; ``None`` while nothing proves that it ended."""
+        restart = self.restart_after(stream, life)
+        return None if restart is None else (restart.boot, self.name_of(restart))
+
+    def name_of(self, restart: Restart) -> str:
+        """What to call a restart, and where its log tells of it."""
+        return f"{self.short_name_of(restart)} ({restart.boot.mark.where})"
+
+    def short_name_of(self, restart: Restart) -> str:
+        """What to call a restart."""
+        return f"restart {restart.number} of {self.names.get(restart.stream, restart.stream)}"
 
 
 @dataclass(slots=True)
@@ -101,6 +121,24 @@ def account_of(
         account.fate = _only_asked([each.trace for each in statements])
     account.facts += _facts_of_asking(job_id, [each.trace for each in statements])
     return account
+
+
+class LastLife(NamedTuple):
+    """The last life that is known to have worked on a job, what it made of it, and what ended it."""
+
+    trace: Trace
+    fate: Fate
+    restart: Restart | None
+
+
+def last_life_of(statements: Iterable[Statement], lives: Lives) -> LastLife | None:
+    """The last life that worked on a job; ``None`` where none did."""
+    of_work = [each for each in statements if each.trace.is_of_work]
+    if not of_work:
+        return None
+    last = max(of_work, key=_by_time)
+    ended = lives.boot_after(last.stream, last.life)
+    return LastLife(last.trace, _fate(last.trace, ended), lives.restart_after(last.stream, last.life))
 
 
 def heirs_of(

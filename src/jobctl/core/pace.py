@@ -11,7 +11,6 @@ from dataclasses import dataclass
 _AHEAD_S = 0.1
 _MOST_AHEAD = 256
 _STUCK_S = 0.5
-_WINDOW_S = 0.02
 
 
 @dataclass(slots=True)
@@ -23,20 +22,25 @@ class Pace:
     _ended: int = 0
     _since: float | None = None
     _last_end: float = 0.0
+    _turnover: int = 0
+    """How many ends make a measurement: of all that ran when it began, and of one that began since.
+
+    A few long jobs that happen to end together say nothing of how long one takes.
+    """
 
     def note_start(self, now: float) -> None:
         if self._since is None:
             self._since = self._last_end = now
 
-    def note_end(self, now: float) -> None:
-        """Count one end, and adapt once there is something to measure by."""
+    def note_end(self, now: float, running: int) -> None:
+        """Count one end, ``running`` being left, and adapt once there is something to measure by."""
         self._ended += 1
         self._last_end = now
-        since = now if self._since is None else self._since
-        if now - since >= _WINDOW_S or self._ended > self.ahead:
-            rate = self._ended / max(now - since, 1e-4)
-            self.ahead = min(_MOST_AHEAD, int(rate * _AHEAD_S), 2 * self.ahead + 8)
-            self._ended, self._since = 0, now
+        if self._since is None or self._ended <= self._turnover:
+            return
+        rate = self._ended / max(now - self._since, 1e-4)
+        self.ahead = min(_MOST_AHEAD, int(rate * _AHEAD_S), 2 * self.ahead + 8)
+        self._ended, self._since, self._turnover = 0, now, running
 
     def wanted(self, slots: int, running: int) -> int:
         """How many to take now: none until half of what was taken ahead is done."""
@@ -47,6 +51,6 @@ class Pace:
         """Whether jobs that were taken ahead wait behind one that turned out to be long."""
         if running <= slots or now - self._last_end < _STUCK_S:
             return False
-        self.ahead, self._since, self._ended = 0, None, 0
+        self.ahead, self._since, self._ended, self._turnover = 0, None, 0, running
         self._last_end = now
         return True

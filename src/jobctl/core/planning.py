@@ -14,7 +14,7 @@ from jobctl.core.accounts import SOURCE as LOG
 from jobctl.core.accounts import End
 from jobctl.core.dump import why_no_job
 from jobctl.core.rebuild import Belief, UrlForms, believe, confidence_of, facts_of_video, stamp_conflict
-from jobctl.core.reconcile import Candidate, Case, Liveness, unlinked_files
+from jobctl.core.reconcile import Candidate, Case, Liveness, interruption, unlinked_files
 from jobctl.core.sidecar import SidecarSays
 from jobctl.errors import IllegalTransition
 from jobctl.model.evidence import Fact, Trust
@@ -23,6 +23,7 @@ from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.job import Job, Origin
 from jobctl.model.names import to_stored
 from jobctl.model.plan import INVERSE, MOVES, TAKING_BACK, Action, Row, Verb
+from jobctl.model.records import Record
 from jobctl.model.status import Cause, ErrorCode, Status, check_transition
 
 _ENDED_WITHOUT_VIDEO = frozenset({FindingKind.INTERRUPTED, FindingKind.LOST})
@@ -140,7 +141,8 @@ def _with_version_after(action: Action) -> Row | None:
 
 def _answer(material: Material, finding: Finding) -> Action | Finding:
     if finding.kind in _ENDED_WITHOUT_VIDEO:
-        return _fail(material, finding) if material.case.record else _record_failure(material, finding)
+        record = material.case.record
+        return _fail(material, finding, record) if record else _record_failure(material, finding)
     if finding.kind is FindingKind.MISSING_VIDEO:
         return _note_missing(material, finding)
     case, seen = material.case, _seen(finding)
@@ -322,7 +324,7 @@ def _news(belief: Belief, known: Row) -> Row:
     }
 
 
-def _fail(material: Material, finding: Finding) -> Action:
+def _fail(material: Material, finding: Finding, record: Record) -> Action:
     case, job_row = material.case, _existing(material)
     old = Status(job_row["status"])
     check_transition(case.key, old, Status.FAILED, Cause.PROOF_OF_DEATH, None)
@@ -330,7 +332,7 @@ def _fail(material: Material, finding: Finding) -> Action:
     after: Row = {
         **job_row,
         "status": Status.FAILED.value,
-        "error": finding.reason,
+        "error": interruption(record, case.liveness),
         "error_code": ErrorCode.INTERRUPTED.value,
         "recovered_at": material.terms.planned_at,
         "provenance": {**(job_row.get("provenance") or {}), "status": certificate},

@@ -56,6 +56,8 @@ class Case:
     tombstone: Tombstone | None = None
     declined: Sequence[Declined] = ()
     liveness: Liveness = UNKNOWN_EXECUTOR
+    is_leased: bool = False
+    """A worker of the runner holds it: only its rescue can tell which file its attempt published."""
     account: Account | None = None
     references: Sequence[str] = ()
     loose: Sequence[LooseSince] = ()
@@ -244,7 +246,7 @@ def _why_not_completed(account: Account) -> str | None:
 def _remembered(case: Case, account: Account, world: World) -> Iterator[Finding]:
     """A job that neither a whole video nor a record remembers, but other evidence does."""
     fate = account.fate
-    notes = "".join(f"; {note}" for note in account.notes)
+    notes = _noted(case)
     if fate is None:
         sources = ", ".join(sorted({fact.source for fact in account.facts}))
         if account.facts:
@@ -337,13 +339,19 @@ def _processing(case: Case, record: Record, world: World) -> Iterator[Finding]:
     is_stale = _last_sign_of_life(record) < world.stale_before
     if not is_dead and not is_stale:
         return
-    if case.whole_videos and case.liveness.state != "alive":
+    if case.whole_videos and case.liveness.state != "alive" and not case.is_leased:
         yield from _finished(case, record, since=record.started_at)
     elif is_dead:
         yield _interrupted(case, record, world)
     else:
         last = record.last_heartbeat or "never"
-        yield _of_job(FindingKind.ZOMBIE, case, f"last heartbeat {last}; {case.liveness.reason}{_said(case)}")
+        said = f"last heartbeat {last}; {case.liveness.reason}{_said(case)}{_noted(case)}"
+        yield _of_job(FindingKind.ZOMBIE, case, said)
+
+
+def _noted(case: Case) -> str:
+    """What an operator should hear besides, for instance that a remote render of it goes on."""
+    return "".join(f"; {note}" for note in case.account.notes) if case.account else ""
 
 
 def _said(case: Case) -> str:
@@ -371,14 +379,21 @@ def _last_sign_of_life(record: Record) -> str:
     return max(moment for moment in (record.last_heartbeat, record.started_at, record.updated_at) if moment)
 
 
-def _interrupted(case: Case, record: Record, world: World) -> Finding:
-    at = f"interrupted at {record.progress:g} %" if record.progress is not None else "interrupted"
+_FOR_RESCUE = "its worker's lease is ended by any other worker, or by 'jobctl expire'"
+
+
+def interruption(record: Record, liveness: Liveness) -> str:
+    """How far a job came whose executor is dead, and how that is known."""
+    at = f"interrupted at {record.progress:.3g} %" if record.progress is not None else "interrupted"
     heartbeat = f", last heartbeat {record.last_heartbeat}" if record.last_heartbeat else ""
-    said = f"{at}{heartbeat}: {case.liveness.reason}"
-    left_alone = _why_left_alone(case, world)
-    if left_alone:
-        return _of_job(FindingKind.INTERRUPTED, case, f"{said}; left alone: {left_alone}")
-    return _of_job(FindingKind.INTERRUPTED, case, said, acts=True)
+    return f"{at}{heartbeat}: {liveness.reason}"
+
+
+def _interrupted(case: Case, record: Record, world: World) -> Finding:
+    said = interruption(record, case.liveness)
+    left_alone = _FOR_RESCUE if case.is_leased else _why_left_alone(case, world)
+    reason = f"{said}; left alone: {left_alone}" if left_alone else said
+    return _of_job(FindingKind.INTERRUPTED, case, f"{reason}{_noted(case)}", acts=left_alone is None)
 
 
 def _failed(case: Case, record: Record, _world: World) -> Iterator[Finding]:

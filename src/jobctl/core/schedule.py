@@ -24,7 +24,7 @@ _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_NETWORK = ("Wants=network-online.target", "After=network-online.target")
+NETWORK = ("Wants=network-online.target", "After=network-online.target")
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - named, not used
 
 
@@ -43,6 +43,8 @@ class Task(NamedTuple):
     words: tuple[str, ...]
     when: When
     meaning: str
+    asks: bool = True
+    """Whether it must be told to go on without a yes."""
 
 
 TASKS = (
@@ -56,6 +58,9 @@ TASKS = (
         ("quarantine", "purge"),
         When(_DAY, minute=257, jitter=30 * _MINUTE),
         "remove what was in quarantine long enough",
+    ),
+    Task(
+        "backup", ("backup",), When(_DAY, minute=137, jitter=30 * _MINUTE), "copy the job store", asks=False
     ),
 )
 """What an outputs directory needs to look after itself."""
@@ -116,6 +121,13 @@ def why_no_units(setting: Setting) -> str | None:
     return _why_no_words(words, setting.user)
 
 
+def why_no_path(path: str) -> str | None:
+    """Why a setting that takes a path to the end of the line cannot hold this one, or ``None``."""
+    if path != path.strip():
+        return f"systemd reads no path that begins or ends with a space: {path!r}"
+    return _why_no_words([path], None)
+
+
 def crontab(tasks: Iterable[Task], setting: Setting) -> str:
     """The lines for a crontab between two marks; with a user, as ``/etc/cron.d`` wants them."""
     lines = [MARK]
@@ -174,7 +186,8 @@ def _why_no_words(words: Iterable[str], user: str | None) -> str | None:
 
 def _command(task: Task, setting: Setting) -> list[str]:
     # Options follow the command.
-    return [setting.program, *task.words, "--yes", "--quiet", *setting.options]
+    yes = ["--yes"] if task.asks else []
+    return [setting.program, *task.words, *yes, "--quiet", *setting.options]
 
 
 def _cron_time(when: When) -> str:
@@ -214,7 +227,14 @@ def _unit_quoted(word: str) -> str:
     return escaped if word and not set(word) & set(" \t'\";\\") else f'"{escaped}"'
 
 
-def _exec_start(words: Sequence[str]) -> str:
+def environment_lines(setting: Setting) -> list[str]:
+    """Where systemd reads variables from. The path is not a list of words: it is never quoted."""
+    file = setting.environment_file
+    return [f"EnvironmentFile={file.replace('%', '%%')}"] if file else []
+
+
+def exec_start(words: Sequence[str]) -> str:
+    """A program and its arguments as ``ExecStart`` takes them."""
     # "$$" would stay as it is in the program's path; a colon turns variables off for all of it.
     is_plain = not any("$" in word for word in words)
     return " ".join([("" if is_plain else ":") + _unit_quoted(words[0]), *map(_unit_quoted, words[1:])])
@@ -225,18 +245,13 @@ def _service(task: Task, setting: Setting) -> str:
         MARK,
         "[Unit]",
         f"Description=jobctl: {task.meaning}",
-        *(_NETWORK if setting.uses_network and setting.user else ()),
+        *(NETWORK if setting.uses_network and setting.user else ()),
         "",
         "[Service]",
         "Type=oneshot",
         *([f"User={setting.user}"] if setting.user else ()),
-        # Not a list of words: it is never quoted.
-        *(
-            [f"EnvironmentFile={setting.environment_file.replace('%', '%%')}"]
-            if setting.environment_file
-            else ()
-        ),
-        f"ExecStart={_exec_start(_command(task, setting))}",
+        *environment_lines(setting),
+        f"ExecStart={exec_start(_command(task, setting))}",
         "TimeoutStartSec=6h",
         "UMask=0077",
         "Nice=10",

@@ -50,13 +50,20 @@ class Died(NamedTuple):
     was_oom: bool
 
 
+class Lost(NamedTuple):
+    """The process that ran it and others ended, and nobody knows which of them brought that about."""
+
+    how: str
+
+
 class NotBegun(NamedTuple):
-    """It was taken, and never begun."""
+    """It was taken and never begun, or ended for the sake of another one. The pause is in seconds."""
 
     why: str
+    pause_s: float = 0.0
 
 
-Ending = Returned | Raised | Died | NotBegun
+Ending = Returned | Raised | Died | Lost | NotBegun
 
 
 def settle(
@@ -71,27 +78,42 @@ def settle(
     """Decide what becomes of the job. ``luck`` between 0 and 1 spreads retries over time.
 
     An attempt that was asked to stop and finished all the same has finished. Only one that was
-    cancelled, and published nothing, is cancelled whatever it returned.
+    cancelled, and published nothing, is cancelled whatever it returned. One that was lost with others
+    costs its job nothing the first time, and an attempt from then on: what brings that about again
+    and again ends failed.
     """
     if isinstance(ending, NotBegun):
-        return _hand_back(claim.id, ending.why)
+        if stop is Stop.CANCEL:
+            return Settlement(*claim.id, Status.CANCELLED, Cause.OPERATOR, error="cancelled before it began")
+        return _hand_back(claim.id, ending.why, ending.pause_s)
     if isinstance(ending, Returned) and (stop is not Stop.CANCEL or has_published):
-        return Settlement(*claim.id, Status.COMPLETED, Cause.EXECUTOR, result=ending.result)
-    if isinstance(ending, Died) and has_published:
+        return Settlement(
+            *claim.id, Status.COMPLETED, Cause.EXECUTOR, result=ending.result, is_delivered=has_published
+        )
+    if isinstance(ending, Died | Lost) and has_published:
         detail = {"reason": "its process ended after it had published the video"}
-        return Settlement(*claim.id, Status.COMPLETED, Cause.EXECUTOR, detail=detail)
+        return Settlement(*claim.id, Status.COMPLETED, Cause.EXECUTOR, detail=detail, is_delivered=True)
     if stop is Stop.CANCEL:
         return Settlement(*claim.id, Status.CANCELLED, Cause.OPERATOR, error="cancelled while it ran")
     if stop is Stop.DRAIN:
         return _hand_back(claim.id, "its worker was asked to stop")
+    if isinstance(ending, Lost) and stop is None and claim.attempt == 1:
+        return _hand_back(claim.id, _said_of_loss(ending))
     return _fail(claim, _failure(ending, spec, stop), spec, luck)
 
 
-def unknown_task(claim: Claim, known: list[str], troubles: list[str], luck: float) -> Settlement:
-    """What becomes of a job that this worker has no handler for: another one may, a little later."""
-    listed = f"it knows {', '.join(known)}" if known else "it knows none"
-    why = f"no task {claim.kind!r} is known to its worker; {'; '.join([listed, *troubles])}"
-    return _fail(claim, Failure(why, "unknown-task", {}, is_final=False), _PATIENT, luck)
+def if_cancelled(meant: Settlement) -> Settlement | None:
+    """What becomes of a job that was asked to be cancelled before its worker could hear of it.
+
+    ``None`` where that makes no difference: the video is published, or it is cancelled anyway. What
+    the attempt came to is kept in the history.
+    """
+    if meant.is_delivered or meant.to is Status.CANCELLED:
+        return None
+    came_to = {"reason": meant.error} if meant.error else {}
+    error = "cancelled while a worker had it" if meant.cause is Cause.HAND_BACK else "cancelled while it ran"
+    detail = {**came_to, **(meant.detail or {})}
+    return Settlement(*meant.id, Status.CANCELLED, Cause.OPERATOR, error=error, detail=detail)
 
 
 def after_death(job: Job, lease: Lease, *, has_video: bool, luck: float) -> Settlement:
@@ -100,7 +122,7 @@ def after_death(job: Job, lease: Lease, *, has_video: bool, luck: float) -> Sett
     ``has_video``: the attempt had published its video, whole. The first attempt is followed by
     another one at once, later ones by a pause: what kills its worker again and again ends failed.
     """
-    detail = {"reason": f"worker {lease.worker} gave no sign of life", "worker": lease.worker}
+    detail = {"reason": f"worker {lease.worker} died or was cut off", "worker": lease.worker}
     if has_video:
         detail["reason"] += "; the video was published before"
         return Settlement(*lease.id, Status.COMPLETED, Cause.RESCUE, detail=detail)
@@ -129,12 +151,9 @@ class Failure(NamedTuple):
     is_final: bool
 
 
-_PATIENT = TaskSpec(name="", backoff_s=60.0)
-
-
-def _hand_back(of: AttemptId, why: str) -> Settlement:
+def _hand_back(of: AttemptId, why: str, pause_s: float = 0.0) -> Settlement:
     detail = {"reason": why}
-    return Settlement(*of, Status.QUEUED, Cause.HAND_BACK, detail=detail, delay_s=0.0, extra_attempts=1)
+    return Settlement(*of, Status.QUEUED, Cause.HAND_BACK, detail=detail, delay_s=pause_s, extra_attempts=1)
 
 
 def _fail(claim: Claim, failure: Failure, spec: TaskSpec | None, luck: float) -> Settlement:
@@ -162,16 +181,21 @@ def _failure(ending: Ending, spec: TaskSpec | None, stop: Stop | None) -> Failur
         return Failure(ending.error, ending.code, detail, ending.is_final)
     if isinstance(ending, Died):
         return Failure(*_said_of_death(ending, spec), {"peak_bytes": ending.peak_bytes}, is_final=False)
+    if isinstance(ending, Lost):
+        return Failure(_said_of_loss(ending), "killed", {}, is_final=False)
     raise TypeError(f"{ending!r} is no failure")
 
 
 def _said_of_death(died: Died, spec: TaskSpec | None) -> tuple[str, str]:
     if died.signal_name is None:
         return f"its process ended without a result, with exit code {died.exit_code}", "died"
-    if not died.peak_bytes:
-        return f"killed by {died.signal_name}, with the process that ran it", "killed"
     said = f"killed by {died.signal_name}, peak {format_size(died.peak_bytes)}"
     at_limit = spec is not None and spec.memory is not None and died.peak_bytes >= 0.8 * spec.memory
-    if died.was_oom or at_limit:
+    # The kernel kills for want of memory by this signal alone; at its limit a program may die by any.
+    if at_limit or (died.was_oom and died.signal_name == "SIGKILL"):
         return f"{said}, likely out of memory", "out-of-memory"
     return said, "killed"
+
+
+def _said_of_loss(lost: Lost) -> str:
+    return f"the process that ran it and others {lost.how}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jobctl.model.job import Executor
@@ -36,6 +37,7 @@ class Settlement(NamedTuple):
     """How an attempt ends. ``result`` is JSON text; ``delay_s`` the pause before the next attempt.
 
     ``extra_attempts``: 1 where it was not the job's fault, so that it costs no attempt.
+    ``is_delivered``: its video is published, so that asking to cancel it comes too late.
     """
 
     job_id: str
@@ -48,6 +50,7 @@ class Settlement(NamedTuple):
     detail: Mapping[str, Any] | None = None
     delay_s: float | None = None
     extra_attempts: int = 0
+    is_delivered: bool = False
 
     @property
     def id(self) -> AttemptId:
@@ -64,10 +67,15 @@ class ProgressReport(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What one visit to the store brought: the attempts that it ended, and the jobs that it took."""
+    """What one visit to the store brought: the attempts that it ended, and the jobs that it took.
+
+    ``cancelled``: those of the ended whose job somebody had asked to cancel, and which is cancelled
+    whatever the worker, which had not heard of it, meant to write.
+    """
 
     settled: frozenset[AttemptId]
     claims: list[Claim]
+    cancelled: frozenset[AttemptId] = frozenset()
 
 
 class Peer(NamedTuple):
@@ -77,6 +85,23 @@ class Peer(NamedTuple):
     executor: Executor
     lease_s: float
     beat: int
+
+
+class LeaseHolder(NamedTuple):
+    """A worker that holds ``jobs`` jobs, as the store knows it. ``lease_s`` in seconds."""
+
+    worker_id: str
+    executor: Executor
+    lease_s: float
+    beat: int
+    seen_at: datetime
+    is_ended: bool
+    jobs: int
+
+    @property
+    def peer(self) -> Peer:
+        """The same worker, as one that may still run."""
+        return Peer(self.worker_id, self.executor, self.lease_s, self.beat)
 
 
 class Lease(NamedTuple):
@@ -92,8 +117,29 @@ class Lease(NamedTuple):
         return AttemptId(self.job_id, self.attempt)
 
 
+class LeaseNote(NamedTuple):
+    """Who holds a job now, what its attempt is at, and since when it is asked to stop."""
+
+    attempt: int
+    worker: str
+    note: str | None
+    cancel_at: datetime | None
+
+
+class QueueState(NamedTuple):
+    """The queued jobs of one queue: how many, how many of them are due, for how long the first has been."""
+
+    queue: str
+    queued: int
+    due: int
+    oldest_s: float
+
+
 class WorkerRow(NamedTuple):
-    """What the store knows of a worker. ``counters`` by name; see ``runner.worker.Counters``."""
+    """What the store knows of a worker. ``counters`` by name; see ``runner.counters.Counters``.
+
+    ``specs``: how its tasks are declared, by name; ``troubles``: what it could not import.
+    """
 
     worker_id: str
     state: str
@@ -107,3 +153,5 @@ class WorkerRow(NamedTuple):
     seen_at: datetime
     ended_at: datetime | None
     counters: dict[str, float]
+    specs: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    troubles: Sequence[str] = ()

@@ -21,6 +21,7 @@ class DifferenceKind(Explained):
     OLDER = "older", "an older copy of a root, or of the store, was put back; what is absent proves nothing"
     INTERRUPTED = "interrupted", "a run did not come to its end"
     TOMBSTONE = "tombstone", "the record and the tombstone of a job do not agree"
+    TALLY = "tally", "what metrics read is not what the history adds up to"
     PURGED_VIDEO = "purged-video", "a completed record whose video was purged"
 
 

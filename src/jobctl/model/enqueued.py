@@ -10,6 +10,10 @@ LARGEST_PAYLOAD = 64 << 20
 """Bytes of a payload as JSON."""
 
 
+LONGEST_NAME = 500
+"""Bytes of a job's id, task, queue and key: of those, several go into one row of an index."""
+
+
 class New(NamedTuple):
     """A job to enqueue. ``payload`` is what JSON can say; ``None``: nothing."""
 
@@ -18,7 +22,31 @@ class New(NamedTuple):
 
 
 class Enqueued(NamedTuple):
-    """The job, and whether it was there before, under the same idempotency key."""
+    """The job, and whether it was there before, under the same idempotency key.
+
+    ``has_same_payload``: then, whether it was enqueued with what it was to be enqueued with now.
+    """
 
     job: Job
     existed: bool
+    has_same_payload: bool = True
+
+
+class Left(NamedTuple):
+    """One of many that was not enqueued: ``job_id`` names the job that has its idempotency key, or its id.
+
+    ``key``: ``None`` where the id is taken. ``is_same``: whether it is that job over again, of the same
+    task and with the same payload.
+    """
+
+    job_id: str
+    key: str | None
+    is_same: bool
+
+    @property
+    def said(self) -> str:
+        """What became of it, in one sentence."""
+        if self.key is None:
+            return f"a job {self.job_id} is recorded already, another one; it was left as it is"
+        other = "" if self.is_same else ", with another payload"
+        return f"job {self.job_id} has the key {self.key!r}{other}; nothing was enqueued"

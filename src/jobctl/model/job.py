@@ -75,10 +75,15 @@ class Job:
     @property
     def shown_progress(self) -> float | None:
         """The highest progress of the current attempt in percent, clamped to 0…100; 100 when completed."""
-        if self.status is Status.COMPLETED:
-            return 100.0
-        reported = self.max_progress if self.max_progress is not None else self.progress
-        return None if reported is None else min(100.0, max(0.0, reported))
+        return shown_progress(self.status, self.progress, self.max_progress)
+
+
+def shown_progress(status: Status, progress: float | None, max_progress: float | None) -> float | None:
+    """What is shown of the progress that was reported last, and of the highest that was."""
+    if status is Status.COMPLETED:
+        return 100.0
+    reported = max_progress if max_progress is not None else progress
+    return None if reported is None else min(100.0, max(0.0, reported))
 
 
 class Event(NamedTuple):

@@ -7,6 +7,8 @@ from typing import Any
 
 def storable_text(text: str) -> str:
     """``text`` with bytes that are no UTF-8, and NUL, which PostgreSQL refuses, written out."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 TIMESTAMP_LENGTH = 27
+_WITHOUT_OFFSET = TIMESTAMP_LENGTH - 1
 
 
 def format_timestamp(moment: datetime) -> str:
     """``moment`` (aware) as ``2026-01-31T23:59:59.123456Z``."""
     if moment.tzinfo is None:
         raise ValueError(f"naive datetime: {moment!r}")
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[:_WITHOUT_OFFSET] + "Z"
 
 
 def parse_timestamp(text: str) -> datetime:

@@ -1,0 +1,37 @@
+"""How diagnoses speak of numbers and ages."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import timedelta
+
+from jobctl.durations import format_duration
+from jobctl.model.names import to_shown
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
+
+
+def many(number: int, noun: str, plural: str | None = None) -> str:
+    """Write ``1 job`` or ``1,204 jobs``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def span(seconds: float) -> str:
+    """Write ``2h5m``, ``40s``, ``3d``: whole seconds below a minute, minutes below a day, else hours."""
+    whole = max(0, int(seconds))
+    for beyond, step in ((_DAY_S, _HOUR_S), (_MINUTE_S, _MINUTE_S)):
+        if whole >= beyond:
+            whole -= whole % step
+    return format_duration(timedelta(seconds=whole))
+
+
+def shell_word(text: str) -> str:
+    """``text`` as one word of a command line that is printed to be copied into a shell.
+
+    What is invisible in it is written out, in the form from which bash makes it again.
+    """
+    if to_shown(text) == text:
+        return shlex.quote(text)
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    shown = (char if to_shown(char) == char else f"\\u{ord(char):04x}" for char in escaped)
+    return f"$'{''.join(shown)}'"
