@@ -16,12 +16,15 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from jobctl.errors import UsageError
+from jobctl.store.kept import expect_living, keep_apart
 from jobctl.store.redact import redact_url
 from jobctl.store.schema import SCHEMA
+from jobctl.store.sqlite_turns import BUSY_TIMEOUT_S, begin_immediate
 
-BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 10
 _PUT_AT_ONCE = 5_000
+_KEPT, _MORE = 4, 60
+_TOO_FEW_TO_COPY = 10
 # Within seconds, not after TCP's quarter of an hour (libpq's documentation, 34.1.2).
 _NOTICES_A_LOST_NETWORK = {
     "keepalives_idle": 5,
@@ -44,8 +47,11 @@ class Dialect(Protocol):
     def place(self) -> str:
         """The store as an operator would name it, without secrets."""
 
-    def engine(self, *, create: bool = False) -> Engine:
-        """Make an engine; with ``create`` it may make an empty database file."""
+    def engine(self, *, create: bool = False, pooled: bool = False) -> Engine:
+        """Make an engine; with ``create`` it may make an empty database file.
+
+        ``pooled``: it keeps some connections, for a process that comes again and again.
+        """
 
     def make_durable(self, connection: Connection) -> None:
         """Bring a database that is known to be a store into the mode its promises need."""
@@ -56,8 +62,8 @@ class Dialect(Protocol):
     def begin_read(self, connection: Connection) -> None:
         """Begin a transaction that sees one moment and can change nothing."""
 
-    def begin_write(self, connection: Connection) -> None:
-        """Begin a transaction that may write."""
+    def begin_write(self, connection: Connection, *, patience_s: float | None = None) -> None:
+        """Begin a transaction that may write; where there is one lock, wait for it no longer than that."""
 
     def table(self, name: str) -> str:
         """A table's name in plain SQL."""
@@ -83,17 +89,26 @@ class SQLite:
     def place(self) -> str:
         return self.path
 
-    def engine(self, *, create: bool = False) -> Engine:
+    def engine(self, *, create: bool = False, pooled: bool = False) -> Engine:
         # A URI with a mode: opening a store must never make an empty one in a wrong place.
         uri = f"file:{quote(os.fsencode(self.path))}?mode={'rwc' if create else 'rw'}&uri=true"
         engine = create_engine(
             f"sqlite:///{uri}",
-            poolclass=NullPool,
             hide_parameters=True,
             connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False},
+            **_pool(pooled=pooled),
         )
         event.listen(engine, "connect", _set_pragmas)
+        if pooled:
+            keep_apart(engine, self._file)
         return engine
+
+    def _file(self) -> tuple[int, int] | None:
+        """What tells the file at this place from another one that is put there."""
+        with suppress(OSError):
+            found = os.stat(self.path)
+            return found.st_dev, found.st_ino
+        return None
 
     def make_durable(self, connection: Connection) -> None:
         # Readers and one writer at once. The file remembers it: nothing for one that is not ours.
@@ -107,8 +122,11 @@ class SQLite:
         connection.exec_driver_sql("BEGIN")
         connection.exec_driver_sql("PRAGMA query_only = 1")
 
-    def begin_write(self, connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    def begin_write(self, connection: Connection, *, patience_s: float | None = None) -> None:
+        connection.exec_driver_sql("PRAGMA query_only = 0")
+        patience_s = BUSY_TIMEOUT_S if patience_s is None else patience_s
+        with _told_as_sqlalchemy_tells(connection, "BEGIN IMMEDIATE"):
+            begin_immediate(connection.connection.driver_connection, patience_s=patience_s)
 
     def table(self, name: str) -> str:
         return name
@@ -118,6 +136,11 @@ class SQLite:
 
     def text(self, column: str) -> str:
         return column
+
+
+def _pool(*, pooled: bool) -> dict[str, Any]:
+    """How an engine keeps connections."""
+    return {"pool_size": _KEPT, "max_overflow": _MORE} if pooled else {"poolclass": NullPool}
 
 
 def _set_pragmas(driver_connection: Any, _record: Any) -> None:
@@ -147,11 +170,10 @@ class PostgreSQL:
         port = f":{self.url.port}" if self.url.port else ""
         return f"postgresql://{user}{host}{port}/{self.url.database or ''}"
 
-    def engine(self, *, create: bool = False) -> Engine:
+    def engine(self, *, create: bool = False, pooled: bool = False) -> Engine:
         del create
         engine = create_engine(
             self.url,
-            poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
             hide_parameters=True,
             use_native_hstore=False,
@@ -162,7 +184,11 @@ class PostgreSQL:
                 "prepare_threshold": None,
                 **_NOTICES_A_LOST_NETWORK,
             },
+            **_pool(pooled=pooled),
         )
+        if pooled:
+            keep_apart(engine, lambda: None)
+            expect_living(engine)
         return engine.execution_options(schema_translate_map={None: SCHEMA})
 
     def make_durable(self, connection: Connection) -> None:
@@ -175,7 +201,8 @@ class PostgreSQL:
     def begin_read(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
-    def begin_write(self, connection: Connection) -> None:
+    def begin_write(self, connection: Connection, *, patience_s: float | None = None) -> None:
+        del patience_s  # rows are locked here, each by itself
         connection.exec_driver_sql("BEGIN")
 
     def table(self, name: str) -> str:
@@ -251,10 +278,11 @@ def stream_range(
     bounds = (low,) if high is None else (low, high)
     upper = "" if high is None else f" AND {key} < ?"
     joint = "AND" if " WHERE " in sql else "WHERE"
-    return _stream(connection, f"{sql} {joint} {key} >= ?{upper} ORDER BY {key}", (*parameters, *bounds))
+    return stream_rows(connection, f"{sql} {joint} {key} >= ?{upper} ORDER BY {key}", (*parameters, *bounds))
 
 
-def _stream(connection: Connection, sql: str, parameters: tuple[Any, ...]) -> Iterator[Any]:
+def stream_rows(connection: Connection, sql: str, parameters: tuple[Any, ...]) -> Iterator[Any]:
+    """The rows of a statement as the driver gives them. ``sql`` marks its parameters with ``?``."""
     driver: Any = connection.connection.driver_connection
     with _told_as_sqlalchemy_tells(connection, sql):
         if connection.dialect.name == "sqlite":
@@ -269,6 +297,13 @@ def _stream(connection: Connection, sql: str, parameters: tuple[Any, ...]) -> It
                 yield from rows
         finally:
             cursor.close()
+
+
+def run_plain(connection: Connection, sql: str, parameters: Sequence[Any]) -> Any:
+    """One statement of the driver's own SQL, its cursor; without what SQLAlchemy puts around it."""
+    driver: Any = connection.connection.driver_connection
+    with _told_as_sqlalchemy_tells(connection, sql):
+        return driver.execute(sql, parameters)
 
 
 @contextmanager
@@ -301,9 +336,14 @@ def bulk_insert(
             marks = ", ".join("?" * len(names))
             driver.executemany(f"INSERT INTO {target} VALUES ({marks})", rows)  # noqa: S608 - names of our own
             return
-        with driver.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
+        with driver.cursor() as cursor:
+            if isinstance(rows, list) and len(rows) <= _TOO_FEW_TO_COPY:
+                marks = ", ".join(["%s"] * len(names))
+                cursor.executemany(f"INSERT INTO {target} VALUES ({marks})", rows)  # noqa: S608 - as above
+                return
+            with cursor.copy(f"COPY {target} FROM STDIN") as copy:
+                for row in rows:
+                    copy.write_row(row)
 
 
 def place_of(bind: Engine | Connection) -> tuple[str | None, ...]:

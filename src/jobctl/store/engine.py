@@ -9,22 +9,23 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, insert, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from jobctl import clock
 from jobctl.errors import StoreSchemaMismatch, StoreUninitialised, StoreUnreachable
+from jobctl.store.bell import Bell
 from jobctl.store.dialect import Dialect, SQLite, dialect_of
 from jobctl.store.redact import redact_url
 from jobctl.store.schema import store as store_table
 
-__all__ = ["Connection", "Store", "create_store", "explained", "open_store"]
+__all__ = ["Connection", "OlderSchema", "Store", "create_store", "explained", "open_store"]
 
-VERSIONS = ("0001", "0002", "0003", "0004")
+VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 """The schema versions there have been, oldest first: one for each migration."""
 
 HEAD = VERSIONS[-1]
@@ -34,6 +35,7 @@ HEAD = VERSIONS[-1]
 _OUR_FAULTS = frozenset({"DataError", "IntegrityError", "ProgrammingError", "NotSupportedError"})
 _MAKE_ONE = "create it with 'jobctl init', or name another with --database"
 _SQLITE_NEEDED = (3, 40, 0)
+_T = TypeVar("_T")
 
 
 class Committable(Protocol):
@@ -44,12 +46,16 @@ class Committable(Protocol):
 
 @dataclass(slots=True)
 class Store:
-    """An opened store. ``commit_hook``, where set, carries out every commit of a write."""
+    """An opened store.
+
+    ``commit_hook``, where set, carries out every commit of a write. ``bell``: calls idle workers.
+    """
 
     dialect: Dialect
     engine: Engine
     store_id: str
     commit_hook: Callable[[Committable], None] | None = None
+    bell: Bell = field(default_factory=Bell)
 
     @property
     def url(self) -> str:
@@ -68,10 +74,19 @@ class Store:
                     connection.exec_driver_sql("ROLLBACK")
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Change the store: committed at the end, rolled back on any error."""
+    def glance(self) -> Iterator[Connection]:
+        """Look by statements that see a moment each: without a transaction around it one is quicker."""
         with self._connect() as connection:
-            self.dialect.begin_write(connection)
+            yield connection
+
+    @contextmanager
+    def write(self, *, patience_s: float | None = None) -> Iterator[Connection]:
+        """Change the store: committed at the end, rolled back on any error.
+
+        ``patience_s``: on SQLite, wait no longer than that for the one lock. Raises ``StoreUnreachable``.
+        """
+        with self._connect() as connection:
+            self.dialect.begin_write(connection, patience_s=patience_s)
             try:
                 yield connection
                 transaction = _Transaction(connection)
@@ -83,6 +98,16 @@ class Store:
                 with suppress(SQLAlchemyError):
                     connection.exec_driver_sql("ROLLBACK")
                 raise
+
+    def write_at_once(self, statement: Callable[[Connection], _T]) -> _T:
+        """Change the store by one statement, a transaction of its own, as on PostgreSQL outside of any."""
+        with self._connect() as connection:
+            alone = _Alone(connection, statement)
+            if self.commit_hook is None:
+                alone.commit()
+            else:
+                self.commit_hook(alone)
+            return alone.result
 
     def now(self, connection: Connection) -> datetime:
         """The store's clock: the server's on PostgreSQL, this machine's on SQLite."""
@@ -109,13 +134,27 @@ class _Transaction:
         self.connection.exec_driver_sql("COMMIT")
 
 
-class _OlderSchema(StoreSchemaMismatch):
+class _Alone(Generic[_T]):
+    """A statement that commits itself: doing it is the commit."""
+
+    result: _T
+
+    def __init__(self, connection: Connection, statement: Callable[[Connection], _T]) -> None:
+        self._connection = connection
+        self._statement = statement
+
+    def commit(self) -> None:
+        self.result = self._statement(self._connection)
+
+
+class OlderSchema(StoreSchemaMismatch):
     """The store is ours, and ``init`` can bring it up to date."""
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, pooled: bool = False) -> Store:
     """Open the store at ``url``; never makes one, and changes nothing that is not one.
 
+    ``pooled``: for a process that goes on using it; connections are kept.
     Raises ``StoreUninitialised``, ``StoreSchemaMismatch`` or ``StoreUnreachable``, each
     naming place and user.
     """
@@ -123,12 +162,18 @@ def open_store(url: str) -> Store:
     if isinstance(dialect, SQLite):
         check_sqlite(sqlite3.sqlite_version_info)
         _check_file(dialect)
-    engine = dialect.engine()
+    engine = dialect.engine(pooled=pooled)
     with explained(dialect), engine.connect() as connection:
         _check_schema(dialect, connection)
         store_id = connection.execute(select(store_table.c.store_id)).scalar_one()
         dialect.make_durable(connection)
     return Store(dialect, engine, store_id)
+
+
+def made_at(connection: Connection) -> datetime:
+    """When the store was made."""
+    moment: datetime = connection.execute(select(store_table.c.created_at)).scalar_one()
+    return moment
 
 
 def create_store(url: str, *, now: datetime, version: str) -> tuple[Store, bool]:
@@ -138,7 +183,7 @@ def create_store(url: str, *, now: datetime, version: str) -> tuple[Store, bool]
     It is made in one transaction: where that is cut short there is still none.
     """
     dialect = dialect_of(url)
-    with suppress(StoreUninitialised, _OlderSchema):
+    with suppress(StoreUninitialised, OlderSchema):
         return open_store(url), False
     from jobctl.store.migrations import migrate_within  # noqa: PLC0415 - Alembic is slow to import
 
@@ -227,7 +272,7 @@ def _other_schema(dialect: Dialect, version: str | None) -> StoreSchemaMismatch:
     said = f"it has schema {version}, this jobctl needs {HEAD}"
     message = f"{_unusable(dialect)}: {said}; it was left as it is"
     if version in VERSIONS:
-        return _OlderSchema(message, hint="bring it up to date with 'jobctl init'")
+        return OlderSchema(message, hint="bring it up to date with 'jobctl init'")
     return StoreSchemaMismatch(message, hint="install the version of jobctl that made it")
 
 

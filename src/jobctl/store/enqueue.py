@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from jobctl.errors import JobExists
-from jobctl.model.enqueued import LARGEST_PAYLOAD, Enqueued, New
+from jobctl.errors import JobExists, UnknownJob
+from jobctl.model.enqueued import LARGEST_PAYLOAD, Enqueued, Left, New
 from jobctl.model.job import Job
-from jobctl.model.storable import storable_json
+from jobctl.model.storable import storable_json, storable_text
 from jobctl.model.timestamps import format_timestamp
+from jobctl.store.bell import wake
 from jobctl.store.dialect import bulk_insert
 from jobctl.store.engine import Connection, Store
-from jobctl.store.jobs import create_job, get_job
-from jobctl.store.leases import CHANNEL
-from jobctl.store.schema import job
+from jobctl.store.jobs import close_tombstones, create_job, get_job
+from jobctl.store.schema import job, job_body
 
 _CHUNK = 10_000
+_as_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f])")
-_JOB = ("job_id", "status", "created_at", "kind", "queue", "owner", "priority", "run_at", "attempt")
+_FIRST = ("job_id", "status", "created_at", "kind", "queue", "owner", "priority", "run_at", "attempt")
 _MORE = ("max_attempts", "idempotency_key", "origin", "version", "updated_at")
-_EVENT = ("job_id", "at", "kind", "actor", "to_status")
+
+JOB_COLUMNS = (*_FIRST, *_MORE)
+"""What of a job is written when it is enqueued, in the order of ``job_row``."""
+
+EVENT_COLUMNS = ("job_id", "at", "kind", "actor", "to_status")
+"""What of the first event of its history is."""
 
 
 def enqueue(connection: Connection, new: New, *, actor: str, at: datetime) -> Enqueued:
@@ -35,22 +42,25 @@ def enqueue(connection: Connection, new: New, *, actor: str, at: datetime) -> En
 
     Raises ``JobExists`` where another job has its id, ``ValueError`` for a payload that is no JSON.
     """
-    payload = storable_json(json.loads(payload_text(new.payload))) if new.payload is not None else None
+    payload = _read_back(new.payload)
     try:
         made = create_job(connection, new.job, actor=actor, at=at, payload=payload)
     except JobExists:
         found = _with_key(connection, new.job)
         if found is None:
             raise
-        return Enqueued(get_job(connection, found), existed=True)
+        is_same = _payload_of(connection, found) == payload
+        return Enqueued(get_job(connection, found), existed=True, has_same_payload=is_same)
     wake(connection, new.job.queue)
     return Enqueued(made, existed=False)
 
 
-def enqueue_many(store: Store, jobs: Iterator[New], *, actor: str) -> Iterator[int]:
+def enqueue_many(
+    store: Store, jobs: Iterator[New], *, actor: str, note: Callable[[Left], None] = lambda _: None
+) -> Iterator[int]:
     """Enqueue a stream of jobs, in order, some thousands in one transaction; yields how many were new.
 
-    One whose id or key is taken is left as it is.
+    One whose id or key is taken is left as it is, and noted.
     """
     while chunk := list(islice(jobs, _CHUNK)):
         try:
@@ -58,24 +68,44 @@ def enqueue_many(store: Store, jobs: Iterator[New], *, actor: str) -> Iterator[i
                 _insert(connection, store, chunk, actor=actor, at=store.now(connection))
             yield len(chunk)
         except IntegrityError:
-            yield _one_by_one(store, chunk, actor=actor)
-
-
-def wake(connection: Connection, queue: str) -> None:
-    """Tell idle workers, once the transaction is committed. On SQLite they see that the file changed."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_notify(:channel, :queue)"), {"channel": CHANNEL, "queue": queue})
+            yield _one_by_one(store, chunk, actor=actor, note=note)
 
 
 def payload_text(payload: Any) -> str:
     """A payload as JSON text. Raises ``ValueError`` for one that JSON cannot say, or that is too large."""
     try:
-        written = json.dumps(payload, allow_nan=False, separators=(",", ":"))
+        written = _as_json(payload)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"the payload cannot be written as JSON: {error}") from None
     if len(written) > LARGEST_PAYLOAD:
         raise ValueError(f"the payload is {len(written):,} bytes of JSON, more than {LARGEST_PAYLOAD:,}")
     return written
+
+
+def job_row(one: Job, stamp: str, run_at: str) -> tuple[Any, ...]:
+    """A new job as it is written, created at ``stamp``."""
+    return (
+        storable_text(one.job_id),
+        "queued",
+        stamp,
+        storable_text(one.kind),
+        storable_text(one.queue),
+        None if one.owner is None else storable_text(one.owner),
+        one.priority,
+        run_at,
+        0,
+        one.max_attempts,
+        None if one.idempotency_key is None else storable_text(one.idempotency_key),
+        "created",
+        1,
+        stamp,
+    )
+
+
+def stored_payload(payload: Any) -> str:
+    """A payload as JSON text that both databases hold. Raises as ``payload_text`` does."""
+    written = payload_text(payload)
+    return payload_text(storable_json(payload)) if _UNSTORABLE.search(written) else written
 
 
 def _with_key(connection: Connection, new: Job) -> str | None:
@@ -85,40 +115,58 @@ def _with_key(connection: Connection, new: Job) -> str | None:
     return connection.execute(select(job.c.job_id).where(*same)).scalar_one_or_none()
 
 
+def _payload_of(connection: Connection, job_id: str) -> Any:
+    return connection.execute(select(job_body.c.payload).where(job_body.c.job_id == job_id)).scalar()
+
+
 def _insert(connection: Connection, store: Store, chunk: Sequence[New], *, actor: str, at: datetime) -> None:
     stamp = format_timestamp(at)
     # Microseconds apart: jobs enqueued together are run in this order.
     turns = (at + timedelta(microseconds=number) for number in range(len(chunk)))
     rows = [
-        _row(one, stamp, format_timestamp(one.run_at or turn))
-        for (one, _), turn in zip(chunk, turns, strict=False)
+        job_row(one, stamp, format_timestamp(one.run_at or turn))
+        for (one, _), turn in zip(chunk, turns, strict=True)
     ]
-    bulk_insert(connection, store.dialect, "job", (*_JOB, *_MORE), rows)
-    bodies = [(one.job_id, _body(payload)) for one, payload in chunk if payload is not None]
-    bulk_insert(connection, store.dialect, "job_body", ("job_id", "payload"), bodies)
-    events = ((one.job_id, stamp, "created", actor, "queued") for one, _ in chunk)
-    bulk_insert(connection, store.dialect, "event", _EVENT, events)
+    bulk_insert(connection, store.dialect, "job", JOB_COLUMNS, rows)
+    bodies = [
+        (row[0], stored_payload(payload))
+        for row, (_, payload) in zip(rows, chunk, strict=True)
+        if payload is not None
+    ]
+    if bodies:
+        bulk_insert(connection, store.dialect, "job_body", ("job_id", "payload"), bodies)
+    events = [(row[0], stamp, "created", actor, "queued") for row in rows]
+    bulk_insert(connection, store.dialect, "event", EVENT_COLUMNS, events)
+    close_tombstones(connection, [row[0] for row in rows], at)
     for queue in {one.queue for one, _ in chunk}:
-        wake(connection, queue)
+        store.bell.ring(connection, queue)
 
 
-def _row(one: Job, stamp: str, run_at: str) -> tuple[Any, ...]:
-    asked = (one.job_id, "queued", stamp, one.kind, one.queue, one.owner, one.priority, run_at)
-    return (*asked, 0, one.max_attempts, one.idempotency_key, "created", 1, stamp)
-
-
-def _body(payload: Any) -> str:
-    written = payload_text(payload)
-    return payload_text(storable_json(payload)) if _UNSTORABLE.search(written) else written
-
-
-def _one_by_one(store: Store, chunk: Sequence[New], *, actor: str) -> int:
+def _one_by_one(store: Store, chunk: Sequence[New], *, actor: str, note: Callable[[Left], None]) -> int:
     count = 0
     for new in chunk:
         try:
             with store.write() as connection:
-                enqueued = enqueue(connection, new, actor=actor, at=store.now(connection))
+                made = enqueue(connection, new, actor=actor, at=store.now(connection))
         except JobExists:
+            with store.read() as connection:
+                note(Left(new.job.job_id, None, _is_again(connection, new)))
             continue
-        count += not enqueued.existed
+        count += not made.existed
+        if made.existed:
+            note(Left(made.job.job_id, new.job.idempotency_key, made.has_same_payload))
     return count
+
+
+def _is_again(connection: Connection, new: New) -> bool:
+    """Whether the job that has its id was enqueued as this one was to be."""
+    with suppress(UnknownJob):
+        there = get_job(connection, storable_text(new.job.job_id))
+        is_of_task = there.kind == storable_text(new.job.kind)
+        return is_of_task and _payload_of(connection, there.job_id) == _read_back(new.payload)
+    return True
+
+
+def _read_back(payload: Any) -> Any:
+    """A payload as the database gives it back."""
+    return None if payload is None else storable_json(json.loads(payload_text(payload)))

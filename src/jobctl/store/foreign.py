@@ -21,9 +21,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from jobctl.core.foreign import SourceRow, job_id_named, json_safe, plain_text
 from jobctl.errors import SourceUnusable
 from jobctl.source import ColumnPath, Source
-from jobctl.store.dialect import BUSY_TIMEOUT_S, SQLite, dialect_of
+from jobctl.store.dialect import SQLite, dialect_of
 from jobctl.store.redact import redact_url
 from jobctl.store.schema import SCHEMA, metadata
+from jobctl.store.sqlite_turns import BUSY_TIMEOUT_S
 
 _FETCH = 500
 _STATEMENT_TIMEOUT_MS = 60_000

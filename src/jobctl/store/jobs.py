@@ -7,33 +7,37 @@ through the same transition table, each with its event as well.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Row,
+    RowMapping,
     and_,
+    bindparam,
+    case,
     delete,
     func,
     insert,
     literal_column,
-    or_,
     select,
+    true,
     tuple_,
     update,
 )
-from sqlalchemy.exc import IntegrityError
 
 from jobctl.errors import IllegalTransition, JobExists, StaleJob, UnknownJob
+from jobctl.model.attempts import QueueState
+from jobctl.model.detail import JobBody
 from jobctl.model.job import Artifact, Confidence, Event, Executor, Job, Origin
 from jobctl.model.names import from_stored
 from jobctl.model.records import Declined, Ended, Linked, Record, Tombstone
 from jobctl.model.status import Cause, Status, check_transition
 from jobctl.model.storable import storable_text
-from jobctl.store.dialect import Dialect, stream_range
+from jobctl.store.dialect import Dialect, stream_range, upsert
 from jobctl.store.engine import Connection
 from jobctl.store.schema import (
     ENDED_JOB,
@@ -48,14 +52,19 @@ from jobctl.store.schema import (
 )
 
 _PAGE = 500
+_IDS_AT_ONCE = 500
+_CLOSED_ONE_BY_ONE = 20
 _GUARDED = frozenset({"job_id", "status", "version", "updated_at", "attempt"})
-
-
-class Page(NamedTuple):
-    """Some jobs, newest first; ``next`` continues after them, ``None`` at the end."""
-
-    jobs: list[Job]
-    next: str | None
+# Made once: to put a statement together takes longer than many a database takes to carry it out.
+_COLUMNS = tuple(each.name for each in fields(Job))
+_INSERTIONS: dict[str, Any] = {}
+_BODY = insert(job_body)
+_EVENT = insert(event)
+_REBORN = (
+    update(tombstone)
+    .where(tombstone.c.job_id == bindparam("reborn"), tombstone.c.closed_at.is_(None))
+    .values(closed_at=bindparam("since"))
+)
 
 
 def create_job(
@@ -79,29 +88,47 @@ def create_job(
             f"job {new.job_id} cannot be created as {new.status}; nothing was written",
             hint="create it queued and change its status, or import it with 'jobctl recover'",
         )
-    row = _storable(asdict(new))
+    row = _storable({name: getattr(new, name) for name in _COLUMNS})
     row.update(executor=None, created_at=new.created_at or at, updated_at=at, version=1)
-    row.update(_succeeding(connection, new.job_id))
-    try:
-        with connection.begin_nested():
-            connection.execute(insert(job), row)
-    except IntegrityError as error:
-        raise _exists(connection, new) from error
+    # Nearly always the id is new, so what stands in its way is looked for only where something does.
+    if not _inserted(connection, row):
+        row.update(_succeeding(connection, new))
+        if not _inserted(connection, row):
+            raise _exists(connection, new)
     if payload is not None:
-        connection.execute(insert(job_body), {"job_id": new.job_id, "payload": payload})
-    _close_tombstone(connection, new.job_id, at)
-    record_event(connection, new.job_id, at, "created", actor, to_status=Status.QUEUED.value)
-    return get_job(connection, new.job_id)
+        connection.execute(_BODY, {"job_id": row["job_id"], "payload": payload})
+    connection.execute(_REBORN, {"reborn": row["job_id"], "since": at})
+    before = Status.EXPIRED.value if row["version"] > 1 else None
+    record_event(
+        connection, row["job_id"], at, "created", actor, from_status=before, to_status=Status.QUEUED.value
+    )
+    return job_of(row)
 
 
-def _succeeding(connection: Connection, job_id: str) -> dict[str, int]:
-    """Make room for a new incarnation where the record of this id has expired; what it goes on counting."""
-    expired = and_(job.c.job_id == storable_text(job_id), job.c.status == Status.EXPIRED.value)
+def _inserted(connection: Connection, row: Mapping[str, Any]) -> bool:
+    """Insert a record, unless its id or its key is taken."""
+    return connection.execute(_insertion(connection), row).one_or_none() is not None
+
+
+def _insertion(connection: Connection) -> Any:
+    name = connection.dialect.name
+    if name not in _INSERTIONS:
+        _INSERTIONS[name] = upsert(connection, job).on_conflict_do_nothing().returning(job.c.job_id)
+    return _INSERTIONS[name]
+
+
+def _succeeding(connection: Connection, new: Job) -> dict[str, int]:
+    """Make room for a new incarnation where the record of this id has expired; what it goes on counting.
+
+    Raises ``JobExists`` where it has not.
+    """
+    job_id = storable_text(new.job_id)
+    expired = and_(job.c.job_id == job_id, job.c.status == Status.EXPIRED.value)
     old = connection.execute(select(job.c.version, job.c.attempt).where(expired)).one_or_none()
     if old is None:
-        return {}
+        raise _exists(connection, new)
     for table in (artifact, job_body, lease, publication, job):
-        connection.execute(delete(table).where(table.c.job_id == storable_text(job_id)))
+        connection.execute(delete(table).where(table.c.job_id == job_id))
     return {"version": old.version + 1, "attempt": old.attempt}
 
 
@@ -151,9 +178,17 @@ def change_status(
         attempt=values.get("attempt", now.attempt),
         from_status=expect.value,
         to_status=to.value,
-        detail={"cause": cause.value, **(detail or {})},
+        detail={"cause": cause.value, **_reason(to, values), **(detail or {})},
     )
     return get_job(connection, job_id)
+
+
+def change_fields(connection: Connection, now: Job, changes: Mapping[str, Any], *, at: datetime) -> None:
+    """Write fields of a job other than its status. Raises ``StaleJob`` unless it is as ``now`` says."""
+    as_seen = and_(job.c.job_id == now.job_id, job.c.version == now.version)
+    values = {**_allowed(changes), "version": now.version + 1, "updated_at": at}
+    if connection.execute(update(job).where(as_seen).values(**values)).rowcount != 1:
+        raise _changed_meanwhile(now.job_id)
 
 
 def report_progress(
@@ -207,7 +242,13 @@ def get_job(connection: Connection, job_id: str) -> Job:
         raise UnknownJob(
             f"no job {job_id} is recorded", hint="run 'jobctl list', or 'jobctl scan' for its files"
         )
-    return _to_job(row)
+    return to_job(row)
+
+
+def body_of(connection: Connection, job_id: str) -> JobBody:
+    """What a job was enqueued with, and what it came to."""
+    row = connection.execute(select(job_body).where(job_body.c.job_id == job_id)).one_or_none()
+    return JobBody() if row is None else JobBody(row.payload, row.result)
 
 
 def resolve_prefix(connection: Connection, prefix: str, *, limit: int = 5) -> list[str]:
@@ -217,40 +258,31 @@ def resolve_prefix(connection: Connection, prefix: str, *, limit: int = 5) -> li
     return list(connection.execute(found.order_by(job.c.job_id).limit(limit)).scalars())
 
 
-def find_jobs(
-    connection: Connection,
-    *,
-    statuses: Sequence[Status] = (),
-    text: str | None = None,
-    root_id: str | None = None,
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
-    after: str | None = None,
-    limit: int = 50,
-) -> Page:
-    """Jobs, newest first, those without a creation time last; ``after`` continues a page.
-
-    Raises ``UnknownJob`` where ``after`` is not recorded.
-    """
-    wanted = _conditions(statuses, text, root_id, created_after, created_before)
-    last = get_job(connection, after) if after else None
-    rows: list[Row[Any]] = []
-    # Two reads, each in the order of the index, since no index holds "without one last" on both databases.
-    if last is None or last.created_at is not None:
-        rows += _listed(connection, [job.c.created_at.is_not(None), *_older(last), *wanted], limit + 1)
-    if len(rows) <= limit:
-        undated = [job.c.created_at.is_(None), *wanted]
-        if last is not None and last.created_at is None:
-            undated.append(job.c.job_id > last.job_id)
-        rows += _listed(connection, undated, limit + 1 - len(rows))
-    jobs = [_to_job(row) for row in rows[:limit]]
-    return Page(jobs, jobs[-1].job_id if len(rows) > limit else None)
-
-
 def count_by_status(connection: Connection) -> dict[Status, int]:
     """How many jobs stand where."""
     counted = connection.execute(select(job.c.status, func.count()).group_by(job.c.status))
     return {Status(status): count for status, count in counted}
+
+
+def queue_states(connection: Connection, now: datetime) -> list[QueueState]:
+    """The queued jobs of each queue that has any, at ``now`` by the store's clock."""
+    since = func.coalesce(job.c.run_at, job.c.created_at)
+    is_due = func.coalesce(job.c.run_at <= now, true())
+    rows = connection.execute(
+        select(
+            job.c.queue,
+            func.count(),
+            func.sum(case((is_due, 1), else_=0)),
+            func.min(case((is_due, since)), type_=job.c.created_at.type),
+        )
+        .where(_is(Status.QUEUED))
+        .group_by(job.c.queue)
+        .order_by(job.c.queue)
+    )
+    return [
+        QueueState(queue, count, due, max(0.0, (now - first).total_seconds()) if first else 0.0)
+        for queue, count, due, first in rows
+    ]
 
 
 def count_live_by_root(connection: Connection) -> dict[str, int]:
@@ -363,6 +395,13 @@ def _implied(now: Job, to: Status, at: datetime) -> dict[str, Any]:
     return {}
 
 
+def _reason(to: Status, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Why a job failed, for its history: the record tells it no longer once the job is tried again."""
+    return {
+        name: values[name] for name in ("error", "error_code") if to is Status.FAILED and values.get(name)
+    }
+
+
 def _exists(connection: Connection, new: Job) -> JobExists:
     """The error for a job that cannot be created, naming the one that stands in its way."""
     same_key = and_(job.c.kind == new.kind, job.c.idempotency_key == new.idempotency_key)
@@ -408,64 +447,34 @@ def _of_attempt(connection: Connection, job_id: str, attempt: int, values: Mappi
 
 
 def record_event(
-    connection: Connection, job_id: str, at: datetime, kind: str, actor: str, **fields: Any
+    connection: Connection, job_id: str, at: datetime, kind: str, actor: str, **more: Any
 ) -> None:
     """Add a line to a job's history."""
-    connection.execute(insert(event), {"job_id": job_id, "at": at, "kind": kind, "actor": actor, **fields})
+    connection.execute(_EVENT, {"job_id": job_id, "at": at, "kind": kind, "actor": actor, **more})
 
 
-def _close_tombstone(connection: Connection, job_id: str, at: datetime) -> None:
-    buried = and_(tombstone.c.job_id == job_id, tombstone.c.closed_at.is_(None))
-    connection.execute(update(tombstone).where(buried).values(closed_at=at))
+def close_tombstones(connection: Connection, job_ids: Sequence[str], at: datetime) -> None:
+    """Note of jobs that were buried that each of these ids begins a new life."""
+    if len(job_ids) > _CLOSED_ONE_BY_ONE and not _any_tombstone(connection):
+        return
+    for start in range(0, len(job_ids), _IDS_AT_ONCE):
+        ids = job_ids[start : start + _IDS_AT_ONCE]
+        buried = and_(tombstone.c.job_id.in_(ids), tombstone.c.closed_at.is_(None))
+        connection.execute(update(tombstone).where(buried).values(closed_at=at))
 
 
-def _escape_like(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+def _any_tombstone(connection: Connection) -> bool:
+    return connection.execute(select(tombstone.c.job_id).limit(1)).one_or_none() is not None
 
 
-def _conditions(
-    statuses: Sequence[Status],
-    text: str | None,
-    root_id: str | None,
-    created_after: datetime | None,
-    created_before: datetime | None,
-) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    if statuses:
-        conditions.append(job.c.status.in_([status.value for status in statuses]))
-    if text:
-        pattern = f"%{_escape_like(storable_text(text))}%"
-        columns = (job.c.job_id, job.c.error, job.c.owner, job.c.video_url)
-        conditions.append(or_(*(column.ilike(pattern, escape="\\") for column in columns)))
-    if root_id:
-        conditions.append(job.c.root_id == root_id)
-    if created_after:
-        conditions.append(job.c.created_at >= created_after)
-    if created_before:
-        conditions.append(job.c.created_at < created_before)
-    return conditions
+def to_job(row: Row[Any]) -> Job:
+    """The job that a row of its table holds."""
+    return job_of(row._mapping)
 
 
-def _older(last: Job | None) -> list[ColumnElement[bool]]:
-    """The jobs that come after this one in the order of the list."""
-    if last is None:
-        return []
-    # The first condition is a range of the index, the second what is wanted of it.
-    return [
-        job.c.created_at <= last.created_at,
-        or_(job.c.created_at < last.created_at, job.c.job_id > last.job_id),
-    ]
-
-
-def _listed(
-    connection: Connection, conditions: Sequence[ColumnElement[bool]], limit: int
-) -> Sequence[Row[Any]]:
-    order = (job.c.created_at.desc(), job.c.job_id)
-    return connection.execute(select(job).where(*conditions).order_by(*order).limit(limit)).all()
-
-
-def _to_job(row: Row[Any]) -> Job:
-    values = dict(row._mapping)
+def job_of(columns: Mapping[str, Any] | RowMapping) -> Job:
+    """The job that these columns make, by their names."""
+    values: dict[str, Any] = dict(columns)
     values["status"] = Status(values["status"])
     values["origin"] = Origin(values["origin"])
     values["confidence"] = Confidence(values["confidence"]) if values["confidence"] else None

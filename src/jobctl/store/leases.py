@@ -6,16 +6,13 @@ Fixed SQL, side by side for the two databases. Everything else of a worker is in
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from jobctl.model.attempts import AttemptId, Lease, Peer, ProgressReport, Settlement, Turn
 from jobctl.model.job import Executor
 from jobctl.model.status import Cause
 from jobctl.store.engine import Store
-
-CHANNEL = "jobctl_queue"
-"""What PostgreSQL notifies about jobs that were enqueued or asked to stop; the payload names the queue."""
 
 CLAIM_DETAIL = json.dumps({"cause": Cause.CLAIM.value})
 
@@ -39,8 +36,8 @@ class Leases(Protocol):
     Nothing is known then of what was being written; all of it may be written again.
     """
 
-    def take_turn(self, settlements: Sequence[Settlement], want: int) -> Turn:
-        """End attempts and take at most ``want`` due jobs, in one transaction.
+    def take_turn(self, settlements: Sequence[Settlement], want: int, kinds: Collection[str] = ()) -> Turn:
+        """End attempts and take at most ``want`` due jobs of these kinds, in one transaction.
 
         A settlement whose attempt is no longer the job's current one changes nothing.
         """
@@ -62,6 +59,10 @@ class Leases(Protocol):
 
     def wake_fd(self) -> int | None:
         """What becomes readable when there may be work; ``None`` where one has to look."""
+
+    @property
+    def look_every_s(self) -> float | None:
+        """How often ``was_woken`` has to be asked: nothing calls, or it calls too early; else ``None``."""
 
     def was_woken(self) -> bool:
         """Whether somebody changed something since the last call."""

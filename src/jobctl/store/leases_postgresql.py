@@ -6,54 +6,99 @@ A claim and the settlements before it travel in one pipeline, which is one trans
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import psycopg
 
+from jobctl.core.settling import if_cancelled
 from jobctl.model.attempts import AttemptId, Claim, Lease, Peer, ProgressReport, Settlement, Turn
 from jobctl.model.job import Executor
+from jobctl.store.bell import CHANNEL
 from jobctl.store.engine import Store, explained
-from jobctl.store.leases import CHANNEL, CLAIM_DETAIL, Holder, event_detail
+from jobctl.store.leases import CLAIM_DETAIL, Holder, event_detail
 
-# One index range for each priority that is queued, the highest first: jobs that are due only
-# later are never read past. Rows that another worker is just taking are skipped, not waited for.
-_CLAIM = """
-WITH RECURSIVE level AS (
-    SELECT q.queue, q.rank, highest.priority
+# One index range for each task and each priority that is queued, the highest first: jobs of tasks that the
+# worker does not know, and those that are due only later, are never read past. Rows that another worker
+# is just taking are skipped, not waited for.
+_LEVELS = """
+level AS (
+    SELECT q.queue, q.rank, k.kind, highest.priority
     FROM unnest(%(queues)s::text[]) WITH ORDINALITY AS q (queue, rank)
+    CROSS JOIN unnest(%(kinds)s::text[]) AS k (kind)
     CROSS JOIN LATERAL (
-        SELECT j.priority FROM jobctl.job AS j WHERE j.status = 'queued' AND j.queue = q.queue
+        SELECT j.priority FROM jobctl.job AS j
+        WHERE j.status = 'queued' AND j.queue = q.queue AND j.kind = k.kind
         ORDER BY j.priority DESC LIMIT 1
     ) AS highest
     UNION ALL
-    SELECT level.queue, level.rank, lower.priority
+    SELECT level.queue, level.rank, level.kind, lower.priority
     FROM level CROSS JOIN LATERAL (
         SELECT j.priority FROM jobctl.job AS j
-        WHERE j.status = 'queued' AND j.queue = level.queue AND j.priority < level.priority
+        WHERE j.status = 'queued' AND j.queue = level.queue AND j.kind = level.kind
+            AND j.priority < level.priority
         ORDER BY j.priority DESC LIMIT 1
     ) AS lower
-),
+)
+"""
+_DUE_AT = "coalesce(j.run_at, '-infinity'::timestamptz)"
+
+
+def _range(kind: str, *bounds: str, locks: bool = True) -> str:
+    """The due jobs of one task and priority, those first that were due first."""
+    return f"""
+    SELECT j.job_id, {_DUE_AT} AS due, j.created_at FROM jobctl.job AS j
+    WHERE {" AND ".join(("j.status = 'queued' AND j.queue = levels.queue AND j.kind = " + kind, *bounds))}
+        AND j.priority = levels.priority AND {_DUE_AT} <= now()
+    ORDER BY {_DUE_AT}, j.job_id LIMIT %(want)s {"FOR UPDATE SKIP LOCKED" if locks else ""}
+    """  # noqa: S608 - parts of our own
+
+
+_OF_ONE = f"""
 due AS MATERIALIZED (
-    SELECT found.job_id, found.since, row_number() OVER () AS turn FROM (
-    SELECT taken.job_id, taken.since
+    SELECT levels.rank, levels.priority, taken.*
     FROM (SELECT * FROM level ORDER BY rank, priority DESC) AS levels
+    CROSS JOIN LATERAL ({_range("levels.kind")}) AS taken
+    LIMIT %(want)s
+)
+"""  # noqa: S608 - parts of our own
+# ``cut`` is where the first jobs of all the tasks end, in the order they were due: those up to there are
+# taken first, those after it only where others were quicker. So no more rows are locked than are taken.
+_OF_SEVERAL = f"""
+due AS MATERIALIZED (
+    SELECT levels.rank, levels.priority, taken.*
+    FROM (
+        SELECT queue, rank, priority, array_agg(kind) AS kinds FROM level
+        GROUP BY queue, rank, priority ORDER BY rank, priority DESC
+    ) AS levels
     CROSS JOIN LATERAL (
-        SELECT j.job_id, coalesce(j.run_at, j.created_at) AS since FROM jobctl.job AS j
-        WHERE j.status = 'queued' AND j.queue = levels.queue AND j.priority = levels.priority
-            AND coalesce(j.run_at, '-infinity'::timestamptz) <= now()
-        ORDER BY coalesce(j.run_at, '-infinity'::timestamptz), j.job_id
-        LIMIT %(want)s FOR UPDATE SKIP LOCKED
+        SELECT first.due, first.job_id FROM (
+            SELECT j.due, j.job_id FROM unnest(levels.kinds) AS of (kind)
+            CROSS JOIN LATERAL ({_range("of.kind", locks=False)}) AS j
+            ORDER BY j.due, j.job_id LIMIT %(want)s
+        ) AS first
+        ORDER BY first.due DESC, first.job_id DESC LIMIT 1
+    ) AS cut
+    CROSS JOIN LATERAL (
+        SELECT j.* FROM unnest(levels.kinds) AS of (kind)
+        CROSS JOIN LATERAL ({_range("of.kind", f"({_DUE_AT}, j.job_id) <= (cut.due, cut.job_id)")}) AS j
+        UNION ALL
+        SELECT j.* FROM unnest(levels.kinds) AS of (kind)
+        CROSS JOIN LATERAL ({_range("of.kind", f"({_DUE_AT}, j.job_id) > (cut.due, cut.job_id)")}) AS j
     ) AS taken
     LIMIT %(want)s
-    ) AS found
-),
+)
+"""  # noqa: S608 - parts of our own
+# Jobs of known ids are found by their ids alone: ``status || ''`` is the guard that no partial index
+# answers. Statistics lag behind a queue, and a planner that takes thousands of queued jobs for five
+# would go through all of them.
+_TAKE = """
 claimed AS (
     UPDATE jobctl.job AS j SET status = 'processing', attempt = j.attempt + 1, version = j.version + 1,
         executor = %(executor)s::jsonb, progress = NULL, max_progress = NULL, error = NULL, error_code = NULL,
         started_at = now(), last_heartbeat = now(), updated_at = now()
-    WHERE j.job_id = ANY (ARRAY(SELECT job_id FROM due)) AND j.status = 'queued'
+    WHERE j.job_id = ANY (ARRAY(SELECT job_id FROM due)) AND j.status || '' = 'queued'
     RETURNING j.job_id, j.attempt, j.max_attempts, j.kind
 ),
 leased AS (
@@ -67,18 +112,42 @@ told AS (
     SELECT job_id, now(), 'status', %(actor)s, attempt, 'queued', 'processing', %(detail)s::jsonb FROM claimed
 )
 SELECT claimed.*, body.payload::text,
-    greatest(0, extract(epoch FROM now() - coalesce(due.since, now())))::double precision
+    greatest(0, extract(
+        epoch FROM now() - CASE WHEN isfinite(due.due) THEN due.due ELSE coalesce(due.created_at, now()) END
+    ))::double precision
 FROM claimed JOIN due ON due.job_id = claimed.job_id
 LEFT JOIN jobctl.job_body AS body ON body.job_id = claimed.job_id
-ORDER BY due.turn
+ORDER BY due.rank, due.priority DESC, due.due, due.job_id
 """
+_CLAIM_OF_ONE = f"WITH RECURSIVE {_LEVELS}, {_OF_ONE}, {_TAKE}"
+_CLAIM_OF_SEVERAL = f"WITH RECURSIVE {_LEVELS}, {_OF_SEVERAL}, {_TAKE}"
 
+# The lease is released first: that waits for whoever is just asking to cancel, and sees that he asked.
 _SETTLE = """
 WITH asked AS MATERIALIZED (
     SELECT * FROM unnest(
         %(job_id)s::text[], %(attempt)s::int[], %(status)s::text[], %(result)s::text[], %(error)s::text[],
-        %(error_code)s::text[], %(detail)s::text[], %(delay_s)s::float8[], %(extra)s::int[]
-    ) AS a (job_id, attempt, status, result, error, error_code, detail, delay_s, extra)
+        %(error_code)s::text[], %(detail)s::text[], %(delay_s)s::float8[], %(extra)s::int[],
+        %(cancel_error)s::text[], %(cancel_detail)s::text[]
+    ) AS a (
+        job_id, attempt, status, result, error, error_code, detail, delay_s, extra,
+        cancel_error, cancel_detail
+    )
+),
+released AS (
+    DELETE FROM jobctl.lease AS l USING asked AS a WHERE l.job_id = a.job_id AND l.attempt = a.attempt
+        AND l.job_id = ANY (%(job_id)s::text[])
+    RETURNING l.job_id, l.attempt, l.cancel_at
+),
+meant AS MATERIALIZED (
+    SELECT a.job_id, a.attempt, false AS is_cancelled, a.status, a.result, a.error, a.error_code, a.detail,
+        a.delay_s, a.extra
+    FROM asked AS a LEFT JOIN released AS r ON r.job_id = a.job_id AND r.attempt = a.attempt
+    WHERE r.cancel_at IS NULL OR a.cancel_error IS NULL
+    UNION ALL
+    SELECT a.job_id, a.attempt, true, 'cancelled', NULL, a.cancel_error, NULL, a.cancel_detail, NULL, 0
+    FROM asked AS a JOIN released AS r ON r.job_id = a.job_id AND r.attempt = a.attempt
+    WHERE r.cancel_at IS NOT NULL AND a.cancel_error IS NOT NULL
 ),
 settled AS (
     UPDATE jobctl.job AS j SET status = a.status, version = j.version + 1, updated_at = now(),
@@ -88,10 +157,10 @@ settled AS (
         executor = CASE WHEN a.status = 'queued' THEN NULL ELSE j.executor END,
         run_at = CASE WHEN a.status = 'queued' THEN now() + a.delay_s * interval '1 second' ELSE j.run_at END,
         max_attempts = j.max_attempts + a.extra
-    FROM asked AS a
-    WHERE j.job_id = a.job_id AND j.attempt = a.attempt AND j.status = 'processing'
+    FROM meant AS a
+    WHERE j.job_id = a.job_id AND j.attempt = a.attempt AND j.status || '' = 'processing'
         AND j.job_id = ANY (%(job_id)s::text[])
-    RETURNING j.job_id, j.attempt, a.status, a.result, a.detail
+    RETURNING j.job_id, j.attempt, a.status, a.result, a.detail, a.is_cancelled
 ),
 told AS (
     INSERT INTO jobctl.event (job_id, at, kind, actor, attempt, from_status, to_status, detail)
@@ -101,12 +170,8 @@ kept AS (
     INSERT INTO jobctl.job_body (job_id, result)
     SELECT job_id, result::jsonb FROM settled WHERE result IS NOT NULL
     ON CONFLICT (job_id) DO UPDATE SET result = excluded.result
-),
-released AS (
-    DELETE FROM jobctl.lease AS l USING asked AS a WHERE l.job_id = a.job_id AND l.attempt = a.attempt
-        AND l.job_id = ANY (%(job_id)s::text[])
 )
-SELECT job_id, attempt FROM settled
+SELECT job_id, attempt, is_cancelled FROM settled
 """
 
 _REPORT = """
@@ -126,7 +191,7 @@ RETURNING j.job_id, j.attempt
 _LIFE = """
 UPDATE jobctl.job AS j SET last_heartbeat = now()
 WHERE j.job_id = ANY (ARRAY(SELECT job_id FROM jobctl.lease WHERE worker = %(worker)s))
-    AND j.status = 'processing'
+    AND j.status || '' = 'processing'
 """
 _BEAT = """
 UPDATE jobctl.worker SET beat = beat + 1, seen_at = now(), state = %(state)s, counters = %(counters)s::jsonb
@@ -149,20 +214,22 @@ class PostgreSQLLeases:
             self._driver.execute(f"LISTEN {CHANNEL}")
             self._driver.add_notify_handler(lambda notice: self._hear(notice.payload))
 
-    def take_turn(self, settlements: Sequence[Settlement], want: int) -> Turn:
-        settled: frozenset[AttemptId] = frozenset()
+    def take_turn(self, settlements: Sequence[Settlement], want: int, kinds: Collection[str] = ()) -> Turn:
+        ended: list[tuple[str, int, bool]] = []
         claims: list[Claim] = []
         with explained(self._store.dialect, psycopg.Error):
             if settlements and want:
                 with self._driver.pipeline():
                     settling = self._driver.execute(_SETTLE, self._settling(settlements))
-                    claiming = self._driver.execute(_CLAIM, self._claiming(want))
-                settled, claims = _attempts(settling), _claims(claiming)
+                    claiming = self._driver.execute(_claim(kinds), self._claiming(want, kinds))
+                ended, claims = settling.fetchall(), _claims(claiming)
             elif settlements:
-                settled = _attempts(self._driver.execute(_SETTLE, self._settling(settlements)))
+                ended = self._driver.execute(_SETTLE, self._settling(settlements)).fetchall()
             elif want:
-                claims = _claims(self._driver.execute(_CLAIM, self._claiming(want)))
-        return Turn(settled, claims)
+                claims = _claims(self._driver.execute(_claim(kinds), self._claiming(want, kinds)))
+        settled = frozenset(AttemptId(job_id, attempt) for job_id, attempt, _ in ended)
+        cancelled = frozenset(AttemptId(job_id, attempt) for job_id, attempt, instead in ended if instead)
+        return Turn(settled, claims, cancelled)
 
     def beat(self, counters: Mapping[str, float], state: str) -> bool:
         values = {"counters": json.dumps(counters), "state": state}
@@ -191,6 +258,10 @@ class PostgreSQLLeases:
     def wake_fd(self) -> int | None:
         return None if self._driver.closed else self._driver.fileno()
 
+    @property
+    def look_every_s(self) -> None:
+        return None
+
     def was_woken(self) -> bool:
         with explained(self._store.dialect, psycopg.Error):
             connection = self._driver.pgconn
@@ -215,6 +286,7 @@ class PostgreSQLLeases:
             return self._driver.execute(sql, {"worker": self._holder.worker_id, **values})
 
     def _settling(self, settlements: Sequence[Settlement]) -> Mapping[str, Any]:
+        instead = [if_cancelled(each) for each in settlements]
         return {
             "actor": self._holder.actor,
             "job_id": [each.job_id for each in settlements],
@@ -226,18 +298,26 @@ class PostgreSQLLeases:
             "detail": [event_detail(each) for each in settlements],
             "delay_s": [each.delay_s for each in settlements],
             "extra": [each.extra_attempts for each in settlements],
+            "cancel_error": [each and each.error for each in instead],
+            "cancel_detail": [each and event_detail(each) for each in instead],
         }
 
-    def _claiming(self, want: int) -> Mapping[str, Any]:
+    def _claiming(self, want: int, kinds: Collection[str]) -> Mapping[str, Any]:
         holder = self._holder
         return {
             "queues": list(holder.queues),
+            "kinds": list(kinds),
             "want": want,
             "executor": json.dumps(holder.executor._asdict()),
             "worker": holder.worker_id,
             "actor": holder.actor,
             "detail": CLAIM_DETAIL,
         }
+
+
+def _claim(kinds: Collection[str]) -> str:
+    """The statement that claims: that for a single task is planned in half the time."""
+    return _CLAIM_OF_SEVERAL if len(kinds) > 1 else _CLAIM_OF_ONE
 
 
 def _attempts(cursor: psycopg.Cursor[Any]) -> frozenset[AttemptId]:

@@ -4,28 +4,50 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime, timedelta
+from heapq import merge
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any
 
 from jobctl import clock
+from jobctl.core.settling import if_cancelled
 from jobctl.model.attempts import AttemptId, Claim, Lease, Peer, ProgressReport, Settlement, Turn
 from jobctl.model.job import Executor
 from jobctl.model.timestamps import format_timestamp, parse_timestamp
 from jobctl.store.engine import Store, explained
+from jobctl.store.filewatch import FileWatch
 from jobctl.store.leases import CLAIM_DETAIL, Holder, event_detail
+from jobctl.store.sqlite_turns import begin_immediate
 
-_LOWER_LEVEL = """
-SELECT priority FROM job WHERE status = 'queued' AND queue = ? AND priority < ?
-ORDER BY priority DESC LIMIT 1
+_LEVELS = """
+WITH RECURSIVE level (kind, priority) AS (
+    SELECT value, (
+        SELECT priority FROM job WHERE status = 'queued' AND queue = ?1 AND kind = value
+        ORDER BY priority DESC LIMIT 1
+    ) FROM json_each(?2)
+    UNION ALL
+    SELECT kind, (
+        SELECT job.priority FROM job
+        WHERE status = 'queued' AND queue = ?1 AND job.kind = level.kind AND job.priority < level.priority
+        ORDER BY job.priority DESC LIMIT 1
+    ) FROM level WHERE level.priority IS NOT NULL
+)
+SELECT priority, kind FROM level WHERE priority IS NOT NULL ORDER BY priority DESC
 """
 _DUE = """
+SELECT coalesce(run_at, ''), job_id FROM job
+WHERE status = 'queued' AND queue = ? AND kind = ? AND priority = ? AND coalesce(run_at, '') <= ?
+ORDER BY coalesce(run_at, ''), job_id LIMIT ?
+"""
+_FOUND = """
 SELECT j.job_id, j.attempt + 1, j.max_attempts, j.kind, CAST(b.payload AS TEXT),
     coalesce(j.run_at, j.created_at)
-FROM job AS j LEFT JOIN job_body AS b ON b.job_id = j.job_id
-WHERE j.status = 'queued' AND j.queue = ? AND j.priority = ? AND coalesce(j.run_at, '') <= ?
-ORDER BY coalesce(j.run_at, ''), j.job_id LIMIT ?
+FROM json_each(?) AS due CROSS JOIN job AS j ON j.job_id = due.value
+LEFT JOIN job_body AS b ON b.job_id = j.job_id
+ORDER BY due.key
 """
 _CLAIM = """
 UPDATE job SET status = 'processing', attempt = attempt + 1, version = version + 1, executor = ?,
@@ -41,6 +63,12 @@ VALUES (?, ?, 'status', ?, ?, ?, ?, ?)
 _CURRENT = """
 SELECT j.job_id, j.attempt FROM json_each(?) AS asked
 JOIN job AS j ON j.job_id = asked.value ->> 0 AND j.attempt = asked.value ->> 1
+WHERE j.status = 'processing'
+"""
+_ENDING = """
+SELECT j.job_id, j.attempt, l.cancel_at IS NOT NULL FROM json_each(?) AS asked
+JOIN job AS j ON j.job_id = asked.value ->> 0 AND j.attempt = asked.value ->> 1
+LEFT JOIN lease AS l ON l.job_id = j.job_id AND l.attempt = j.attempt
 WHERE j.status = 'processing'
 """
 _SETTLE = """
@@ -73,7 +101,10 @@ WHERE worker_id = ? AND ended_at IS NULL
 """
 _HELD = "SELECT job_id, attempt, worker, cancel_at IS NOT NULL FROM lease WHERE worker = ?"
 _PEERS = "SELECT worker_id, executor, lease_s, beat FROM worker WHERE ended_at IS NULL"
-_HIGHEST = 1 << 62
+_COUNTS_SOON_S, _COUNTS_WITHIN_S = 0.02, 0.25
+"""How long after a write to the log it is looked whether it counts: a disk may be slow to make it durable."""
+_LOOK_SOON_EVERY_S, _LOOK_EVERY_S = 0.001, 0.005
+_LONG_AGO = float("-inf")
 
 
 class SQLiteLeases:
@@ -88,13 +119,19 @@ class SQLiteLeases:
             driver: Any = self._connection.connection.driver_connection
             self._driver = driver
             self._watching = driver.cursor()
+            # The log is there once somebody has read.
+            driver.execute("SELECT 1 FROM worker LIMIT 1").fetchone()
         self._data_version = -1
+        self._watch = _watch_log(store)
+        self._heard_at = _LONG_AGO
 
-    def take_turn(self, settlements: Sequence[Settlement], want: int) -> Turn:
+    def take_turn(self, settlements: Sequence[Settlement], want: int, kinds: Collection[str] = ()) -> Turn:
+        if not settlements and not self._is_work_due(kinds):
+            return Turn(frozenset(), [])
         with self._write() as (execute, now):
-            settled = self._settle(execute, settlements, now)
-            claims = self._claim(execute, want, now) if want else []
-        return Turn(settled, claims)
+            settled, cancelled = self._settle(execute, settlements, now)
+            claims = self._claim(execute, want, kinds, now) if want else []
+        return Turn(settled, claims, cancelled)
 
     def beat(self, counters: Mapping[str, float], state: str) -> bool:
         with self._write() as (execute, now):
@@ -128,10 +165,22 @@ class SQLiteLeases:
         ]
 
     def wake_fd(self) -> int | None:
-        return None
+        return self._watch.fd if self._watch is not None else None
+
+    @property
+    def look_every_s(self) -> float | None:
+        """The log is written to a little before what was written counts: mostly a very little."""
+        if self._watch is None:
+            return _LOOK_EVERY_S
+        since = clock.monotonic() - self._heard_at
+        if since < _COUNTS_SOON_S:
+            return _LOOK_SOON_EVERY_S
+        return _LOOK_EVERY_S if since < _COUNTS_WITHIN_S else None
 
     def was_woken(self) -> bool:
-        # Two hundred times a second: worth being asked without ceremony.
+        if self._watch is not None and self._watch.drain():
+            self._heard_at = clock.monotonic()
+        # Hundreds of times a second: worth being asked without ceremony.
         try:
             (version,) = self._watching.execute("PRAGMA data_version").fetchone()
         except sqlite3.Error:
@@ -140,19 +189,31 @@ class SQLiteLeases:
         if version == self._data_version:
             return False
         self._data_version = version
+        self._heard_at = _LONG_AGO
         return True
 
     def close(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
         with suppress(sqlite3.Error):
             self._connection.close()
 
     def _settle(
         self, execute: sqlite3.Cursor, settlements: Sequence[Settlement], now: datetime
-    ) -> frozenset[AttemptId]:
+    ) -> tuple[frozenset[AttemptId], frozenset[AttemptId]]:
+        """The attempts that are ended by this, and those of them whose job is cancelled instead."""
         if not settlements:
-            return frozenset()
-        current = _current(execute, [each.id for each in settlements])
-        ending = [each for each in settlements if each.id in current]
+            return frozenset(), frozenset()
+        asked = json.dumps([each.id for each in settlements])
+        current = {AttemptId(*row[:2]): bool(row[2]) for row in execute.execute(_ENDING, (asked,))}
+        ending, cancelled = list[Settlement](), list[AttemptId]()
+        for each in settlements:
+            if each.id not in current:
+                continue
+            instead = if_cancelled(each) if current[each.id] else None
+            ending.append(instead or each)
+            if instead is not None:
+                cancelled.append(each.id)
         at, actor = format_timestamp(now), self._holder.actor
         execute.executemany(_SETTLE, [_settled(each, at, now) for each in ending])
         execute.executemany(
@@ -167,18 +228,42 @@ class SQLiteLeases:
             execute.executemany(_RESULT, results)
         # Also those that came too late: the lease of an old attempt is of no use to anybody.
         execute.executemany(_RELEASE, [each.id for each in settlements])
-        return current
+        return frozenset(current), frozenset(cancelled)
 
-    def _claim(self, execute: sqlite3.Cursor, want: int, now: datetime) -> list[Claim]:
-        at, found = format_timestamp(now), list[Any]()
+    def _is_work_due(self, kinds: Collection[str]) -> bool:
+        """Look without the lock: of many whom a write woke, most find nothing to write themselves."""
+        with explained(self._store.dialect, sqlite3.Error):
+            return bool(self._find_due(1, kinds, format_timestamp(clock.now())))
+
+    def _find_due(self, want: int, kinds: Collection[str], at: str) -> list[str]:
+        """The ids of due jobs, those first that are to be run first.
+
+        What is queued of each kind and priority is one range of the index; of several kinds, the
+        ranges are read side by side, and none further than it is needed.
+        """
+        found: list[str] = []
         for queue in self._holder.queues:
-            priority = _HIGHEST
-            while len(found) < want:
-                level = execute.execute(_LOWER_LEVEL, (queue, priority)).fetchone()
-                if level is None:
-                    break
-                (priority,) = level
-                found += execute.execute(_DUE, (queue, priority, at, want - len(found))).fetchall()
+            levels = self._driver.execute(_LEVELS, (queue, json.dumps(list(kinds)))).fetchall()
+            for priority, of_level in groupby(levels, itemgetter(0)):
+                wanted = want - len(found)
+                with ExitStack() as stack:
+                    due = [
+                        stack.enter_context(
+                            closing(self._driver.execute(_DUE, (queue, kind, priority, at, wanted)))
+                        )
+                        for _, kind in of_level
+                    ]
+                    found += [job_id for _, job_id in islice(merge(*due), wanted)]
+                if len(found) >= want:
+                    return found
+        return found
+
+    def _claim(
+        self, execute: sqlite3.Cursor, want: int, kinds: Collection[str], now: datetime
+    ) -> list[Claim]:
+        at = format_timestamp(now)
+        due = self._find_due(want, kinds, at)
+        found = execute.execute(_FOUND, (json.dumps(due),)).fetchall()
         actor = self._holder.actor
         execute.executemany(_CLAIM, [(self._executor, at, at, at, row[0]) for row in found])
         execute.executemany(_LEASE, [(row[0], row[1], self._holder.worker_id) for row in found])
@@ -190,8 +275,8 @@ class SQLiteLeases:
     @contextmanager
     def _write(self) -> Iterator[tuple[sqlite3.Cursor, datetime]]:
         with explained(self._store.dialect, sqlite3.Error):
+            begin_immediate(self._driver)
             cursor = self._driver.cursor()
-            cursor.execute("BEGIN IMMEDIATE")
             try:
                 # Read once the lock is had: a worker that waited for it must not date its writes back.
                 yield cursor, clock.now()
@@ -202,6 +287,13 @@ class SQLiteLeases:
                 raise
             finally:
                 cursor.close()
+
+
+def _watch_log(store: Store) -> FileWatch | None:
+    """Hear of every write to the store; ``None`` where one has to look."""
+    with suppress(OSError):
+        return FileWatch(f"{store.dialect.place}-wal")
+    return None
 
 
 def _current(execute: sqlite3.Cursor, asked: Sequence[AttemptId]) -> frozenset[AttemptId]:

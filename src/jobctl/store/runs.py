@@ -1,9 +1,4 @@
-"""Runs: a plan loaded into the store, applied chunk by chunk, each step journalled.
-
-A chunk is applied set by set inside one transaction: steps whose conditions no longer
-hold are marked first, the rest is written from the documents the plan carries, and the
-outcome is recorded with it. Killed anywhere, a chunk is either wholly there or not at all.
-"""
+"""Runs: a plan loaded into the store, each of its steps journalled, and what has become of it."""
 
 from __future__ import annotations
 
@@ -12,88 +7,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Connection,
-    Row,
-    Select,
-    and_,
-    case,
-    delete,
-    exists,
-    func,
-    insert,
-    literal,
-    or_,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import Connection, Row, and_, func, insert, select, update
 
-from jobctl.core.expiry import CATEGORY as EXPIRE
 from jobctl.model.files import FileIdentity
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.plan import MOVES, Action, Outcome, Relied, Verb
 from jobctl.model.status import Status
 from jobctl.model.timestamps import format_timestamp
-from jobctl.store import transfer
 from jobctl.store.dialect import Dialect, bulk_insert
-from jobctl.store.document import DocumentReader
-from jobctl.store.schema import (
-    Document,
-    artifact,
-    declined,
-    event,
-    job,
-    job_body,
-    pin,
-    run,
-    run_action,
-    tombstone,
-)
+from jobctl.store.run_rules import is_one_of, job_exists, still_pending
+from jobctl.store.schema import artifact, job, run, run_action
 
-_JOB_COLUMNS = [column for column in job.c if column.name not in {"version", "updated_at"}]
-_ARTIFACT_COLUMNS = [column for column in artifact.c if column.name not in {"version", "run_id"}]
-
-_BODY = Column("body", Document)
-_BATCH = 200
-
-# What each verb does to the job's row; to its artifact's row it does what the documents say.
-_MAKES_JOB = frozenset({Verb.CREATE})
-_CHANGES_JOB = frozenset({Verb.COMPLETE, Verb.FAIL, Verb.REQUEUE, Verb.EXPIRE, Verb.REVERT})
-# These rest on its worker being dead: a heartbeat since proves that it is not.
-_BURIES_ATTEMPT = frozenset({Verb.FAIL, Verb.REQUEUE})
-_ENDS_FOR_GOOD = frozenset({Verb.EXPIRE})
-_REMOVES_JOB = frozenset({Verb.FORGET})
-_IMPORTS_JOB = frozenset({Verb.IMPORT})
-_LEAVES_JOB = frozenset({Verb.LINK, Verb.NOTE_MISSING, Verb.UNLINK, Verb.UNNOTE})
-_makes_artifact = and_(run_action.c.artifact_before.is_(None), run_action.c.artifact_after.is_not(None))
-_changes_artifact = and_(run_action.c.artifact_before.is_not(None), run_action.c.artifact_after.is_not(None))
-_removes_artifact = and_(run_action.c.artifact_before.is_not(None), run_action.c.artifact_after.is_(None))
+JOB_COLUMNS = [column for column in job.c if column.name not in {"version", "updated_at"}]
+ARTIFACT_COLUMNS = [column for column in artifact.c if column.name not in {"version", "run_id"}]
 
 # Taking something back rests on records alone: it works as well when the file is gone.
 _RESTS_ON_FILE = frozenset({Verb.CREATE, Verb.COMPLETE, Verb.LINK})
-# Taking these back leaves a mark, so that the next recover does not do them again.
-_DECLINING = frozenset({Verb.FORGET, Verb.REVERT, Verb.UNLINK})
-
-_EVENT_KINDS = {
-    Verb.CREATE: "recovered",
-    Verb.COMPLETE: "status",
-    Verb.FAIL: "status",
-    Verb.LINK: "artifact",
-    Verb.NOTE_MISSING: "artifact",
-    Verb.IMPORT: "imported",
-    Verb.REQUEUE: "status",
-    Verb.EXPIRE: "status",
-    Verb.QUARANTINE: "quarantined",
-    Verb.RESTORE: "restored",
-    Verb.PURGE: "purged",
-    Verb.FORGET: "undone",
-    Verb.REVERT: "undone",
-    Verb.UNLINK: "undone",
-    Verb.UNNOTE: "undone",
-}
 
 NO_JOB = ""
 """The job id of a step on a file whose name tells none."""
@@ -197,6 +126,21 @@ def unfinished_runs(connection: Connection) -> Sequence[Row[Any]]:
     return connection.execute(select(run).where(unfinished).order_by(run.c.started_at)).all()
 
 
+def is_unfinished(connection: Connection, command: str, job_id: str) -> bool:
+    """Whether a run of this command has a step of the job's still to take, or was interrupted in it."""
+    pending = (
+        select(run_action.c.seq)
+        .join(run, run.c.run_id == run_action.c.run_id)
+        .where(
+            run.c.state.in_(("loading", "applying")),
+            run.c.command == command,
+            run_action.c.job_id == job_id,
+            run_action.c.outcome == Outcome.PENDING,
+        )
+    )
+    return connection.execute(pending.limit(1)).first() is not None
+
+
 def actions_of(connection: Connection, run_id: str, *, newest_first: bool = False) -> Iterator[Row[Any]]:
     """The steps of a run with their outcomes, in the order they were taken."""
     order = run_action.c.seq.desc() if newest_first else run_action.c.seq
@@ -222,7 +166,7 @@ def ending_of(connection: Connection, run_id: str, job_id: str) -> Action | None
         run_action.c.job_id == job_id,
         run_action.c.verb == Verb.EXPIRE.value,
         run_action.c.outcome == Outcome.DONE.value,
-        _job_exists(job.c.version == run_action.c.expect_version + 1, job.c.status == Status.EXPIRED.value),
+        job_exists(job.c.version == run_action.c.expect_version + 1, job.c.status == Status.EXPIRED.value),
     )
     row = connection.execute(select(run_action).where(ending)).one_or_none()
     return None if row is None else to_action(row)
@@ -256,7 +200,9 @@ def files_to_check(connection: Connection, run_id: str, low: int, high: int) -> 
     """The files that the pending steps ``low`` ≤ seq < ``high`` rest on."""
     columns = select(
         run_action.c.seq, run_action.c.root_id, run_action.c.path, run_action.c.expect_file
-    ).where(_pending(run_id, low, high), _is_one_of(_RESTS_ON_FILE), run_action.c.expect_file.is_not(None))
+    ).where(
+        still_pending(run_id, low, high), is_one_of(_RESTS_ON_FILE), run_action.c.expect_file.is_not(None)
+    )
     return [
         FileToCheck(seq, root_id, from_stored(path), FileIdentity(**identity))
         for seq, root_id, path, identity in connection.execute(columns)
@@ -269,7 +215,7 @@ def next_move(connection: Connection, run_id: str, *, start: int = 0) -> int | N
         run_action.c.run_id == run_id,
         run_action.c.seq >= start,
         run_action.c.outcome == Outcome.PENDING,
-        _is_one_of(MOVES),
+        is_one_of(MOVES),
     )
     seq: int | None = connection.execute(lowest).scalar_one()
     return seq
@@ -296,22 +242,18 @@ def _manner(step: Action) -> tuple[str, str | None, str]:
     return step.verb.value, step.root_id, (step.entry or "").partition("/")[0]
 
 
-def refuse_moves(connection: Connection, run_id: str, low: int, high: int, *, at: datetime) -> None:
-    """Mark the pending moves ``low`` ≤ seq < ``high`` whose records no longer are as planned."""
-    chunk = _Chunk(connection, run_id, _pending(run_id, low, high), actor="", at=at)
-    chunk.resolve(MOVES, _conflicts_of_moving())
-
-
 def pending_among(connection: Connection, run_id: str, low: int, high: int) -> set[int]:
     """The numbers of the steps ``low`` ≤ seq < ``high`` that are still to be taken."""
-    found = select(run_action.c.seq).where(_pending(run_id, low, high))
+    found = select(run_action.c.seq).where(still_pending(run_id, low, high))
     return set(connection.execute(found).scalars())
 
 
 def jobs_to_expire(connection: Connection, run_id: str, low: int, high: int) -> list[tuple[int, str]]:
     """Number and job id of the pending steps ``low`` ≤ seq < ``high`` that end a job for good."""
     columns = select(run_action.c.seq, run_action.c.job_id)
-    rows = connection.execute(columns.where(_pending(run_id, low, high), _is_one_of(_ENDS_FOR_GOOD)))
+    rows = connection.execute(
+        columns.where(still_pending(run_id, low, high), run_action.c.verb == Verb.EXPIRE.value)
+    )
     return [(seq, job_id) for seq, job_id in rows]
 
 
@@ -338,7 +280,7 @@ def unmoved(connection: Connection, command: str, *, runs: int) -> Iterator[Acti
         run_action.c.run_id.in_(recent.limit(runs)),
         run_action.c.verb == Verb.QUARANTINE.value,
         still_there,
-        _job_exists(job.c.status == Status.EXPIRED.value, job.c.version == run_action.c.expect_version),
+        job_exists(job.c.status == Status.EXPIRED.value, job.c.version == run_action.c.expect_version),
     )
     yield from map(to_action, connection.execute(steps.order_by(run_action.c.run_id, run_action.c.seq)))
 
@@ -371,50 +313,13 @@ def mark_steps(connection: Connection, run_id: str, marks: Iterable[Mark]) -> No
         connection.execute(update(run_action).where(step).values(values))
 
 
-def apply_chunk(
-    connection: Connection, run_id: str, low: int, high: int, *, actor: str, at: datetime
-) -> None:
-    """Take the pending steps ``low`` ≤ seq < ``high`` of a run. The caller commits."""
-    chunk = _Chunk(connection, run_id, _pending(run_id, low, high), actor=actor, at=at)
-    verbs = chunk.verbs()
-    if verbs & _MAKES_JOB:
-        chunk.resolve(_MAKES_JOB, _conflicts_of_creating())
-        chunk.insert_jobs()
-    if verbs & _IMPORTS_JOB:
-        chunk.resolve(_IMPORTS_JOB, _conflicts_of_importing())
-        chunk.import_jobs()
-    if verbs & _CHANGES_JOB:
-        chunk.resolve(_BURIES_ATTEMPT, chunk.conflicts_of_burying())
-        chunk.resolve(_CHANGES_JOB, _conflicts_of_changing())
-        chunk.update_jobs()
-        chunk.write_tombstones()
-    if verbs & (_MAKES_JOB | _CHANGES_JOB):
-        chunk.write_artifacts(_MAKES_JOB | _CHANGES_JOB)
-    if verbs & _LEAVES_JOB:
-        chunk.resolve(_LEAVES_JOB, _conflicts_of_linking())
-        chunk.write_artifacts(_LEAVES_JOB)
-    if verbs & MOVES:
-        chunk.resolve(MOVES, _conflicts_of_moving())
-        chunk.write_artifacts(MOVES)
-        chunk.write_pins()
-    if verbs & _REMOVES_JOB:
-        chunk.resolve(_REMOVES_JOB, _conflicts_of_removing(chunk.was_imported()))
-        chunk.keep_changed_imports()
-        chunk.remove_artifacts(_REMOVES_JOB)
-        chunk.remove_jobs()
-    chunk.record_events()
-    if verbs & _DECLINING:
-        chunk.decline_files()
-    chunk.finish()
-
-
 def job_documents(
     connection: Connection, job_ids: Sequence[str], *, with_version: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Whole job rows in the form plans carry; ``with_version``: and the version they have now."""
     if not job_ids:
         return {}
-    columns = [*_JOB_COLUMNS, job.c.version] if with_version else _JOB_COLUMNS
+    columns = [*JOB_COLUMNS, job.c.version] if with_version else JOB_COLUMNS
     rows = connection.execute(select(*columns).where(job.c.job_id.in_(job_ids)))
     return {row.job_id: _document(row) for row in rows}
 
@@ -427,7 +332,7 @@ def artifact_documents(
     if not job_ids:
         return found
     rows = connection.execute(
-        select(*_ARTIFACT_COLUMNS, artifact.c.version).where(artifact.c.job_id.in_(job_ids))
+        select(*ARTIFACT_COLUMNS, artifact.c.version).where(artifact.c.job_id.in_(job_ids))
     )
     for row in rows:
         found.setdefault(row.job_id, {})[row.root_id, row.path] = _document(row)
@@ -442,353 +347,6 @@ def undone_steps(connection: Connection, run_id: str) -> set[tuple[str, str | No
         .where(run.c.undo_of == run_id, run_action.c.outcome == Outcome.DONE)
     )
     return {(job_id, root_id, path) for job_id, root_id, path in connection.execute(done)}
-
-
-class _Chunk:
-    """The statements that take one range of steps, all in the caller's transaction."""
-
-    def __init__(
-        self, connection: Connection, run_id: str, pending: ColumnElement[bool], *, actor: str, at: datetime
-    ) -> None:
-        self.connection = connection
-        self.run_id = run_id
-        self.pending = pending
-        self.actor = actor
-        self.at = at
-        self.read = DocumentReader(connection)
-
-    def verbs(self) -> set[str]:
-        """The verbs among the pending steps."""
-        found = select(run_action.c.verb).where(self.pending).distinct()
-        return set(self.connection.execute(found).scalars())
-
-    def resolve(
-        self, verbs: frozenset[Verb], rules: Sequence[tuple[ColumnElement[bool], Outcome, str]]
-    ) -> None:
-        """Mark the steps whose conditions no longer hold; the first rule that fits names the reason."""
-        for condition, outcome, note in rules:
-            values = {"outcome": outcome.value, "note": note, "applied_at": self.at}
-            self.connection.execute(
-                update(run_action).where(self.pending, _is_one_of(verbs), condition).values(values)
-            )
-
-    def insert_jobs(self) -> None:
-        fields = [self.read.field(run_action.c.job_after, column) for column in _JOB_COLUMNS]
-        rows = self._steps(_MAKES_JOB, *fields, literal(1), literal(self.at, job.c.updated_at.type))
-        names = [column.name for column in _JOB_COLUMNS]
-        self.connection.execute(insert(job).from_select([*names, "version", "updated_at"], rows))
-
-    def update_jobs(self) -> None:
-        values = {column.name: self.read.field(run_action.c.job_after, column) for column in _JOB_COLUMNS}
-        changed = (
-            update(job)
-            .where(self.pending, _is_one_of(_CHANGES_JOB), job.c.job_id == run_action.c.job_id)
-            .values(**values, version=job.c.version + 1, updated_at=self.at)
-        )
-        self.connection.execute(changed)
-
-    def conflicts_of_burying(self) -> list[tuple[ColumnElement[bool], Outcome, str]]:
-        beat = self.read.field(run_action.c.job_before, job.c.last_heartbeat)
-        came_back = _job_exists(job.c.last_heartbeat.is_distinct_from(beat))
-        return [(came_back, Outcome.CONFLICT, "its worker showed a sign of life since")]
-
-    def write_tombstones(self) -> None:
-        """Bury the jobs that end for good; unbury those that are put back."""
-        gone = self._steps(_ENDS_FOR_GOOD, run_action.c.job_id)
-        back = self._steps(frozenset({Verb.REVERT}), run_action.c.job_id).where(
-            run_action.c.from_status == Status.EXPIRED.value
-        )
-        self.connection.execute(delete(tombstone).where(tombstone.c.job_id.in_(gone)))
-        self.connection.execute(
-            delete(tombstone).where(tombstone.c.job_id.in_(back), tombstone.c.cause == Status.EXPIRED.value)
-        )
-        at, cause = literal(self.at, tombstone.c.at.type), literal(Status.EXPIRED.value)
-        rows = self._steps(_ENDS_FOR_GOOD, run_action.c.job_id, at, cause, literal(self.actor))
-        self.connection.execute(insert(tombstone).from_select(["job_id", "at", "cause", "actor"], rows))
-
-    def write_pins(self) -> None:
-        """A file that is given back without its record stays: else the next cleanup would take it again."""
-        is_idle = or_(
-            run_action.c.artifact_after.is_(None), _job_exists(job.c.status == Status.EXPIRED.value)
-        )
-        place = self._steps(frozenset({Verb.RESTORE}), run_action.c.root_id, run_action.c.path).where(is_idle)
-        self.connection.execute(delete(pin).where(tuple_(pin.c.root_id, pin.c.path).in_(place)))
-        identity = [
-            self.read.field(run_action.c.expect_file, column)
-            for column in (pin.c.inode, pin.c.size, pin.c.mtime_ns)
-        ]
-        rows = self._steps(
-            frozenset({Verb.RESTORE}),
-            run_action.c.root_id,
-            run_action.c.path,
-            *identity,
-            literal(self.at, pin.c.at.type),
-            literal(self.run_id),
-        ).where(is_idle, run_action.c.expect_file.is_not(None))
-        names = ["root_id", "path", "inode", "size", "mtime_ns", "at", "run_id"]
-        self.connection.execute(insert(pin).from_select(names, rows))
-
-    def write_artifacts(self, verbs: frozenset[Verb]) -> None:
-        self._insert_artifacts(verbs)
-        self._update_artifacts(verbs)
-        self.remove_artifacts(verbs)
-
-    def _insert_artifacts(self, verbs: frozenset[Verb]) -> None:
-        fields = [self.read.field(run_action.c.artifact_after, column) for column in _ARTIFACT_COLUMNS]
-        rows = self._steps(verbs, *fields, literal(self.run_id), literal(1)).where(_makes_artifact)
-        names = [column.name for column in _ARTIFACT_COLUMNS]
-        self.connection.execute(insert(artifact).from_select([*names, "run_id", "version"], rows))
-
-    def _update_artifacts(self, verbs: frozenset[Verb]) -> None:
-        values = {
-            column.name: self.read.field(run_action.c.artifact_after, column) for column in _ARTIFACT_COLUMNS
-        }
-        changed = (
-            update(artifact)
-            .where(self.pending, _is_one_of(verbs), _changes_artifact, _same_artifact())
-            .values(**values, version=artifact.c.version + 1)
-        )
-        self.connection.execute(changed)
-
-    def remove_artifacts(self, verbs: frozenset[Verb]) -> None:
-        gone = self._steps(verbs, run_action.c.job_id, run_action.c.root_id, run_action.c.path).where(
-            _removes_artifact
-        )
-        places = tuple_(artifact.c.job_id, artifact.c.root_id, artifact.c.path)
-        self.connection.execute(delete(artifact).where(places.in_(gone)))
-
-    def was_imported(self) -> ColumnElement[bool]:
-        """Whether a step takes an import back: only an imported record carries a body."""
-        return self.read.field(run_action.c.job_before, _BODY).is_not(None)
-
-    def import_jobs(self) -> None:
-        """Write imported records, some at a time: their payloads may be large."""
-        document = run_action.c.job_after
-        for batch in self._batches(_IMPORTS_JOB, run_action.c.job_id, document):
-            written = transfer.insert_records(self.connection, [row.job_after for row in batch], at=self.at)
-            taken = [row.seq for row in batch if row.job_id not in written]
-            note = "its id or its idempotency key was taken since"
-            mark_steps(self.connection, self.run_id, [Mark(seq, Outcome.CONFLICT, note) for seq in taken])
-
-    def keep_changed_imports(self) -> None:
-        """Mark the steps that would take back a record whose files are no longer those imported."""
-        files = run_action.c.job_before["body"]["artifacts"].label("files")
-        for batch in self._batches(_REMOVES_JOB, run_action.c.job_id, files, only=self.was_imported()):
-            imported = {
-                (row.job_id, file["root_id"], file["path"], 1) for row in batch for file in row.files or []
-            }
-            columns = (artifact.c.job_id, artifact.c.root_id, artifact.c.path, artifact.c.version)
-            there = select(*columns).where(artifact.c.job_id.in_([row.job_id for row in batch]))
-            changed = {file.job_id for file in self.connection.execute(there) if tuple(file) not in imported}
-            note = "its files were changed since"
-            marks = [Mark(row.seq, Outcome.CONFLICT, note) for row in batch if row.job_id in changed]
-            mark_steps(self.connection, self.run_id, marks)
-
-    def _batches(
-        self, verbs: frozenset[Verb], *columns: ColumnElement[Any], only: ColumnElement[bool] | None = None
-    ) -> Iterator[Sequence[Row[Any]]]:
-        """The pending steps of these verbs, some at a time; a step that is marked meanwhile is passed."""
-        last = -1
-        while True:
-            steps = self._steps(verbs, run_action.c.seq, *columns).where(run_action.c.seq > last)
-            steps = steps if only is None else steps.where(only)
-            batch = self.connection.execute(steps.order_by(run_action.c.seq).limit(_BATCH)).all()
-            if not batch:
-                return
-            yield batch
-            last = batch[-1].seq
-
-    def remove_jobs(self) -> None:
-        gone = self._steps(_REMOVES_JOB, run_action.c.job_id)
-        imported = gone.where(self.was_imported())
-        self.connection.execute(delete(artifact).where(artifact.c.job_id.in_(imported)))
-        self.connection.execute(delete(job_body).where(job_body.c.job_id.in_(gone)))
-        self.connection.execute(delete(job).where(job.c.job_id.in_(gone)))
-
-    def record_events(self) -> None:
-        known = case(
-            (run_action.c.job_after.is_not(None), run_action.c.job_after), else_=run_action.c.job_before
-        )
-        rows = self._steps(
-            frozenset(Verb),
-            run_action.c.job_id,
-            literal(self.at, event.c.at.type),
-            case(dict(_EVENT_KINDS), value=run_action.c.verb),
-            literal(self.actor),
-            literal(self.run_id),
-            self.read.field(known, event.c.attempt),
-            run_action.c.from_status,
-            run_action.c.to_status,
-            self.read.make(
-                verb=run_action.c.verb,
-                reason=run_action.c.reason,
-                root_id=run_action.c.root_id,
-                path=run_action.c.path,
-            ),
-        ).where(run_action.c.job_id != NO_JOB)
-        rows = rows.order_by(run_action.c.seq)
-        names = ["job_id", "at", "kind", "actor", "run_id", "attempt", "from_status", "to_status", "detail"]
-        self.connection.execute(insert(event).from_select(names, rows))
-
-    def decline_files(self) -> None:
-        """Leave a mark for each file, or record without one, whose recovery is being taken back."""
-        is_marked = or_(
-            run_action.c.expect_file.is_not(None),
-            and_(run_action.c.verb == Verb.FORGET, ~self.was_imported()),
-        )
-        place = [
-            run_action.c.job_id,
-            func.coalesce(run_action.c.root_id, NO_FILE),
-            func.coalesce(run_action.c.path, NO_FILE),
-        ]
-        places = tuple_(declined.c.job_id, declined.c.root_id, declined.c.path)
-        marked = self._steps(_DECLINING, *place).where(is_marked)
-        self.connection.execute(delete(declined).where(places.in_(marked)))
-        identity = [
-            func.coalesce(self.read.field(run_action.c.expect_file, column), 0)
-            for column in (declined.c.inode, declined.c.size, declined.c.mtime_ns)
-        ]
-        moment = literal(self.at, declined.c.at.type)
-        rows = self._steps(_DECLINING, *place, *identity, moment, literal(self.run_id)).where(is_marked)
-        names = ["job_id", "root_id", "path", "inode", "size", "mtime_ns", "at", "run_id"]
-        self.connection.execute(insert(declined).from_select(names, rows))
-
-    def finish(self) -> None:
-        values = {"outcome": Outcome.DONE.value, "applied_at": self.at}
-        self.connection.execute(update(run_action).where(self.pending).values(values))
-
-    def _steps(self, verbs: frozenset[Verb], *columns: ColumnElement[Any]) -> Select[Any]:
-        return select(*columns).select_from(run_action).where(self.pending, _is_one_of(verbs))
-
-
-def _is_one_of(verbs: frozenset[Verb]) -> ColumnElement[bool]:
-    return run_action.c.verb.in_(sorted(verb.value for verb in verbs))
-
-
-def _pending(run_id: str, low: int, high: int) -> ColumnElement[bool]:
-    return and_(
-        run_action.c.run_id == run_id,
-        run_action.c.seq >= low,
-        run_action.c.seq < high,
-        run_action.c.outcome == Outcome.PENDING.value,
-    )
-
-
-def _job_exists(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    return exists().where(job.c.job_id == run_action.c.job_id, *conditions)
-
-
-def _same_artifact() -> ColumnElement[bool]:
-    return and_(
-        artifact.c.job_id == run_action.c.job_id,
-        artifact.c.root_id == run_action.c.root_id,
-        artifact.c.path == run_action.c.path,
-    )
-
-
-def _artifact_as_expected() -> ColumnElement[bool]:
-    version = run_action.c.artifact_before["version"].as_integer()
-    return exists().where(_same_artifact(), artifact.c.version == version)
-
-
-def _artifact_conflicts(outcome_if_there: Outcome) -> list[tuple[ColumnElement[bool], Outcome, str]]:
-    return [
-        (
-            and_(run_action.c.artifact_before.is_not(None), ~_artifact_as_expected()),
-            Outcome.CONFLICT,
-            "its artifact was changed since",
-        ),
-        (
-            and_(_makes_artifact, exists().where(_same_artifact())),
-            outcome_if_there,
-            "the file is linked to the job already",
-        ),
-    ]
-
-
-def _conflicts_of_creating() -> list[tuple[ColumnElement[bool], Outcome, str]]:
-    buried = exists().where(tombstone.c.job_id == run_action.c.job_id, tombstone.c.closed_at.is_(None))
-    return [
-        (buried, Outcome.CONFLICT, "the job was deleted since"),
-        (_job_exists(job.c.status == run_action.c.to_status), Outcome.ALREADY, "it is recorded already"),
-        (_job_exists(), Outcome.CONFLICT, "another record of this job was made since"),
-        *_artifact_conflicts(Outcome.CONFLICT),
-    ]
-
-
-def _conflicts_of_importing() -> list[tuple[ColumnElement[bool], Outcome, str]]:
-    buried, *_ = _conflicts_of_creating()
-    return [buried, (_job_exists(), Outcome.CONFLICT, "a record of this job was made since")]
-
-
-def _conflicts_of_changing() -> list[tuple[ColumnElement[bool], Outcome, str]]:
-    as_expected = _job_exists(job.c.version == run_action.c.expect_version)
-    return [
-        (~_job_exists(), Outcome.CONFLICT, "the record is gone"),
-        (
-            and_(~as_expected, _job_exists(job.c.status == run_action.c.to_status)),
-            Outcome.ALREADY,
-            "its record says so already",
-        ),
-        (~as_expected, Outcome.CONFLICT, "the record was changed since"),
-        *_artifact_conflicts(Outcome.CONFLICT),
-    ]
-
-
-def _conflicts_of_linking() -> list[tuple[ColumnElement[bool], Outcome, str]]:
-    return [
-        (~_job_exists(), Outcome.CONFLICT, "its job has no record"),
-        *_artifact_conflicts(Outcome.ALREADY),
-    ]
-
-
-def _conflicts_of_moving() -> list[tuple[ColumnElement[bool], Outcome, str]]:
-    """Why a file may not be moved: someone refers to it now, or its record is another than was planned on."""
-    takes_away = run_action.c.verb != Verb.RESTORE.value
-    takes_now = run_action.c.verb == Verb.QUARANTINE.value
-    is_here = and_(artifact.c.root_id == run_action.c.root_id, artifact.c.path == run_action.c.path)
-    is_present = and_(is_here, artifact.c.state == "present")
-    is_own = artifact.c.job_id == run_action.c.job_id
-    is_live = and_(job.c.job_id == artifact.c.job_id, job.c.status != Status.EXPIRED.value)
-    refers = or_(and_(is_own, run_action.c.artifact_before.is_(None)), and_(~is_own, exists().where(is_live)))
-    needs_video = _job_exists(job.c.status == Status.COMPLETED.value)
-    is_its_video = and_(is_present, is_own, artifact.c.role == "video")
-    is_unplanned = and_(run_action.c.expect_version.is_(None), _job_exists())
-    is_changed = and_(
-        run_action.c.expect_version.is_not(None),
-        ~_job_exists(job.c.version == run_action.c.expect_version),
-    )
-    # One version more than was planned on is not enough: another writer may have made it.
-    goes_with_job = and_(takes_now, run_action.c.category == EXPIRE)
-    is_alive = ~_job_exists(job.c.status == Status.EXPIRED.value)
-    return [
-        (and_(takes_now, exists().where(is_present, refers)), Outcome.CONFLICT, "a record refers to it now"),
-        (
-            and_(takes_now, needs_video, exists().where(is_its_video)),
-            Outcome.CONFLICT,
-            "it is the video of a completed record",
-        ),
-        (and_(takes_away, is_unplanned), Outcome.CONFLICT, "a record of its job was made since"),
-        (and_(takes_away, is_changed), Outcome.CONFLICT, "its record was changed since"),
-        (and_(goes_with_job, is_alive), Outcome.CONFLICT, "its job has not expired"),
-        *_artifact_conflicts(Outcome.CONFLICT),
-    ]
-
-
-def _conflicts_of_removing(
-    was_imported: ColumnElement[bool],
-) -> list[tuple[ColumnElement[bool], Outcome, str]]:
-    as_expected = _job_exists(job.c.version == run_action.c.expect_version)
-    other_files = exists().where(
-        artifact.c.job_id == run_action.c.job_id,
-        or_(artifact.c.root_id != run_action.c.root_id, artifact.c.path != run_action.c.path),
-    )
-    return [
-        (~_job_exists(), Outcome.ALREADY, "the record is gone already"),
-        (~as_expected, Outcome.CONFLICT, "the record was changed since"),
-        (and_(~was_imported, other_files), Outcome.CONFLICT, "other files were linked to the job since"),
-        *_artifact_conflicts(Outcome.CONFLICT),
-    ]
 
 
 _ACTION_FIELDS = tuple(name for name in Action.__dataclass_fields__ if name in run_action.c)

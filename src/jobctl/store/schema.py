@@ -15,6 +15,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Connection,
     DateTime,
     Dialect,
     Double,
@@ -29,11 +30,15 @@ from sqlalchemy import (
     literal_column,
     text,
 )
+from sqlalchemy.event import listens_for
 
+from jobctl.core.figures import Figure
 from jobctl.model.status import Status
 from jobctl.model.timestamps import TIMESTAMP_LENGTH, format_timestamp, parse_timestamp
 
 SCHEMA = "jobctl"
+_ONLY_WHERE = "only where"
+"""What an index of some rows only is marked with: see ``_say_conditions``."""
 
 metadata = MetaData(
     naming_convention={
@@ -159,16 +164,17 @@ job = Table(
     _moment("recovered_at"),
     _one_of("status", [status.value for status in Status], "status"),
 )
-# A job without a time may run at once: it sorts before every other. Each database has its own word for that.
+# By task, so that a worker never reads past jobs of tasks it does not know. A job without a time may run
+# at once: it sorts before every other. Each database has its own word for that.
 for _database, _at_once in (("postgresql", "'-infinity'::timestamptz"), ("sqlite", "''")):
     Index(
         "ix_job_queued",
         job.c.queue,
+        job.c.kind,
         job.c.priority.desc(),
         func.coalesce(job.c.run_at, literal_column(_at_once)),
         job.c.job_id,
-        postgresql_where=text("status = 'queued'"),
-        sqlite_where=text("status = 'queued'"),
+        info={_ONLY_WHERE: "status = 'queued'"},
     ).ddl_if(dialect=_database)
 UNFINISHED_JOB = "status IN ('queued', 'processing')"
 
@@ -177,8 +183,7 @@ Index(
     "ix_job_unfinished",
     job.c.status,
     job.c.job_id,
-    postgresql_where=text(UNFINISHED_JOB),
-    sqlite_where=text(UNFINISHED_JOB),
+    info={_ONLY_WHERE: UNFINISHED_JOB},
 )
 Index("ix_job_created_at", job.c.created_at.desc(), job.c.job_id)
 Index(
@@ -186,8 +191,7 @@ Index(
     job.c.kind,
     job.c.idempotency_key,
     unique=True,
-    postgresql_where=text("idempotency_key IS NOT NULL"),
-    sqlite_where=text("idempotency_key IS NOT NULL"),
+    info={_ONLY_WHERE: "idempotency_key IS NOT NULL"},
 )
 ENDED_JOB = "status IN ('completed', 'failed', 'cancelled')"
 """What the index of ended jobs holds. SQLite uses a partial index only for a query that says just this."""
@@ -198,8 +202,35 @@ Index(
     job.c.status,
     job.c.updated_at,
     job.c.job_id,
-    postgresql_where=text(ENDED_JOB),
-    sqlite_where=text(ENDED_JOB),
+    info={_ONLY_WHERE: ENDED_JOB},
+)
+
+EXPIRED_JOB = "status = 'expired'"
+"""What the index of expired jobs holds, so that a list by the time of the last change has all statuses."""
+
+Index(
+    "ix_job_expired",
+    job.c.status,
+    job.c.updated_at,
+    job.c.job_id,
+    info={_ONLY_WHERE: EXPIRED_JOB},
+)
+Index(
+    "ix_job_completed_at",
+    job.c.completed_at.desc(),
+    job.c.job_id,
+    info={_ONLY_WHERE: "completed_at IS NOT NULL"},
+)
+OWNER_BEGINS = 200
+OWNER_KEY = func.substr(job.c.owner, literal_column("1"), literal_column(str(OWNER_BEGINS)))
+"""An owner's first characters: an index of PostgreSQL takes no text that is as long as a page."""
+
+Index(
+    "ix_job_owner",
+    OWNER_KEY,
+    job.c.created_at.desc(),
+    job.c.job_id,
+    info={_ONLY_WHERE: "owner IS NOT NULL"},
 )
 
 job_body = Table(
@@ -234,8 +265,7 @@ Index("ix_artifact_path", artifact.c.root_id, artifact.c.path)
 Index(
     "ix_artifact_sha256",
     artifact.c.sha256,
-    postgresql_where=text("sha256 IS NOT NULL"),
-    sqlite_where=text("sha256 IS NOT NULL"),
+    info={_ONLY_WHERE: "sha256 IS NOT NULL"},
 )
 
 event = Table(
@@ -470,8 +500,7 @@ remote_render = Table(
 Index(
     "ix_remote_render_job",
     remote_render.c.job_id,
-    postgresql_where=text("job_id IS NOT NULL"),
-    sqlite_where=text("job_id IS NOT NULL"),
+    info={_ONLY_WHERE: "job_id IS NOT NULL"},
 )
 
 # Files that may go, since the first complete walk that found nothing to refer to them.
@@ -550,13 +579,26 @@ worker = Table(
     _moment("seen_at", nullable=False),
     _moment("ended_at"),
     Column("counters", Document),
+    # How each of its tasks is declared, and what of its modules could not be imported.
+    Column("specs", Document),
+    Column("troubles", Document),
     _one_of("state", ["running", "draining", "stopped", "lost"], "state"),
 )
 Index(
     "ix_worker_live",
     worker.c.seen_at,
-    postgresql_where=text("ended_at IS NULL"),
-    sqlite_where=text("ended_at IS NULL"),
+    info={_ONLY_WHERE: "ended_at IS NULL"},
+)
+
+# How a task is declared, by the worker that began last: for jobs that name it and say no more.
+task = Table(
+    "task",
+    metadata,
+    Column("name", Key, primary_key=True),
+    Column("spec", Document, nullable=False),
+    Column("worker", Key, nullable=False),
+    _moment("at", nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # The right of a worker to run one attempt; gone with the attempt.
@@ -596,6 +638,87 @@ tick = Table(
     _moment("at", nullable=False),
 )
 
+# The history, added up (see core.tally): by the hour, by the day, and in all. It holds
+# the events up to a position; what came after is still to be added.
+# While it is made anew there are two editions: the lower one is read until the other has caught up.
+tally_flow = Table(
+    "tally_flow",
+    metadata,
+    Column("edition", Integer, nullable=False),
+    Column("grain", Key, nullable=False),
+    Column("period", Key, nullable=False),
+    Column("job_kind", Key, nullable=False),
+    Column("queue", Key, nullable=False),
+    Column("origin", Key, nullable=False),
+    Column("from_status", Key, nullable=False),
+    Column("to_status", Key, nullable=False),
+    Column("cause", Key, nullable=False),
+    Column("error_code", Key, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    PrimaryKeyConstraint(
+        *("edition", "grain", "period", "job_kind", "queue", "origin", "from_status", "to_status"),
+        *("cause", "error_code"),
+    ),
+    sqlite_with_rowid=False,
+)
+tally_span = Table(
+    "tally_span",
+    metadata,
+    Column("edition", Integer, nullable=False),
+    Column("grain", Key, nullable=False),
+    Column("period", Key, nullable=False),
+    Column("job_kind", Key, nullable=False),
+    Column("queue", Key, nullable=False),
+    Column("what", Key, nullable=False),
+    Column("to_status", Key, nullable=False),
+    Column("bucket", Integer, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("total_s", Double, nullable=False),
+    PrimaryKeyConstraint(
+        *("edition", "grain", "period", "job_kind", "queue", "what", "to_status", "bucket"),
+    ),
+    sqlite_with_rowid=False,
+)
+# An owner's part of a day, and of all: how often each figure of core.figures was counted.
+tally_share = Table(
+    "tally_share",
+    metadata,
+    Column("edition", Integer, nullable=False),
+    Column("grain", Key, nullable=False),
+    Column("period", Key, nullable=False),
+    Column("owner", Key, nullable=False),
+    *(Column(figure.value, BigInteger, nullable=False) for figure in Figure),
+    Column("runs", BigInteger, nullable=False),
+    Column("run_s", Double, nullable=False),
+    PrimaryKeyConstraint("edition", "grain", "period", "owner"),
+    sqlite_with_rowid=False,
+)
+# All owners of a day or a month that is over, in one row: made by who asks for them first, removed when
+# the period is added to. ``changes`` is JSON, owner by owner; the figures are the sums of all.
+tally_owners = Table(
+    "tally_owners",
+    metadata,
+    Column("edition", Integer, nullable=False),
+    Column("grain", Key, nullable=False),
+    Column("period", Key, nullable=False),
+    Column("owners", BigInteger, nullable=False),
+    *(Column(figure.value, BigInteger, nullable=False) for figure in Figure),
+    Column("runs", BigInteger, nullable=False),
+    Column("run_s", Double, nullable=False),
+    Column("changes", Text, nullable=False),
+    PrimaryKeyConstraint("edition", "grain", "period"),
+)
+# A row for each edition. The mark is an event up to which it may go once every transaction below the
+# horizon is over.
+tally_position = Table(
+    "tally_position",
+    metadata,
+    Column("edition", Integer, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("mark", BigInteger),
+    Column("horizon", BigInteger),
+)
+
 PRESENTATION_COLUMNS = (
     "job_id",
     "status",
@@ -623,3 +746,12 @@ def _fix_timestamp_width(table: Table) -> None:
 
 for _table in metadata.tables.values():
     _fix_timestamp_width(_table)
+
+
+@listens_for(metadata, "before_create")
+def _say_conditions(made: MetaData, connection: Connection, **_: Any) -> None:
+    """Say which rows an index is of, only where one is made: said for a database, its dialect is imported."""
+    for table in made.tables.values():
+        for index in table.indexes:
+            if _ONLY_WHERE in index.info:
+                index.dialect_options[connection.dialect.name]["where"] = text(index.info[_ONLY_WHERE])

@@ -23,7 +23,7 @@ class ScanRow(NamedTuple):
     root_id: str
     started_at: datetime
     finished_at: datetime
-    counts: dict[str, int]
+    counts: dict[str, Any]
 
 
 _SIGHTING = "key, root_id, path, role, dev, inode, size, mtime_ns, ctime_ns, verdict, tier, reason, checker"
@@ -135,9 +135,12 @@ def begin_scan(connection: Connection, scan_id: str, root_id: str, *, is_full: b
 
 
 def finish_scan(
-    connection: Connection, scan_id: str, *, is_complete: bool, counts: Mapping[str, int], at: datetime
+    connection: Connection, scan_id: str, *, is_complete: bool, counts: Mapping[str, Any], at: datetime
 ) -> None:
-    """Record that a walk came to its end; ``is_complete``: everything was read without error."""
+    """Record that a walk came to its end; ``is_complete``: everything was read without error.
+
+    ``counts``: its ``findings`` by kind, and the ``room`` on its disk.
+    """
     values = {"is_complete": is_complete, "counts": counts, "finished_at": at}
     connection.execute(update(scan).where(scan.c.scan_id == scan_id).values(values))
 

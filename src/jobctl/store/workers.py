@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, delete, func, insert, literal, select, update
 
 from jobctl.errors import StaleJob
-from jobctl.model.attempts import AttemptId, Lease, WorkerRow
+from jobctl.model.attempts import AttemptId, Lease, LeaseHolder, LeaseNote, WorkerRow
 from jobctl.model.job import Executor, Job
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.status import Status
@@ -76,15 +76,11 @@ def end_worker(
     return ended.rowcount == 1
 
 
-def set_tasks(connection: Connection, worker_id: str, tasks: Sequence[str]) -> None:
-    """Tell which tasks a worker knows."""
-    connection.execute(update(worker).where(worker.c.worker_id == worker_id).values(tasks=sorted(tasks)))
-
-
-def forgotten_leases(connection: Connection, *, limit: int) -> list[Lease]:
-    """Leases of workers that ended: nobody renews them any more."""
+def forgotten_leases(connection: Connection, *, limit: int, after: str = "") -> list[Lease]:
+    """Leases of workers that ended, by job id: nobody renews them any more."""
     live = select(worker.c.worker_id).where(worker.c.ended_at.is_(None), worker.c.worker_id == lease.c.worker)
-    rows = connection.execute(select(lease).where(~live.exists()).order_by(lease.c.job_id).limit(limit))
+    wanted = select(lease).where(~live.exists(), lease.c.job_id > after)
+    rows = connection.execute(wanted.order_by(lease.c.job_id).limit(limit))
     return [Lease(row.job_id, row.attempt, row.worker, row.cancel_at is not None) for row in rows]
 
 
@@ -208,9 +204,33 @@ def count_leases(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(counted)}
 
 
+def holders(connection: Connection) -> list[LeaseHolder]:
+    """The workers that hold jobs, whether they still run or not."""
+    counted = select(lease.c.worker, func.count().label("jobs")).group_by(lease.c.worker).subquery()
+    columns = (worker.c.worker_id, worker.c.executor, worker.c.lease_s, worker.c.beat, worker.c.seen_at)
+    rows = connection.execute(
+        select(*columns, worker.c.ended_at.is_not(None), counted.c.jobs)
+        .join(counted, counted.c.worker == worker.c.worker_id)
+        .order_by(worker.c.worker_id)
+    )
+    return [LeaseHolder._make(row)._replace(executor=Executor(**row.executor)) for row in rows]
+
+
+def lease_of(connection: Connection, job_id: str) -> LeaseNote | None:
+    """Who holds a job, and what its attempt last said it is at."""
+    row = connection.execute(select(lease).where(lease.c.job_id == job_id)).one_or_none()
+    return None if row is None else LeaseNote(row.attempt, row.worker, row.note, row.cancel_at)
+
+
+def leased_jobs(connection: Connection) -> frozenset[str]:
+    """The jobs that a worker holds, or held when it was lost."""
+    return frozenset(connection.execute(select(lease.c.job_id)).scalars())
+
+
 def forget_workers(connection: Connection, *, before: datetime) -> None:
-    """Drop the rows of workers that ended long ago."""
-    connection.execute(delete(worker).where(worker.c.ended_at < before))
+    """Drop the rows of workers that ended long ago, but for those whose jobs wait to be rescued still."""
+    holds = select(lease.c.worker).where(lease.c.worker == worker.c.worker_id)
+    connection.execute(delete(worker).where(worker.c.ended_at < before, ~holds.exists()))
 
 
 def list_workers(connection: Connection, *, every: bool) -> list[WorkerRow]:
@@ -219,7 +239,12 @@ def list_workers(connection: Connection, *, every: bool) -> list[WorkerRow]:
     if not every:
         wanted = wanted.where(worker.c.ended_at.is_(None))
     return [
-        WorkerRow._make(row)._replace(executor=Executor(**row.executor), counters=row.counters or {})
+        WorkerRow._make(row)._replace(
+            executor=Executor(**row.executor),
+            counters=row.counters or {},
+            specs=row.specs or {},
+            troubles=row.troubles or [],
+        )
         for row in connection.execute(wanted)
     ]
 

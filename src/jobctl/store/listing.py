@@ -1,0 +1,201 @@
+"""Lists of jobs, in an order that an index holds, from one place in it to another."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Row, func, literal_column, or_, select, union_all
+
+from jobctl.model.job import Job
+from jobctl.model.listing import JobQuery, Order, Position
+from jobctl.model.status import Status
+from jobctl.model.storable import storable_text
+from jobctl.store.engine import Connection
+from jobctl.store.jobs import to_job
+from jobctl.store.schema import ENDED_JOB, EXPIRED_JOB, OWNER_BEGINS, OWNER_KEY, UNFINISHED_JOB, job
+from jobctl.store.texts import contains
+
+_HOLDING = {
+    Status.QUEUED: UNFINISHED_JOB,
+    Status.PROCESSING: UNFINISHED_JOB,
+    Status.COMPLETED: ENDED_JOB,
+    Status.FAILED: ENDED_JOB,
+    Status.CANCELLED: ENDED_JOB,
+    Status.EXPIRED: EXPIRED_JOB,
+}
+"""For each status, what the partial index that holds its jobs says of itself."""
+
+_FEW = 5_000
+
+
+class Stretch(NamedTuple):
+    """A part of a list: after a place and up to one, ``limit`` jobs at most, after the first ``offset``."""
+
+    limit: int
+    after: Position | None = None
+    upto: Position | None = None
+    offset: int = 0
+
+
+def find_jobs(connection: Connection, query: JobQuery, stretch: Stretch) -> list[Job]:
+    """The wanted jobs of a part of the list, in their order.
+
+    Sorted by creation, those without a time of it come last; sorted by completion, there are only
+    those that were completed.
+    """
+    found = _dated(connection, query, [job], stretch)
+    if len(found) < stretch.limit and stretch.upto is None and query.order is Order.CREATED:
+        found += _undated(connection, query, stretch.after, stretch.limit - len(found))
+    return [to_job(row) for row in found]
+
+
+def place_beyond(
+    connection: Connection, query: JobQuery, after: Position | None, count: int
+) -> Position | None:
+    """The place of the job ``count`` after a place, wanted or not; ``None`` where there are fewer."""
+    spans = {order: span for order, span in query.spans.items() if order is query.order}
+    every = JobQuery(order=query.order, is_reversed=query.is_reversed, spans=spans)
+    columns = [job.c[query.order.column].label("at"), job.c.job_id]
+    found = _dated(connection, every, columns, Stretch(1, after, offset=count - 1))
+    return Position(None if query.order is Order.ID else found[0].at, found[0].job_id) if found else None
+
+
+def count_jobs(connection: Connection, query: JobQuery, stretch: Stretch) -> int:
+    """How many wanted jobs a part of the list has; those without a time are not counted."""
+    return len(_dated(connection, query, [job.c.job_id], stretch))
+
+
+def are_few(connection: Connection, query: JobQuery) -> bool:
+    """Whether there are so few jobs of the wanted statuses that all of them are quickly sorted."""
+    if not query.statuses or "owner" in query.same:
+        return False
+    left = _FEW
+    for status in query.statuses:
+        some = select(job.c.job_id).where(*_held(status)).limit(left + 1).subquery()
+        left -= connection.execute(select(func.count()).select_from(some)).scalar_one()
+        if left < 0:
+            return False
+    return True
+
+
+def _held(status: Status) -> list[ColumnElement[bool]]:
+    # Written out: planners use a partial index only where they see that it fits.
+    return [job.c.status == literal_column(f"'{status.value}'"), literal_column(_HOLDING[status])]
+
+
+def _dated(
+    connection: Connection, query: JobQuery, columns: Sequence[Any], stretch: Stretch
+) -> list[Row[Any]]:
+    """Rows of the wanted jobs that have a time, or any where they are sorted by id."""
+    after = stretch.after
+    if after is not None and after.at is None and query.order is not Order.ID:
+        return []
+    wanted = [*_conditions(query, connection.dialect.name), *_between(query, after, stretch.upto)]
+    if query.order is Order.UPDATED and "owner" not in query.same:
+        return _by_status(connection, query, columns, wanted, stretch)
+    rows = select(*columns)
+    if are_few(connection, query):
+        held = [select(job.c.job_id).where(*_held(status)) for status in query.statuses]
+        # A wall between the two: the few are looked up first, whatever the planner thinks of them.
+        ids = union_all(*held).cte("few").prefix_with("MATERIALIZED")
+        rows = rows.where(job.c.job_id.in_(select(ids.c.job_id)))
+    elif query.statuses:
+        rows = rows.where(job.c.status.in_([status.value for status in query.statuses]))
+    rows = rows.where(*wanted).order_by(*_order(query))
+    return list(connection.execute(rows.limit(stretch.limit).offset(stretch.offset or None)))
+
+
+def _by_status(
+    connection: Connection,
+    query: JobQuery,
+    columns: Sequence[Any],
+    wanted: Sequence[ColumnElement[bool]],
+    stretch: Stretch,
+) -> list[Row[Any]]:
+    """Rows by the time of the last change: the statuses have an index of it each, and are merged."""
+    keys = [job.c.updated_at.label("sort_at"), job.c.job_id.label("sort_id")]
+    most = stretch.limit + stretch.offset
+    parts = [
+        select(select(*keys).where(*_held(status), *wanted).order_by(*_order(query)).limit(most).subquery())
+        for status in query.statuses or tuple(Status)
+    ]
+    merged = union_all(*parts).subquery()
+    sorting: list[Any] = [merged.c.sort_at, merged.c.sort_id]
+    if not query.is_reversed:
+        sorting = [key.desc() for key in sorting]
+    page = select(merged).order_by(*sorting).limit(stretch.limit).offset(stretch.offset or None).subquery()
+    rows = select(*columns).join(page, page.c.sort_id == job.c.job_id).order_by(*_order(query))
+    return list(connection.execute(rows))
+
+
+def _undated(connection: Connection, query: JobQuery, after: Position | None, limit: int) -> list[Row[Any]]:
+    wanted = [job.c.created_at.is_(None), *_conditions(query, connection.dialect.name)]
+    if query.statuses:
+        wanted.append(job.c.status.in_([status.value for status in query.statuses]))
+    tie = job.c.job_id.desc() if query.is_reversed else job.c.job_id
+    if after is not None and after.at is None:
+        last = storable_text(after.job_id)
+        wanted.append(job.c.job_id < last if query.is_reversed else job.c.job_id > last)
+    return list(connection.execute(select(job).where(*wanted).order_by(tie).limit(limit)))
+
+
+def _order(query: JobQuery) -> list[Any]:
+    """What the rows are sorted by, as the index of the order has it, or all of it the other way round."""
+    key, is_down = job.c[query.order.column], not query.is_reversed
+    if query.order is Order.ID:
+        return [key.desc() if query.is_reversed else key]
+    return [key.desc() if is_down else key, job.c.job_id.desc() if _ties_go_down(query) else job.c.job_id]
+
+
+def _ties_go_down(query: JobQuery) -> bool:
+    return query.is_reversed if query.order is not Order.UPDATED else not query.is_reversed
+
+
+def _between(query: JobQuery, after: Position | None, upto: Position | None) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if query.order is not Order.ID:
+        conditions.append(job.c[query.order.column].is_not(None))
+    if after is not None:
+        conditions += _beyond(query, after, is_within=False)
+    if upto is not None:
+        conditions += _beyond(query, upto, is_within=True)
+    return conditions
+
+
+def _beyond(query: JobQuery, place: Position, *, is_within: bool) -> list[ColumnElement[bool]]:
+    """What comes after a place; ``is_within``: what comes before it, and the place itself."""
+    key, job_id = job.c[query.order.column], storable_text(place.job_id)
+    past, up_to = (operator.gt, operator.le) if not _ties_go_down(query) else (operator.lt, operator.ge)
+    tie = (up_to if is_within else past)(job.c.job_id, job_id)
+    if query.order is Order.ID:
+        return [tie]
+    goes_up = is_within != query.is_reversed
+    # The first condition is a range of the index, the second what is wanted of it.
+    at: Any = place.at
+    bound, beyond = (operator.ge, operator.gt) if goes_up else (operator.le, operator.lt)
+    return [bound(key, at), or_(beyond(key, at), tie)]
+
+
+def _is_owned_by(owner: str) -> list[ColumnElement[bool]]:
+    """By the index, which holds how an owner begins; then by all of it."""
+    named = storable_text(owner)
+    # SQLite would put a plain owner = '…' into the expression of the index, and know it no longer.
+    whole = job.c.owner.concat(literal_column("''"))
+    return [job.c.owner.is_not(None), OWNER_KEY.op("=")(named[:OWNER_BEGINS]), whole == named]
+
+
+def _conditions(query: JobQuery, dialect: str) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    for name, value in query.same.items():
+        conditions += _is_owned_by(value) if name == "owner" else [job.c[name] == storable_text(value)]
+    for order, (since, until) in query.spans.items():
+        if since is not None:
+            conditions.append(job.c[order.column] >= since)
+        if until is not None:
+            conditions.append(job.c[order.column] < until)
+    if query.text:
+        columns = (job.c.job_id, job.c.error, job.c.owner, job.c.video_url)
+        conditions.append(or_(*(contains(column, query.text, dialect) for column in columns)))
+    return conditions

@@ -1,0 +1,3 @@
+CREATE INDEX ix_job_expired ON job (status, updated_at, job_id) WHERE status = 'expired';
+CREATE INDEX ix_job_completed_at ON job (completed_at DESC, job_id) WHERE completed_at IS NOT NULL;
+CREATE INDEX ix_job_owner ON job (substr(owner, 1, 200), created_at DESC, job_id) WHERE owner IS NOT NULL;

@@ -1,0 +1,224 @@
+"""What a dump of a PostgreSQL store holds, and putting it in the place of what is there.
+
+Only the rows of a dump are taken: the tables are made by jobctl's own migrations, so that no
+statement that stands in a file is carried out, and the versions of the servers may differ.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+
+from jobctl.errors import BackupUnusable, StoreInUse
+from jobctl.model.backup import Contents
+from jobctl.store.backup_contents import contents_of
+from jobctl.store.dialect import PostgreSQL
+from jobctl.store.engine import HEAD, Connection, explained
+from jobctl.store.postgresql_tools import Copied, Tool, rows_of
+from jobctl.store.schema import SCHEMA
+
+_PATIENCE = "30s"
+_NULL = rb"\N"
+_VERSION_TABLE = "alembic_version"
+_GRANTEE = "CASE right_.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(right_.grantee)) END"
+
+
+def contents_of_dump(tool: Tool, path: str, on_rows: Callable[[int], None]) -> Contents:
+    """Read a dump to its end. Raises ``BackupUnusable`` for what is none of a store, or is cut short."""
+    found: dict[str, Any] = {"jobs": Counter(), "events": 0, "last": 0, "at": None}
+    seen = 0
+    with rows_of(tool, path) as tables:
+        for table in tables:
+            for line in _Counted(table, found).lines():
+                del line
+                seen += 1
+                if seen % 10_000 == 0:
+                    on_rows(seen)
+    if not {"store_id", "schema"} <= found.keys():
+        raise BackupUnusable(
+            f"{path} is a dump, and none of a job store; nothing was changed",
+            hint="name a file that 'jobctl backup' made",
+        )
+    jobs = dict(found["jobs"])
+    return Contents(found["store_id"], found["schema"], jobs, found["events"], found["last"], found["at"])
+
+
+def store_id_of_dump(tool: Tool, path: str) -> str | None:
+    """Which store a dump is of, without reading all of it. Raises ``BackupUnusable``."""
+    found: dict[str, Any] = {"jobs": Counter(), "events": 0, "last": 0, "at": None}
+    with rows_of(tool, path, table="store") as tables:
+        for table in tables:
+            for line in _Counted(table, found).lines():
+                del line
+    return found.get("store_id")
+
+
+class _Counted:
+    """Notes of the rows of one table what ``Contents`` tells."""
+
+    def __init__(self, table: Copied, found: dict[str, Any]) -> None:
+        self.table, self.found = table, found
+
+    def lines(self) -> Iterator[bytes]:
+        note = {
+            "store": self._store,
+            _VERSION_TABLE: self._version,
+            "job": self._job,
+            "event": self._event,
+        }.get(self.table.table)
+        for line in self.table.lines:
+            if note is not None:
+                values = line.rstrip(b"\n").split(b"\t")
+                note(dict(zip(self.table.columns, values, strict=True)))
+            yield line
+
+    def _store(self, row: dict[str, bytes]) -> None:
+        self.found["store_id"] = row["store_id"].decode()
+
+    def _version(self, row: dict[str, bytes]) -> None:
+        self.found["schema"] = row["version_num"].decode()
+
+    def _job(self, row: dict[str, bytes]) -> None:
+        self.found["jobs"][row["status"].decode()] += 1
+
+    def _event(self, row: dict[str, bytes]) -> None:
+        self.found["events"] += 1
+        self.found["last"] = max(self.found["last"], int(row["event_id"]))
+        if row["at"] != _NULL:
+            at = datetime.fromisoformat(row["at"].decode()).astimezone(UTC)
+            self.found["at"] = at if self.found["at"] is None else max(self.found["at"], at)
+
+
+def schema_version(dialect: PostgreSQL) -> str | None:
+    """The schema version of a store that cannot be opened; ``None`` where there is no schema ``jobctl``.
+
+    Empty where there is one and it is no store. Raises ``StoreUnreachable``.
+    """
+    with explained(dialect), dialect.engine().connect() as connection:
+        if connection.exec_driver_sql(f"SELECT to_regnamespace('{SCHEMA}')").scalar() is None:
+            return None
+        if _VERSION_TABLE not in dialect.tables(connection):
+            return ""
+        named = f"SELECT version_num FROM {SCHEMA}.{_VERSION_TABLE}"  # noqa: S608 - names of our own
+        return connection.exec_driver_sql(named).scalar_one_or_none() or ""
+
+
+def server_version(dialect: PostgreSQL) -> int:
+    """The major version of the server. Raises ``StoreUnreachable``."""
+    with explained(dialect), dialect.engine().connect() as connection:
+        return int(connection.exec_driver_sql("SHOW server_version_num").scalar_one()) // 10_000
+
+
+def others_connected(connection: Connection) -> int:
+    """How many other connections of jobctl there are to this database."""
+    others = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name = 'jobctl' AND pid <> pg_backend_pid()"
+    )
+    return int(connection.exec_driver_sql(others).scalar_one())
+
+
+@contextmanager
+def writers_waiting(connection: Connection, dialect: PostgreSQL) -> Iterator[None]:
+    """Begin the transaction of a restore: from here on all others can only read, and wait for its end.
+
+    The caller commits. Raises ``StoreInUse`` where somebody writes for longer than is waited for.
+    """
+    connection.exec_driver_sql("BEGIN")
+    try:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_PATIENCE}'")
+        connection.exec_driver_sql("SET LOCAL client_encoding = 'UTF8'")
+        names = sorted(dialect.tables(connection))
+        if names:
+            listed = ", ".join(dialect.table(name) for name in names)
+            try:
+                connection.exec_driver_sql(f"LOCK TABLE {listed} IN EXCLUSIVE MODE")
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", "") in {"55P03", "40P01"}:
+                    raise StoreInUse(
+                        "somebody has been writing to the store for half a minute; nothing was changed",
+                        hint="see who in pg_stat_activity, and run the same command again",
+                    ) from None
+                raise
+        yield
+    except BaseException:
+        connection.exec_driver_sql("ROLLBACK")
+        raise
+
+
+def put_in_place(
+    connection: Connection,
+    tool: Tool,
+    path: str,
+    backup: Contents,
+    *,
+    kept_as: str | None,
+    on_rows: Callable[[int], None],
+) -> None:
+    """In the caller's transaction, rename the schema that is there and fill a new one from a dump.
+
+    Raises ``BackupUnusable`` where the dump is no longer what it was.
+    """
+    from jobctl.store.migrations import migrate_within  # noqa: PLC0415 - Alembic is slow to import
+
+    rights: list[str] = []
+    if kept_as is not None:
+        rights = _rights(connection)
+        connection.exec_driver_sql(f"ALTER SCHEMA {SCHEMA} RENAME TO {kept_as}")
+    migrate_within(connection, backup.schema)
+    seen = 0
+    with rows_of(tool, path) as tables:
+        for table in tables:
+            if table.table != _VERSION_TABLE:
+                seen = _load(connection, table, seen, on_rows)
+    newest = f"SELECT max(event_id) FROM {SCHEMA}.event"  # noqa: S608 - names of our own
+    connection.exec_driver_sql(
+        f"SELECT setval(pg_get_serial_sequence('{SCHEMA}.event', 'event_id'), last)"  # noqa: S608
+        f" FROM ({newest}) AS newest (last) WHERE last IS NOT NULL"
+    )
+    if backup.schema != HEAD:
+        migrate_within(connection, HEAD)
+    for right in rights:
+        connection.exec_driver_sql(right)
+    loaded = contents_of(connection)._replace(schema=backup.schema)
+    if loaded != backup._replace(jobs=dict(backup.jobs)):
+        raise BackupUnusable(
+            f"{path} was changed while it was read; nothing was changed in the store",
+            hint="run the same command again",
+        )
+    connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+
+
+def _load(connection: Connection, table: Copied, seen: int, on_rows: Callable[[int], None]) -> int:
+    driver: Any = connection.connection.driver_connection
+    columns = ", ".join(f'"{name}"' for name in table.columns)
+    with (
+        driver.cursor() as cursor,
+        cursor.copy(f'COPY {SCHEMA}."{table.table}" ({columns}) FROM STDIN') as copy,
+    ):
+        for line in table.lines:
+            copy.write(line)
+            seen += 1
+            if seen % 10_000 == 0:
+                on_rows(seen)
+    return seen
+
+
+def _rights(connection: Connection) -> list[str]:
+    """Statements that give others the rights again that they have on the schema and its tables."""
+    sql = f"""
+        SELECT format('GRANT %s ON SCHEMA {SCHEMA} TO %s', right_.privilege_type, {_GRANTEE})
+        FROM pg_namespace AS n, aclexplode(n.nspacl) AS right_
+        WHERE n.nspname = '{SCHEMA}' AND right_.grantee <> n.nspowner
+        UNION ALL
+        SELECT format('GRANT %s ON %s {SCHEMA}.%I TO %s', right_.privilege_type,
+            CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.relname, {_GRANTEE})
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace, aclexplode(c.relacl) AS right_
+        WHERE n.nspname = '{SCHEMA}' AND c.relkind IN ('r', 'v', 'S') AND right_.grantee <> c.relowner
+    """  # noqa: S608 - names of our own
+    return list(connection.exec_driver_sql(sql.replace("%", "%%")).scalars())

@@ -1,0 +1,230 @@
+"""How a store stands, read so that it takes the same short time with ten jobs and with ten million.
+
+Each query follows an index and ends after so many rows. Where there are more, the answer says so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, and_, case, func, literal_column, select
+
+from jobctl.model.standing import Changes, Failure, QueueDepth, Reading, Running, Silent
+from jobctl.model.status import Status
+from jobctl.store.engine import Connection
+from jobctl.store.schema import ENDED_JOB, UNFINISHED_JOB, event, job, lease, run, scan
+
+_MOST_QUEUES = 200
+_MOST_KINDS = 50
+_MOST_PRIORITIES = 20
+_MOST_COUNTED = 20_000
+_MOST_RUNNING = 20_000
+_MOST_EVENTS = 50_000
+_FIRST = 20
+_MOST_SCANS = 500
+
+
+class ScanRow(NamedTuple):
+    """One finished walk of one root; ``counts`` holds its ``findings``, and the ``room`` on its disk."""
+
+    root_id: str
+    started_at: datetime
+    finished_at: datetime
+    is_complete: bool
+    counts: dict[str, Any]
+
+
+def _status_is(status: Status) -> ColumnElement[bool]:
+    # Written out: planners use a partial index only where they see that it fits.
+    return job.c.status == literal_column(f"'{status.value}'")
+
+
+def queue_depths(connection: Connection, now: datetime) -> list[QueueDepth]:
+    """The queues that hold jobs, how many, and which job has been due longest."""
+    queues = _steps(connection, job.c.queue, _MOST_QUEUES)
+    return [queue_depth(connection, queue, now) for queue in queues]
+
+
+def queue_depth(connection: Connection, queue: str, now: datetime) -> QueueDepth:
+    """How many jobs one queue holds, how many of which kind are due, and which has been longest."""
+    queued = _count(connection, job.c.queue == queue)
+    kinds, firsts = Counter[str](), list[Any]()
+    since: dict[str, datetime] = {}
+    for kind in _steps(connection, job.c.kind, _MOST_KINDS, job.c.queue == queue):
+        of_kind = (job.c.queue == queue, job.c.kind == kind)
+        for priority in _steps(connection, job.c.priority, _MOST_PRIORITIES, *of_kind):
+            group = and_(*of_kind, job.c.priority == priority, _turn(connection) <= now)
+            if first := _first(connection, group):
+                kinds[kind] += _count(connection, group)
+                firsts += first
+                since[kind] = min(since.get(kind, now), *(row.since for row in first if row.since), now)
+    firsts.sort(key=lambda row: (row.since is None, row.since))
+    oldest = firsts[0] if firsts else None
+    return QueueDepth(
+        queue,
+        queued,
+        min(kinds.total(), queued),
+        queued >= _MOST_COUNTED,
+        oldest.job_id if oldest else None,
+        oldest.since if oldest else None,
+        kinds,
+        since,
+    )
+
+
+def _steps(connection: Connection, column: Any, at_most: int, *wanted: ColumnElement[bool]) -> Iterator[Any]:
+    """The different values of a column of the index of queued jobs, one look-up each.
+
+    Priorities come with the highest first, as the index has them.
+    """
+    falls = column is job.c.priority
+    order = column.desc() if falls else column
+    last: list[ColumnElement[bool]] = []
+    for _ in range(at_most):
+        found = select(column).where(_status_is(Status.QUEUED), *wanted, *last).order_by(order).limit(1)
+        row = connection.execute(found).one_or_none()
+        if row is None:
+            return
+        yield row[0]
+        last = [column < row[0] if falls else column > row[0]]
+
+
+def _turn(connection: Connection) -> ColumnElement[datetime]:
+    """When a queued job may run, as the index of queued jobs has it."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    at_once: ColumnElement[Any] = literal_column("''" if is_sqlite else "'-infinity'::timestamptz")
+    return func.coalesce(job.c.run_at, at_once, type_=job.c.run_at.type)
+
+
+def _count(connection: Connection, wanted: ColumnElement[bool]) -> int:
+    some = select(job.c.queue).where(_status_is(Status.QUEUED), wanted).limit(_MOST_COUNTED).subquery()
+    counted: int = connection.execute(select(func.count()).select_from(some)).scalar_one()
+    return counted
+
+
+def _first(connection: Connection, group: ColumnElement[bool]) -> Sequence[Any]:
+    """The jobs of a queue, a kind and a priority whose turn it is; of those without a time, some."""
+    since = func.coalesce(job.c.run_at, job.c.created_at, type_=job.c.created_at.type).label("since")
+    return connection.execute(
+        select(job.c.job_id, job.c.kind, since)
+        .where(_status_is(Status.QUEUED), group)
+        .order_by(_turn(connection), job.c.job_id)
+        .limit(_FIRST)
+    ).all()
+
+
+def silent_jobs(connection: Connection, before: datetime) -> Silent:
+    """The running jobs that no worker of jobctl holds, without a sign of life since ``before``."""
+    running = _unheld().subquery()
+    stale = running.c.beat < before
+    counted = connection.execute(
+        select(func.count(), func.min(running.c.beat, type_=job.c.updated_at.type)).where(stale)
+    ).one()
+    if not counted[0]:
+        return Silent()
+    found = select(running.c.job_id).where(running.c.beat == counted[1]).limit(1)
+    read = connection.execute(select(func.count()).select_from(running)).scalar_one()
+    return Silent(counted[0], read >= _MOST_RUNNING, connection.execute(found).scalar_one(), counted[1])
+
+
+def _unheld() -> Any:
+    is_held = select(lease.c.job_id).where(lease.c.job_id == job.c.job_id).exists()
+    beat = func.coalesce(
+        job.c.last_heartbeat, job.c.started_at, job.c.updated_at, type_=job.c.updated_at.type
+    )
+    unfinished: ColumnElement[bool] = literal_column(UNFINISHED_JOB)
+    wanted = (_status_is(Status.PROCESSING), unfinished, ~is_held)
+    return select(job.c.job_id, beat.label("beat")).where(*wanted).limit(_MOST_RUNNING)
+
+
+def recent_changes(connection: Connection, since: datetime) -> Changes:
+    """What became of jobs since then, or as far back as the last 50,000 lines of the history reach."""
+    columns = (event.c.at, event.c.kind, event.c.from_status, event.c.to_status)
+    last = select(*columns).order_by(event.c.event_id.desc()).limit(_MOST_EVENTS).subquery()
+    groups = (last.c.kind, last.c.from_status, last.c.to_status)
+    recent, oldest = (
+        func.sum(case((last.c.at >= since, 1), else_=0)),
+        func.min(last.c.at, type_=event.c.at.type),
+    )
+    rows = connection.execute(select(*groups, recent, func.count(), oldest).group_by(*groups)).all()
+    net, arrived = Counter[Status](), Counter[Status]()
+    for kind, left, reached, count, _, _ in rows:
+        if reached and reached != left:
+            net[Status(reached)] += count
+            # What import and recover record came to its status long ago, and somewhere else.
+            arrived[Status(reached)] += count if kind == "status" else 0
+        if left and reached != left:
+            net[Status(left)] -= count
+    if sum(row[4] for row in rows) == _MOST_EVENTS:
+        since = max(since, min(row[5] for row in rows))
+    return Changes(since, net, arrived)
+
+
+def running_jobs(connection: Connection, *, limit: int) -> list[Running]:
+    """Jobs that are being processed, those that began last first."""
+    progress = func.coalesce(job.c.max_progress, job.c.progress)
+    some = (
+        select(job.c.job_id, job.c.kind, job.c.queue, job.c.attempt, progress.label("progress"))
+        .add_columns(job.c.started_at, job.c.last_heartbeat)
+        .where(_status_is(Status.PROCESSING), literal_column(UNFINISHED_JOB))
+        .order_by(job.c.job_id)
+        .limit(_MOST_RUNNING)
+        .subquery()
+    )
+    held = (lease.c.job_id == some.c.job_id) & (lease.c.attempt == some.c.attempt)
+    rows = connection.execute(
+        select(some, lease.c.worker, lease.c.note, lease.c.cancel_at)
+        .join_from(some, lease, held, isouter=True)
+        .order_by(some.c.started_at.desc(), some.c.job_id)
+        .limit(limit)
+    )
+    return [Running._make(row) for row in rows]
+
+
+def recent_failures(connection: Connection, *, limit: int) -> list[Failure]:
+    """The jobs that failed last, the newest first."""
+    columns = (job.c.job_id, job.c.kind, job.c.updated_at, job.c.error_code, job.c.error)
+    ended: ColumnElement[bool] = literal_column(ENDED_JOB)
+    failed = (_status_is(Status.FAILED), ended)
+    order = (job.c.updated_at.desc(), job.c.job_id.desc())
+    rows = connection.execute(select(*columns).where(*failed).order_by(*order).limit(limit))
+    return [Failure._make(row) for row in rows]
+
+
+def finished_scans(connection: Connection, root_id: str, *, since: datetime) -> list[ScanRow]:
+    """The walks of a root that came to their end, the newest first."""
+    columns = [scan.c[name] for name in ScanRow._fields]
+    mine = (scan.c.root_id == root_id, scan.c.started_at >= since, scan.c.finished_at.is_not(None))
+    rows = connection.execute(
+        select(*columns).where(*mine).order_by(scan.c.started_at.desc()).limit(_MOST_SCANS)
+    )
+    return [ScanRow._make(row)._replace(counts=row.counts or {}) for row in rows]
+
+
+def newest_complete_scan(connection: Connection, root_id: str) -> ScanRow | None:
+    """The newest walk of a root that read everything, however long ago."""
+    columns = [scan.c[name] for name in ScanRow._fields]
+    mine = (scan.c.root_id == root_id, scan.c.is_complete, scan.c.finished_at.is_not(None))
+    row = connection.execute(
+        select(*columns).where(*mine).order_by(scan.c.started_at.desc()).limit(1)
+    ).one_or_none()
+    return None if row is None else ScanRow._make(row)._replace(counts=row.counts or {})
+
+
+def last_mending(connection: Connection) -> datetime | None:
+    """When a run last began that may have mended what a scan found; expiring mends nothing."""
+    newest = select(func.max(run.c.started_at, type_=run.c.started_at.type)).where(run.c.command != "expire")
+    found: datetime | None = connection.execute(newest).scalar_one()
+    return found
+
+
+def readings_of(scans: Sequence[ScanRow]) -> list[Reading]:
+    """What walks noted of the room on their disk, oldest first."""
+    return [
+        Reading(row.finished_at, room["bytes"], room["bytes_free"])
+        for row in reversed(scans)
+        if (room := row.counts.get("room"))
+    ]

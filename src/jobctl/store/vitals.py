@@ -1,0 +1,104 @@
+"""Facts about the health of a store that both databases tell alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+
+from jobctl.model.job import Executor
+from jobctl.model.status import Status
+from jobctl.store.engine import Connection
+from jobctl.store.schema import clock_watch, job, last_run, lease, lock, run, worker
+
+
+class LockRow(NamedTuple):
+    """A lock that is held."""
+
+    name: str
+    command: str
+    executor: Executor
+    heartbeat: datetime
+
+
+class DueRow(NamedTuple):
+    """Jobs of one kind in one queue that are due. ``since``: when the first of them was."""
+
+    queue: str
+    kind: str
+    jobs: int
+    since: datetime
+
+
+def held_locks(connection: Connection) -> list[LockRow]:
+    """The locks that somebody holds, dead or alive."""
+    rows = connection.execute(select(lock).where(lock.c.holder.is_not(None)).order_by(lock.c.name))
+    return [
+        LockRow(
+            row.name,
+            row.command,
+            Executor(*(row._mapping[name] for name in Executor._fields)),
+            row.heartbeat,
+        )
+        for row in rows
+    ]
+
+
+def due_jobs(connection: Connection, now: datetime) -> list[DueRow]:
+    """The jobs that wait for a worker, by queue and kind."""
+    since = func.coalesce(job.c.run_at, job.c.created_at, job.c.updated_at)
+    due = and_(job.c.status == Status.QUEUED.value, or_(job.c.run_at.is_(None), job.c.run_at <= now))
+    counted = (
+        select(job.c.queue, job.c.kind, func.count(), func.min(since, type_=job.c.run_at.type))
+        .where(due)
+        .group_by(job.c.queue, job.c.kind)
+        .order_by(job.c.queue, job.c.kind)
+    )
+    return [DueRow(*row) for row in connection.execute(counted)]
+
+
+def unheld_jobs(connection: Connection) -> Counter[Executor | None]:
+    """How many running jobs no lease belongs to, by their executor: a service runs them by itself."""
+    is_held = select(lease.c.job_id).where(_is_held()).exists()
+    running = select(job.c.executor).where(job.c.status == Status.PROCESSING.value, ~is_held)
+    executors = connection.execute(running).scalars()
+    return Counter(Executor(**executor) if executor else None for executor in executors)
+
+
+def _is_held() -> ColumnElement[bool]:
+    return and_(
+        job.c.job_id == lease.c.job_id,
+        job.c.attempt == lease.c.attempt,
+        job.c.status == Status.PROCESSING.value,
+    )
+
+
+def had_workers(connection: Connection) -> bool:
+    """Whether a worker of jobctl is known to have run, or to run."""
+    return connection.execute(select(worker.c.worker_id).limit(1)).first() is not None
+
+
+def hosts_seen(connection: Connection) -> dict[str, datetime]:
+    """Every host that is known to have used the store, and when it last did."""
+    seen: dict[str, datetime] = {}
+
+    def note(host: Any, at: datetime | None) -> None:
+        if isinstance(host, str) and host and at is not None:
+            seen[host] = max(at, seen.get(host, at))
+
+    for at in (run.c.started_at, last_run.c.finished_at, clock_watch.c.at):
+        host = at.table.c.host
+        for named, moment in connection.execute(select(host, func.max(at, type_=at.type)).group_by(host)):
+            note(named, moment)
+    for executor, moment in connection.execute(select(worker.c.executor, worker.c.seen_at)):
+        note((executor or {}).get("host"), moment)
+    return seen
+
+
+def successes(connection: Connection) -> dict[str, datetime | None]:
+    """When each command that is remembered last ended well on any host; ``None``: it never did."""
+    at = last_run.c.succeeded_at
+    newest = select(last_run.c.command, func.max(at, type_=at.type)).group_by(last_run.c.command)
+    return {row[0]: row[1] for row in connection.execute(newest)}
