@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import av
 import av.logging
 
+VERSION: str = av.__version__
 _MEMORY_BYTES = 1 << 30
 _PR_SET_PDEATHSIG = 1
 _LARGEST_ORDER = 4_096
@@ -74,6 +75,17 @@ def main() -> None:
         finally:
             os.close(fd)
         _send(channel, answer)
+
+
+def missing_decoders(names: Sequence[str]) -> list[str]:
+    """Those of these codecs that nothing here can decode."""
+    missing = []
+    for name in names:
+        try:
+            av.Codec(name, "r")
+        except ValueError:
+            missing.append(name)
+    return missing
 
 
 def examine(fd: int, *, decode: bool) -> dict[str, Any]:

@@ -138,6 +138,12 @@ def change_mtime(fd: int, mtime_ns: int) -> None:
         os.utime(path, ns=(os.stat(path).st_atime_ns, mtime_ns))
 
 
+def link(directory_fd: int, source: str, target: str) -> None:
+    """Give a file of our own a second name, which must be free."""
+    with _effect("link"):
+        os.link(source, target, src_dir_fd=directory_fd, dst_dir_fd=directory_fd, follow_symlinks=False)
+
+
 def replace(directory_fd: int, source: str, target: str) -> None:
     """Give a file of our own the name of an older one of our own."""
     with _effect("replace"):

@@ -103,16 +103,21 @@ def publishing(
     Where the block raises, the temporary file is removed and nothing is published. Where the
     block made its file and only publishing failed, the file is kept: the error names it.
     """
-    directory, name = os.path.split(os.path.abspath(final))
-    end = f".{secrets.token_hex(6)}{TEMPORARY_END}"
-    kept = os.fsdecode(os.fsencode(name)[: _LONGEST_NAME - len(end) - 1])
-    temporary = os.path.join(directory, f".{kept}{end}")
+    temporary = hidden_beside(final)
     try:
         yield temporary
     except BaseException:
         _discard(temporary)
         raise
     publish(temporary, final, job_id=job_id, sidecar=sidecar, before_rename=before_rename)
+
+
+def hidden_beside(final: str | os.PathLike[str]) -> str:
+    """A path for what is to become ``final``; what a crash leaves there is known as a part of that."""
+    directory, name = os.path.split(os.path.abspath(final))
+    end = f".{secrets.token_hex(6)}{TEMPORARY_END}"
+    kept = os.fsdecode(os.fsencode(name)[: _LONGEST_NAME - len(end) - 1])
+    return os.path.join(directory, f".{kept}{end}")
 
 
 def _write_sidecar(

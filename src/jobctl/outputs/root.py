@@ -164,7 +164,7 @@ def open_root(path: str, *, root_id: str, store_id: str, generation: int) -> Ope
             device=os.fstat(fd).st_dev,
             marker_generation=found.generation,
             behind=generation - found.generation,
-            is_shared=_file_system(fd) not in _LOCAL_FILE_SYSTEMS,
+            is_shared=not is_local(_file_system(fd)),
             store_id=store_id,
         )
     except BaseException:
@@ -197,6 +197,20 @@ def root_clock_ns(root: OpenRoot) -> int | None:
         finally:
             os.close(control)
     return None
+
+
+def file_system_of(path: str) -> str:
+    """The type of the file system that a file or directory lies on; empty where it is not told."""
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return _file_system(fd)
+    finally:
+        os.close(fd)
+
+
+def is_local(file_system: str) -> bool:
+    """Whether no other host can write to a file system of this type; one that is not known may be shared."""
+    return file_system in _LOCAL_FILE_SYSTEMS
 
 
 def become_owner_of(path: str) -> None:
@@ -387,7 +401,7 @@ def _touched_file(control_fd: int) -> int:
 
 
 def _file_system(fd: int) -> str:
-    """The type of the file system of an open directory, by proc(5); empty where it is not told."""
+    """The type of the file system of an open file, by proc(5); empty where it is not told."""
     try:
         with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:
             mount = next(line.split()[1] for line in info if line.startswith("mnt_id:"))
