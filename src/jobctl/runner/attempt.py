@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import math
 import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from jobctl import clock
-from jobctl.core.layout import TEMPORARY_END
 from jobctl.errors import JobctlError, PublishRefused, StaleJob
 from jobctl.model.attempts import AttemptId
 from jobctl.model.files import Role
-from jobctl.outputs.publish import Published, publish
+from jobctl.outputs.publish import Published, hidden_beside, publish
 
 _PROGRESS_EVERY_S = 0.05
+_LONGEST_PLAIN = 100
 _log = logging.getLogger("jobctl.task")
 
 
@@ -52,7 +54,10 @@ class Attempt:
         self._scratch = scratch
         self._cancelled = threading.Event()
         self._on_stop: Callable[[], object] | None = None
-        self._told_at = 0.0
+        self._telling = threading.Lock()
+        self._latest: list[Any] = []
+        self._is_awaited = False
+        self._told_at = float("-inf")
         self._has_scratch = False
 
     @property
@@ -83,11 +88,33 @@ class Attempt:
         return self._scratch
 
     def progress(self, fraction: float, note: str | None = None) -> None:
-        """Tell how far the attempt has come, from 0 to 1, and what it is at. Costs nothing to call often."""
-        now = clock.monotonic()
-        if now - self._told_at >= _PROGRESS_EVERY_S or fraction >= 1:
-            self._told_at = now
-            self._link.tell(["progress", self.job_id, self.number, float(fraction) * 100, note])
+        """Tell how far the attempt has come, from 0 to 1, and what it is at. Costs nothing to call often.
+
+        Beyond these it is kept as it was told, and shown within them; what is no number tells nothing.
+        """
+        if not math.isfinite(fraction):
+            return
+        with self._telling:
+            self._latest = [float(fraction) * 100, note]
+            is_awaited, self._is_awaited = self._is_awaited, True
+            wait = 0.0 if fraction >= 1 else self._told_at + _PROGRESS_EVERY_S - clock.monotonic()
+            if wait <= 0:
+                self._tell_latest()
+            elif not is_awaited:
+                # Told for certain, also where the handler says nothing more for an hour.
+                later = threading.Timer(wait, self._tell_awaited)
+                later.daemon = True
+                later.start()
+
+    def _tell_awaited(self) -> None:
+        with self._telling:
+            if self._is_awaited:
+                self._tell_latest()
+
+    def _tell_latest(self) -> None:
+        self._is_awaited = False
+        self._told_at = clock.monotonic()
+        self._link.tell(["progress", self.job_id, self.number, *self._latest])
 
     def stop_if_cancelled(self) -> None:
         """Raise ``Cancelled`` where the attempt was asked to stop."""
@@ -115,15 +142,18 @@ class Attempt:
         """Give the finished file ``temporary`` its name ``final`` below a registered root, and record it.
 
         It is checked, stamped with the job, and seen whole or not at all. ``temporary`` may lie
-        anywhere, in ``scratch`` say. What an earlier attempt left under the name is moved into
-        quarantine first. Raises ``PublishRefused``, and ``StaleJob`` where this attempt no longer
-        holds the job: nothing of it counts then.
+        anywhere, in ``scratch`` say, and is there still where nothing was published. What an earlier
+        attempt left under the name is moved into quarantine first. Raises ``PublishRefused``,
+        ``OSError`` where the disk fails, and ``StaleJob`` where this attempt no longer holds the
+        job: nothing of it counts then.
         """
-        target = os.path.abspath(final)
-        source = _beside(os.path.abspath(temporary), target, self)
+        source, target = os.path.abspath(temporary), os.path.abspath(final)
+        # Asked before anything is touched there.
+        self._ask(["place", target, role])
+        hidden = _beside(source, target)
         try:
             published = publish(
-                source,
+                hidden,
                 target,
                 job_id=self.job_id,
                 sidecar=sidecar,
@@ -131,9 +161,17 @@ class Attempt:
                 make_room=lambda: self._ask(["room", target]),
                 before_rename=lambda ready: self._ask(["offer", target, role, ready.size, ready.sha256]),
             )
-        except PublishRefused:
+        except PublishRefused as error:
+            _put_back(hidden, source)
             self._ask(["withdraw", target])
+            raise PublishRefused(error.message.replace(hidden, source), hint=error.hint) from None
+        except BaseException:
+            _put_back(hidden, source)
             raise
+        if hidden != source:
+            # It was copied, where it could not be moved.
+            with suppress(FileNotFoundError):
+                os.unlink(source)
         self._ask(["published", target, role, published.size, published.sha256, os.stat(target).st_mtime_ns])
         return published
 
@@ -163,22 +201,48 @@ class _Named(logging.LoggerAdapter[logging.Logger]):
         return f"job {(self.extra or {})['job']}: {msg}", kwargs
 
 
-def _beside(source: str, target: str, attempt: Attempt) -> str:
+def as_file_name(job_id: str) -> str:
+    """A job id as a part of a file name: itself where it can be, and never that of another job."""
+    plain = "".join(each if each.isascii() and (each.isalnum() or each in "-_") else "_" for each in job_id)
+    if plain == job_id and len(plain) <= _LONGEST_PLAIN:
+        return plain
+    return f"{plain[:_LONGEST_PLAIN]}.{hashlib.sha256(job_id.encode(errors='replace')).hexdigest()[:16]}"
+
+
+def _beside(source: str, target: str) -> str:
     """The file in the directory of its target, under a hidden name; moved there, or copied."""
     directory = os.path.dirname(target)
     if os.path.dirname(source) == directory:
         return source
     os.makedirs(directory, exist_ok=True)
-    fd, hidden = tempfile.mkstemp(
-        prefix=f".{attempt.job_id[:60]}.{attempt.number}.", suffix=TEMPORARY_END, dir=directory
-    )
-    os.close(fd)
+    hidden = hidden_beside(target)
     try:
         os.rename(source, hidden)
     except OSError:
-        shutil.copyfile(source, hidden)
-        os.unlink(source)
+        _copy(source, hidden)
     return hidden
+
+
+def _copy(source: str, hidden: str) -> None:
+    try:
+        shutil.copyfile(source, hidden)
+        shutil.copymode(source, hidden)
+    except BaseException:
+        # On a full disk, what came of it is the first thing in the way of the next attempt.
+        with suppress(FileNotFoundError):
+            os.unlink(hidden)
+        raise
+
+
+def _put_back(hidden: str, source: str) -> None:
+    """Leave the file where it was given, and nothing beside its target."""
+    with suppress(FileNotFoundError):
+        if hidden == source:
+            return
+        if os.path.lexists(source):
+            os.unlink(hidden)
+        else:
+            os.rename(hidden, source)
 
 
 def answer_of(reply: list[Any]) -> Any:

@@ -2,7 +2,7 @@
 
 It imports the handler modules once. With process isolation it forks one child for each attempt
 and reports how each ended; with thread isolation it runs attempts in threads of its own. It holds
-no connection to the store. When its worker goes, however that ended, it kills what it started.
+no connection to the store. When its worker goes, however that ended, what it started ends too.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from jobctl import clock
 from jobctl.model.attempts import AttemptId
@@ -28,12 +28,14 @@ from jobctl.runner.attempt import Attempt
 from jobctl.runner.channel import Message, encode
 from jobctl.runner.handling import run
 from jobctl.runner.link import WorkerLink
-from jobctl.runner.tasks import Task, load_tasks
+from jobctl.runner.marks import Marks
+from jobctl.runner.tasks import Loaded, Task, load_tasks
 from jobctl.work import TaskSpec, Work
 
 LARGEST_ORDER = 1 << 16
 """Bytes of one message on the control socket of a forkserver that forks."""
 
+_LONGEST_TROUBLE = 2_000
 _RESULTS_AT_ONCE = 128
 _RESULTS_WITHIN_S = 0.004
 
@@ -48,20 +50,30 @@ def main(arguments: list[str]) -> NoReturn:
     control, setup = socket.socket(fileno=int(arguments[0])), json.loads(arguments[1])
     overrides = {name: _with_vector(fields) for name, fields in setup["overrides"].items()}
     loaded = load_tasks(setup["modules"], Work(overrides=overrides))
-    specs = {name: asdict(task.spec) for name, task in loaded.tasks.items()}
     try:
-        control.sendall(encode(["ready", specs, loaded.troubles]))
+        for message in _introduction(loaded):
+            control.sendall(encode(message))
     except OSError:
         # The worker ended while the handlers were imported.
         sys.exit(0)
     if setup["threads"]:
-        Threads(WorkerLink(control), loaded.tasks, setup["threads"]).serve()
+        marks = Marks(setup["marks"], setup["threads"])
+        Threads(WorkerLink(control), loaded.tasks, marks, setup["threads"]).serve()
     Forks(control, loaded.tasks).serve()
 
 
-def specs_from_json(specs: Mapping[str, Any]) -> dict[str, TaskSpec]:
-    """How each task is run, as the first message tells it."""
-    return {name: TaskSpec(**_with_vector(spec)) for name, spec in specs.items()}
+def spec_from_json(spec: Mapping[str, Any]) -> dict[str, TaskSpec]:
+    """A task by its name, as the introduction tells of it."""
+    return {spec["name"]: TaskSpec(**_with_vector(spec))}
+
+
+def _introduction(loaded: Loaded) -> Iterator[Message]:
+    """What was found: a message for each, since one has to fit into a packet."""
+    for task in loaded.tasks.values():
+        yield ["task", asdict(task.spec)]
+    for trouble in loaded.troubles:
+        yield ["trouble", trouble[:_LONGEST_TROUBLE]]
+    yield ["ready"]
 
 
 def _with_vector(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,11 +88,13 @@ class Forks:
     def __init__(self, control: socket.socket, tasks: Mapping[str, Task]) -> None:
         self._control = control
         self._tasks = tasks
-        self._children: dict[int, AttemptId] = {}
-        self._oom_kills = limits.oom_kills()
+        self._children: dict[int, _Child] = {}
+        # A module may have started processes as it was imported: they are no attempt's.
+        self._known = frozenset(limits.strays())
 
     def serve(self) -> NoReturn:
-        """Obey orders until the worker goes."""
+        """Obey orders until the worker goes, and then end what runs: killed with it, this could not."""
+        limits.outlive_parent()
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -111,11 +125,18 @@ class Forks:
 
     def _fork(self, order: list[Any], fd: int) -> None:
         job_id, attempt, kind, scratch = order
-        pid = os.fork()
+        kills = limits.oom_kills()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            # Out of processes or memory: that is nothing a job could be blamed for.
+            self._tell(["not-begun", job_id, attempt, f"no process could be made for it: {error.strerror}"])
+            os.close(fd)
+            return
         if pid == 0:
             self._become_attempt(AttemptId(job_id, attempt), kind, scratch, fd)
         os.close(fd)
-        self._children[pid] = AttemptId(job_id, attempt)
+        self._children[pid] = _Child(AttemptId(job_id, attempt), kills)
 
     def _become_attempt(self, of: AttemptId, kind: str, scratch: str, fd: int) -> NoReturn:
         """Run one attempt in this process, which was just made for it."""
@@ -132,35 +153,28 @@ class Forks:
             os._exit(1)
 
     def _signal(self, of: AttemptId, number: int) -> None:
-        for pid, running in self._children.items():
-            if running == of:
+        for pid, child in self._children.items():
+            if child.of == of:
                 _signal_group(pid, number)
 
     def _reap(self) -> None:
         while True:
             try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if pid == 0:
+            if ended is None:
                 return
-            of = self._children.pop(pid, None)
-            if of is None:
-                continue
-            # Whatever it left running ends with it.
-            _signal_group(pid, signal.SIGKILL)
-            self._kill_strays()
-            kills = limits.oom_kills()
-            self._tell(["exited", *of, status, usage.ru_maxrss * 1024, kills > self._oom_kills])
-            self._oom_kills = kills
-
-    def _kill_strays(self) -> None:
-        """Kill descendants of ended attempts that left their group; they were left to this process."""
-        with suppress(OSError), open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
-            for pid in map(int, file.read().split()):
-                if pid not in self._children:
-                    with suppress(OSError):
-                        os.kill(pid, signal.SIGKILL)
+            child = self._children.pop(ended.si_pid, None)
+            if child is not None:
+                # Whatever it left running ends with it. Until it is waited for, its number is nobody else's.
+                _signal_group(ended.si_pid, signal.SIGKILL)
+            _, status, usage = os.wait4(ended.si_pid, 0)
+            if child is not None:
+                was_oom = limits.oom_kills() > child.oom_kills
+                self._tell(["exited", *child.of, status, usage.ru_maxrss * 1024, was_oom])
+            # Also what left its group: it was left to this process. So were the children of one that was.
+            limits.kill(limits.strays({*self._children, *self._known}))
 
     def _tell(self, message: Message) -> None:
         try:
@@ -171,8 +185,15 @@ class Forks:
     def _end(self) -> NoReturn:
         for pid in self._children:
             _signal_group(pid, signal.SIGKILL)
-        self._kill_strays()
+        limits.end_strays(self._known)
         os._exit(0)
+
+
+class _Child(NamedTuple):
+    """An attempt that runs, and how many processes the kernel had killed for memory when it began."""
+
+    of: AttemptId
+    oom_kills: int
 
 
 def _signal_group(pid: int, number: int) -> None:
@@ -196,20 +217,25 @@ def _run_alone(task: Task, of: AttemptId, scratch: str, end: socket.socket) -> N
             attempt.ask_to_stop()
 
     threading.Thread(target=link.read, args=(handle,), daemon=True).start()
+    pid = os.getpid()
     outcome = run(task, attempt)
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
+        # A handler may have put anything in its place.
+        with suppress(Exception):
             stream.flush()
-    link.tell([outcome[0], *of, *outcome[1:]])
+    # A handler that forked may return in both processes: the attempt is the first one's.
+    if os.getpid() == pid:
+        link.tell([outcome[0], *of, *outcome[1:]])
     os._exit(0)
 
 
 class Threads:
     """Many attempts in threads of this process: for small work. What one of them breaks is broken for all."""
 
-    def __init__(self, link: WorkerLink, tasks: Mapping[str, Task], slots: int) -> None:
+    def __init__(self, link: WorkerLink, tasks: Mapping[str, Task], marks: Marks, slots: int) -> None:
         self._link = link
         self._tasks = tasks
+        self._marks = marks
         self._waiting: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
         self._running: dict[AttemptId, Attempt] = {}
         self._results: deque[Message] = deque()
@@ -218,8 +244,8 @@ class Threads:
 
     def serve(self) -> NoReturn:
         """Obey orders until the worker goes."""
-        for _ in range(self._slots):
-            threading.Thread(target=self._work, daemon=True).start()
+        for thread in range(self._slots):
+            threading.Thread(target=self._work, args=(thread,), daemon=True).start()
         threading.Thread(target=self._send_late_results, daemon=True).start()
         self._link.read(self._obey)
 
@@ -240,13 +266,14 @@ class Threads:
         recalled = []
         with suppress(queue.Empty):
             while True:
-                job_id, attempt, *_ = self._waiting.get_nowait()
+                _, job_id, attempt, *_ = self._waiting.get_nowait()
                 recalled.append([job_id, attempt])
         self._link.tell(["recalled", recalled])
 
-    def _work(self) -> None:
+    def _work(self, thread: int) -> None:
         while True:
-            job_id, number, kind, payload, scratch = self._waiting.get()
+            order, job_id, number, kind, payload, scratch = self._waiting.get()
+            self._marks.begin(thread, order)
             of = AttemptId(job_id, number)
             attempt = Attempt(of, kind, payload, self._link, scratch)
             self._running[of] = attempt
@@ -254,6 +281,7 @@ class Threads:
             attempt.clean_up()
             del self._running[of]
             self._results.append([outcome[0], job_id, number, *outcome[1:]])
+            self._marks.end(thread, order)
             # At the end of a batch at once; within one, a few at a time.
             if self._waiting.empty() or len(self._results) >= _RESULTS_AT_ONCE:
                 self._send_results()

@@ -38,18 +38,19 @@ def run(task: Task, attempt: Attempt) -> Outcome:
     except MemoryError:
         return _failed("MemoryError: the attempt ran into its memory limit", "out-of-memory", "", final=False)
     except GiveUp as error:
-        return _failed(str(error) or "the handler gave up", "gave-up", _trace(), final=True)
+        return _failed(_said(error) or "the handler gave up", "gave-up", _trace(), final=True)
     except (Cancelled, asyncio.CancelledError) as error:
-        return _failed(str(error) or "the attempt was asked to stop", "stopped", "", final=False)
+        return _failed(_said(error) or "the attempt was asked to stop", "stopped", "", final=False)
     except _Unserialisable as error:
         return _failed(str(error), "bad-result", "", final=True)
     except _CommandFailed as error:
         return _failed(str(error), "exit-code", error.output, final=False)
     except SystemExit as error:
-        return _failed(f"the handler called exit({error.code!r})", "exit", _trace(), final=False)
+        return _failed(f"the handler called exit({_said(error)})", "exit", _trace(), final=False)
     # An attempt may fail in any way whatever; the worker is told of each.
     except BaseException as error:  # noqa: BLE001
-        return _failed(f"{type(error).__name__}: {error}", "error", _trace(), final=False)
+        named = [type(error).__name__, *filter(None, [_said(error)])]
+        return _failed(": ".join(named), "error", _trace(), final=False)
 
 
 class _Unserialisable(Exception):
@@ -145,9 +146,13 @@ def _result_in(file: Any) -> Any:
     file.seek(0)
     text = file.read(LARGEST_RESULT + 1)
     try:
-        return json.loads(text) if len(text) <= LARGEST_RESULT else None
-    except ValueError:
+        return json.loads(text, parse_constant=_refuse) if len(text) <= LARGEST_RESULT else None
+    except (ValueError, RecursionError):
         return None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _as_json(result: Any) -> str | None:
@@ -170,6 +175,15 @@ def _as_json(result: Any) -> str | None:
 def _failed(error: str, code: str, trace: str, *, final: bool) -> Outcome:
     told = storable_text(error[:_LONGEST_ERROR])
     return ["failed", told, code, storable_text(trace[-_LONGEST_TRACEBACK:]), final]
+
+
+def _said(error: BaseException) -> str:
+    """What an error says of itself; a broken one must not cost more than its attempt."""
+    try:
+        return str(error)
+    # It is the handler's code that runs here.
+    except BaseException as broken:  # noqa: BLE001
+        return f"it cannot say what went wrong: its text raises {type(broken).__name__}"
 
 
 def _trace() -> str:

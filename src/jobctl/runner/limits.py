@@ -6,6 +6,8 @@ import ctypes
 import os
 import resource
 import signal
+from collections.abc import Container
+from contextlib import suppress
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -17,9 +19,39 @@ def die_with_parent() -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def outlive_parent() -> None:
+    """Go on when the process that started this one has ended: to clear up after it, and then end."""
+    _prctl(_PR_SET_PDEATHSIG, 0)
+
+
 def adopt_orphans() -> None:
     """Become the parent of descendants whose own parent ends, so that none escapes."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def strays(known: Container[int] = (), *, bearing: str = "") -> list[int]:
+    """Children of this process in sessions of their own but for the known ones: orphans it adopted.
+
+    ``bearing``: only those that were started with this variable and value in their environment.
+    """
+    found = (pid for pid in _children() if pid not in known)
+    return [pid for pid in found if _session_of(pid) not in {None, os.getsid(0)} and _bears(pid, bearing)]
+
+
+def kill(pids: list[int]) -> None:
+    """Kill processes; those that are gone already are no error."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def end_strays(known: Container[int] = (), *, bearing: str = "") -> None:
+    """Kill what this process adopted, and wait: each that ends leaves its own children to this process."""
+    while found := strays(known, bearing=bearing):
+        kill(found)
+        for pid in found:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
 
 
 def restrict(*, memory: int | None, processes: int | None) -> None:
@@ -58,6 +90,29 @@ def oom_kills() -> int:
             return sum(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
     except (OSError, ValueError):
         return 0
+
+
+def _children() -> list[int]:
+    found: list[int] = []
+    for task in os.listdir("/proc/self/task"):
+        with suppress(OSError), open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
+            found += map(int, file.read().split())
+    return found
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _bears(pid: int, variable: str) -> bool:
+    if not variable:
+        return True
+    with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+        return variable.encode() in file.read().split(b"\0")
+    return False
 
 
 def _prctl(option: int, value: int) -> None:

@@ -26,6 +26,7 @@ class WorkerLink:
         self._sending = threading.Lock()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[threading.Event, list[Any]]] = {}
+        self._pid = os.getpid()
 
     def tell(self, message: Message) -> None:
         try:
@@ -35,6 +36,9 @@ class WorkerLink:
             _leave()
 
     def ask(self, message: Message) -> Any:
+        if os.getpid() != self._pid:
+            # Nothing reads the answer here: it would be waited for without end.
+            raise RuntimeError("only the process that runs an attempt can publish for it, not one it forked")
         number, arrived, answer = next(self._numbers), threading.Event(), list[Any]()
         self._waiting[number] = (arrived, answer)
         # [what, job, attempt, number, …]: the number goes before what is asked.

@@ -16,7 +16,7 @@ from jobctl.errors import JobctlError, Locked, PublishRefused, StaleJob, StoreUn
 from jobctl.model.attempts import AttemptId
 from jobctl.model.files import Role
 from jobctl.ops.site import Site
-from jobctl.ops.supersede import supersede
+from jobctl.ops.supersede import finish_superseding, supersede
 from jobctl.outputs.stamp import read_stamp
 from jobctl.runner.crew import Told
 from jobctl.store import jobs, roots, workers
@@ -57,6 +57,7 @@ class Desk:
         self._site = site
         self._actor = actor
         self._handlers: Mapping[str, Callable[..., None]] = {
+            "place": self._expect_place,
             "room": self._make_room,
             "offer": self._offer,
             "published": self._accept,
@@ -78,9 +79,18 @@ class Desk:
         except JobctlError as error:
             kind = StaleJob.code if isinstance(error, StaleJob) else PublishRefused.code
             return Answer(kind, {"message": error.message, "hint": error.hint})
-        except (TypeError, ValueError, OSError) as error:
+        # Whatever it asks for, it must not end its worker.
+        except Exception as error:  # noqa: BLE001
             return Answer(PublishRefused.code, {"message": str(error), "hint": "see the handler"})
         return Answer("ok")
+
+    def _expect_place(self, of: AttemptId, path: str, role: str) -> None:
+        """Refuse a file that could not be recorded, before it is touched."""
+        with self._site.store.read() as connection:
+            workers.expect_current(connection, of, locks=False)
+            place = self._place(connection, path)
+        _role(role)
+        finish_superseding(self._site, place.root.root_id, job_id=of.job_id)
 
     def _make_room(self, of: AttemptId, path: str) -> None:
         """Free a name that something of this very job has; anything else keeps it."""
@@ -129,8 +139,9 @@ class Desk:
 
     def _offered(self, connection: Connection, of: AttemptId, file: _File) -> workers.Offer:
         place = self._place(connection, file.path)
-        role = Role(file.role).value
-        return workers.Offer(*of, place.root.root_id, place.path, role, int(file.size), file.sha256)
+        return workers.Offer(
+            *of, place.root.root_id, place.path, _role(file.role), int(file.size), file.sha256
+        )
 
     def _place(self, connection: Connection, path: str) -> Place:
         """Where below the registered roots a path lies. Raises ``PublishRefused``."""
@@ -154,6 +165,14 @@ class Desk:
         if offer.role == Role.THUMBNAIL:
             return {"thumbnail_url": settings.thumbnail_url_form.format(**form)}
         return {}
+
+
+def _role(name: str) -> str:
+    if name not in set(Role):
+        raise PublishRefused(
+            f"{name!r} is no role of a file; it was left where it is", hint=f"roles: {', '.join(Role)}"
+        )
+    return Role(name).value
 
 
 def _job_in_stamp(path: str) -> str | None:

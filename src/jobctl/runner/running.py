@@ -13,7 +13,8 @@ from jobctl.work import TaskSpec
 STUCK_CREW_S = 20.0
 """How long after SIGKILL an attempt may still seem to run until its whole crew is ended."""
 
-_DRAIN_PATIENCE_S = 5.0
+_DRAIN_PATIENCE_S = 1.0
+"""The same as a task's ``cancel_grace``, but for a worker whose own grace is over: it has to be gone."""
 
 
 @dataclass(slots=True)
@@ -38,10 +39,16 @@ class Running:
         return float("inf") if self.spec.timeout_s is None else self.since + self.spec.timeout_s
 
     def ask_to_stop(self, stop: Stop, now: float) -> None:
-        """Let its handler know, unless it was asked before."""
+        """Let its handler know, unless it was asked before.
+
+        An operator's word holds also over what it was asked to stop for before: else what runs
+        into its time limit while it is being cancelled would be tried again.
+        """
         if self.stop is None:
             self.stop, self._stage_at = stop, now + self._patience(stop)
             self.crew.ask_to_stop(self.claim.id)
+        elif stop is Stop.CANCEL:
+            self.stop = stop
 
     def press(self, now: float) -> None:
         """Go one step further, now that its deadline has passed."""

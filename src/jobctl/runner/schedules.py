@@ -13,6 +13,7 @@ from jobctl.model.job import Job
 from jobctl.model.timestamps import format_timestamp
 from jobctl.ops.queue import new_job
 from jobctl.store import jobs, ticks
+from jobctl.store.declared import declared
 from jobctl.store.engine import Store
 from jobctl.store.enqueue import enqueue
 from jobctl.work import ScheduleSpec, Work
@@ -44,7 +45,7 @@ class Schedules:
         with self.store.write() as connection:
             if not ticks.advance(connection, spec.name, tick):
                 return None
-            task = self.work.spec_by_name(spec.task)
+            task = self.work.spec_by_name(spec.task, declared(connection, spec.task))
             new = New(new_job(task, queue=spec.queue, priority=spec.priority), spec.payload)
             job = enqueue(connection, new, actor=self.actor, at=self.store.now(connection)).job
             detail = {"schedule": spec.name, "tick": format_timestamp(tick)}

@@ -8,6 +8,11 @@ from contextlib import suppress
 
 from jobctl import clock
 
+VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
+"""Meant for the worker alone: what it starts must not speak for it."""
+
+_MESSAGES_PER_INTERVAL = 3
+
 
 class Notifier:
     """Tells the service manager how the worker is, where there is one. Never raises."""
@@ -24,6 +29,14 @@ class Notifier:
     def ready(self, status: str) -> None:
         """It works; also again after a reload."""
         self._tell(f"READY=1\nSTATUS={status}")
+
+    @property
+    def alive_every_s(self) -> float:
+        """How often its watchdog has to hear of it, in seconds; never, where it has none."""
+        interval, of = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+        if self._socket is None or not interval.isdecimal() or of not in {"", str(os.getpid())}:
+            return float("inf")
+        return int(interval) / 1e6 / _MESSAGES_PER_INTERVAL
 
     def alive(self) -> None:
         """It still works: what a watchdog waits for."""

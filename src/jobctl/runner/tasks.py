@@ -32,6 +32,7 @@ class Task:
 
     @property
     def name(self) -> str:
+        """The kind of the jobs that it runs."""
         return self.spec.name
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:

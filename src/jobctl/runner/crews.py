@@ -1,0 +1,140 @@
+"""The crew that begins attempts now, earlier ones, which only end what they began, and maybe the next one."""
+
+from __future__ import annotations
+
+import random
+import selectors
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from jobctl.model.attempts import Claim
+from jobctl.runner import limits
+from jobctl.runner.crew import MARK, Crew, Report, Setup, open_crew
+from jobctl.runner.timers import Backoff
+from jobctl.work import TaskSpec
+
+_RETRY_S = (0.1, 5.0)
+
+
+class Crews:
+    """Keeps a crew running, and replaces it when the handlers change."""
+
+    def __init__(self, isolation: str, selector: selectors.BaseSelector, say: Callable[[str], None]) -> None:
+        self._isolation = isolation
+        self._selector = selector
+        self._say = say
+        self._setup: Setup | None = None
+        self._current: Crew | None = None
+        self._retired: list[Crew] = []
+        self._next_setup: Setup | None = None
+        self._next: Crew | None = None
+        self._backoff = Backoff(*_RETRY_S)
+        limits.adopt_orphans()
+
+    def begin(self, setup: Setup) -> None:
+        """Import the handlers, and begin attempts with them."""
+        self._setup = setup
+        self._current = open_crew(setup, self._isolation, self._selector)
+
+    def renew(self, setup: Setup) -> None:
+        """Import the handlers anew; until that has worked, attempts begin with those there are."""
+        if self._next is not None:
+            self._end(self._next)
+        self._next_setup = setup
+        self._next = open_crew(setup, self._isolation, self._selector)
+
+    def renewal(self) -> Sequence[str] | None:
+        """What is wrong with the new handlers; if nothing is, attempts begin with them from now on.
+
+        ``None`` while there are no new ones, or they are imported still.
+        """
+        new, old = self._next, self._current
+        if new is None or old is None or not (new.is_ready or new.is_over):
+            return None
+        self._next = None
+        # What could not be imported before either is no reason to keep the rest from being used.
+        troubles = [trouble for trouble in new.troubles if trouble not in old.troubles]
+        if new.is_over:
+            troubles.append("the process that imports the handlers ended")
+        if troubles:
+            self._end(new)
+            return troubles
+        old.recall("its worker read its handlers anew")
+        self._retired.append(old)
+        self._setup, self._current = self._next_setup, new
+        return []
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the handlers are imported, and attempts can begin."""
+        return self._current is not None and self._current.is_ready
+
+    @property
+    def specs(self) -> Mapping[str, TaskSpec]:
+        """The tasks that are known, by name."""
+        return self._current.specs if self._current is not None else {}
+
+    @property
+    def troubles(self) -> Sequence[str]:
+        """What could not be imported, each in one sentence."""
+        return self._current.troubles if self._current is not None else ()
+
+    @property
+    def next_start_at(self) -> float:
+        """When a crew that ended is to be started again; never, while it runs."""
+        is_over = self._current is None or self._current.is_over
+        return self._backoff.at if is_over else float("inf")
+
+    def start(self, claims: Sequence[Claim]) -> Crew:
+        """Begin attempts; the crew that runs them."""
+        if self._current is None:
+            raise RuntimeError("attempts are begun before their crew")
+        self._current.start(claims)
+        return self._current
+
+    def reports(self) -> list[Report]:
+        """What happened since the last call."""
+        return [report for crew in self._all() for report in crew.reports()]
+
+    def recall(self, why: str) -> None:
+        """Have everything that was not begun reported as not begun, for that reason."""
+        if self._current is not None:
+            self._current.recall(why)
+
+    def note_ready(self) -> None:
+        """The handlers were imported: the next time one ends, it is started again at once."""
+        self._backoff.succeed()
+
+    def keep(self, now: float, *, needed: Iterable[Crew], begins: bool) -> bool:
+        """End the earlier crews that nothing runs in, and start the current one again; whether it did."""
+        busy = set(map(id, needed))
+        for crew in self._retired:
+            if id(crew) not in busy:
+                self._end(crew)
+        self._retired = [crew for crew in self._retired if id(crew) in busy]
+        if not begins or self._setup is None or self._current is None or not self._current.is_over:
+            return False
+        if not self._backoff.pause:
+            self._say("the process that runs handlers ended; it is started again")
+        if not self._backoff.is_due(now):
+            return False
+        self._backoff.fail(now, luck=random.random())  # noqa: S311 - no secret
+        self._end(self._current)
+        # How its attempts ended may not have been heard yet.
+        self._retired.append(self._current)
+        self._current = open_crew(self._setup, self._isolation, self._selector)
+        return True
+
+    def end(self) -> None:
+        """End all of them, at once."""
+        for crew in self._all():
+            self._end(crew)
+
+    def _end(self, crew: Crew) -> None:
+        """End it, and what attempts had started in it: where it was killed itself, it could not."""
+        if not crew.is_over:
+            crew.kill()
+        running = {each.pid for each in self._all() if not each.is_over}
+        limits.end_strays(running, bearing="=".join(MARK))
+
+    def _all(self) -> list[Crew]:
+        return [*self._retired, *(crew for crew in (self._current, self._next) if crew is not None)]
