@@ -26,7 +26,7 @@ from jobctl.ops.runid import new_run_id
 from jobctl.ops.site import Progress, ProgressSink, Site
 from jobctl.ops.unchanged import changed_files
 from jobctl.outputs.root import write_generation
-from jobctl.store import roots, runs
+from jobctl.store import roots, run_steps, runs
 from jobctl.store.dialect import refresh_statistics
 from jobctl.store.engine import Connection
 from jobctl.store.runs import Mark
@@ -224,7 +224,7 @@ def _change_records(hold: Hold, run_id: str, low: int, high: int, references: Re
     with store.write() as connection:
         hold.renew(connection)
         runs.mark_steps(connection, run_id, refused)
-        runs.apply_chunk(connection, run_id, low, high, actor=hold.site.actor, at=store.now(connection))
+        run_steps.apply_chunk(connection, run_id, low, high, actor=hold.site.actor, at=store.now(connection))
 
 
 def _referred_to(ending: list[tuple[int, str]], references: References | None) -> Iterator[Mark]:

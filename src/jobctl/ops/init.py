@@ -59,6 +59,10 @@ def initialise(
     try:
         registered = [_register(store, path, layout=layout, host=host) for path in roots]
         return Initialised(made, store.url, registered)
+    except RootRefused as error:
+        if not made:
+            raise
+        raise RootRefused(f"{error.message}, except that {store.url} was made", hint=error.hint) from None
     finally:
         store.close()
 

@@ -1,41 +1,61 @@
-"""Look at jobs: one with all that is recorded of it, or many, page by page."""
+"""List jobs, page by page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from jobctl.errors import UnknownJob
-from jobctl.model.job import Artifact, Event, Job
+from jobctl import clock
+from jobctl.model.job import Job, Origin
+from jobctl.model.listing import JobQuery, Order, Position, parse_position, position_of
 from jobctl.model.status import Status
 from jobctl.ops.roots import root_named
 from jobctl.ops.site import Site
-from jobctl.store import evidence, jobs
+from jobctl.store import jobs, listing
+from jobctl.store.engine import Connection
+from jobctl.store.listing import Stretch
 
 _PAGE = 500
-_SHORTEST_PREFIX = 4
+# A block of jobs that is looked through at once, and how many more are counted at most.
+_BLOCK, COUNTED = 20_000, 10_000
+SAME_FIELDS = ("kind", "queue", "owner", "error_code", "origin")
+"""The fields of a filter that a job's own have to equal."""
 
 
 @dataclass(slots=True, kw_only=True)
 class JobFilter:
-    """Which jobs are wanted. ``text`` is sought in id, error, owner and URL; ``root`` is an id or a path."""
+    """Which jobs are wanted. ``text`` is sought in id, error, owner and URL; ``root`` is an id or a path.
+
+    ``since`` and ``until`` are of the time that ``by`` names.
+    """
 
     statuses: frozenset[Status] = frozenset()
+    kind: str | None = None
+    queue: str | None = None
+    owner: str | None = None
+    error_code: str | None = None
+    origin: Origin | None = None
     text: str | None = None
     root: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    by: Order = Order.CREATED
+    since: datetime | None = None
+    until: datetime | None = None
 
 
-class JobDetail(NamedTuple):
-    """One job with its files and its history, at ``now`` by the store's clock."""
+class JobPage(NamedTuple):
+    """Some jobs, and where to go on. ``more``: how many follow at least, ``None`` where that takes too long.
 
-    job: Job
-    artifacts: list[Artifact]
-    events: list[Event]
-    now: datetime
+    ``is_cut``: there was no time to look at more, so that wanted ones may follow right there.
+    """
+
+    jobs: list[Job]
+    cursor: Position | None = None
+    more: int | None = None
+    is_cut: bool = False
 
 
 def store_now(site: Site) -> datetime:
@@ -45,62 +65,117 @@ def store_now(site: Site) -> datetime:
 
 
 def list_jobs(
-    site: Site, wanted: JobFilter, *, after: str | None = None, limit: int | None = None
+    site: Site,
+    wanted: JobFilter,
+    *,
+    after: str | None = None,
+    limit: int | None = None,
+    order: Order = Order.CREATED,
+    is_reversed: bool = False,
 ) -> Iterator[Job]:
-    """Jobs, newest first, read page by page; ``after`` is the id of the last one already seen.
+    """Jobs, the latest first, read page by page; ``after`` is the last one already seen, or its place.
 
     Raises ``UnknownJob`` where ``after`` is not recorded, ``RootUnavailable`` for an unknown root.
     """
-    root_id = root_named(site, wanted.root).root_id if wanted.root else None
+    query = _query(site, wanted, order, is_reversed=is_reversed)
+    place = _place(site, after, order)
     while limit is None or limit > 0:
         size = _PAGE if limit is None else min(limit, _PAGE)
         with site.store.read() as connection:
-            page = jobs.find_jobs(
-                connection,
-                statuses=sorted(wanted.statuses),
-                text=wanted.text,
-                root_id=root_id,
-                created_after=wanted.created_after,
-                created_before=wanted.created_before,
-                after=after,
-                limit=size,
-            )
-        yield from page.jobs
-        if page.next is None:
+            found = listing.find_jobs(connection, query, Stretch(size, place))
+        yield from found
+        if len(found) < size:
             return
-        after = page.next
-        limit = None if limit is None else limit - len(page.jobs)
+        place = position_of(found[-1], order)
+        limit = None if limit is None else limit - len(found)
 
 
-def show_job(site: Site, job_id: str) -> JobDetail:
-    """All that is recorded of a job, named by its id or by a beginning that only it has.
+def page_of_jobs(
+    site: Site,
+    wanted: JobFilter,
+    *,
+    after: str | None = None,
+    limit: int,
+    order: Order = Order.CREATED,
+    is_reversed: bool = False,
+    patience_s: float | None = None,
+) -> JobPage:
+    """A page of ``list_jobs`` and where the next one begins.
 
-    Raises ``UnknownJob``, naming ids that begin alike.
+    ``patience_s``: how long to look at most; what was found until then is given, and some of what
+    follows is counted. Raises as ``list_jobs``.
     """
+    query = _query(site, wanted, order, is_reversed=is_reversed)
+    place = _place(site, after, order)
+    deadline = None if patience_s is None else clock.monotonic() + patience_s
+    found: list[Job] = []
     with site.store.read() as connection:
-        try:
-            job = jobs.get_job(connection, job_id)
-        except UnknownJob:
-            alike = jobs.resolve_prefix(connection, job_id) if job_id else []
-            if len(alike) != 1 or len(job_id) < _SHORTEST_PREFIX:
-                if evidence.traces_of(connection, job_id):
-                    raise UnknownJob(
-                        f"no job {job_id} is recorded, but a log knows of it",
-                        hint=f"see what it says: jobctl explain {job_id}",
-                    ) from None
-                near = alike or jobs.resolve_prefix(connection, job_id[:_SHORTEST_PREFIX])
-                raise _unknown(job_id, near) from None
-            job = jobs.get_job(connection, alike[0])
-        return JobDetail(
-            job,
-            jobs.artifacts_of(connection, job.job_id),
-            jobs.history(connection, job.job_id),
-            site.store.now(connection),
-        )
+        for start, end in _blocks(connection, query, place, whole=deadline is None):
+            found += listing.find_jobs(connection, query, Stretch(limit + 1 - len(found), start, end))
+            if len(found) > limit:
+                cursor = position_of(found[limit - 1], order)
+                return JobPage(found[:limit], cursor, _count(connection, query, cursor, deadline))
+            if end is not None and deadline is not None and clock.monotonic() > deadline:
+                return JobPage(found, end, is_cut=True)
+    return JobPage(found, more=0)
 
 
-def _unknown(job_id: str, near: list[str]) -> UnknownJob:
-    hint = "run 'jobctl list' to see the jobs, or 'jobctl scan' to look for its files"
-    if near:
-        hint = f"ids that begin alike: {', '.join(near)}"
-    return UnknownJob(f"no job {job_id} is recorded", hint=hint)
+def _blocks(
+    connection: Connection, query: JobQuery, place: Position | None, *, whole: bool
+) -> Iterator[tuple[Position | None, Position | None]]:
+    """The list from a place on, in parts that are quick to look through; in one where that is quick, too."""
+    whole = whole or query.is_by_index or listing.are_few(connection, query)
+    while not whole:
+        end = listing.place_beyond(connection, query, place, _BLOCK)
+        if end is None:
+            break
+        yield place, end
+        place = end
+    yield place, None
+
+
+def _count(connection: Connection, query: JobQuery, place: Position, deadline: float | None) -> int | None:
+    """How many wanted jobs follow, at least; ``None`` where nobody waits for that."""
+    if deadline is None:
+        return None
+    more = 0
+    for start, end in _blocks(connection, query, place, whole=False):
+        more += listing.count_jobs(connection, query, Stretch(COUNTED - more, start, end))
+        if more >= COUNTED or clock.monotonic() > deadline:
+            break
+    return more
+
+
+def _query(site: Site, wanted: JobFilter, order: Order, *, is_reversed: bool) -> JobQuery:
+    root_id = root_named(site, wanted.root).root_id if wanted.root else None
+    same = {"root_id": root_id, **{name: getattr(wanted, name) for name in SAME_FIELDS}}
+    spans = {Order.CREATED: (wanted.created_after, wanted.created_before)}
+    if (wanted.since, wanted.until) != (None, None):
+        earlier, later = spans.get(wanted.by, (None, None))
+        spans[wanted.by] = (_both(max, earlier, wanted.since), _both(min, later, wanted.until))
+    return JobQuery(
+        statuses=tuple(sorted(wanted.statuses)),
+        same={name: value for name, value in same.items() if value is not None},
+        text=wanted.text,
+        spans={each: span for each, span in spans.items() if span != (None, None)},
+        order=order,
+        is_reversed=is_reversed,
+    )
+
+
+def _both(which: Callable[..., datetime], one: datetime | None, other: datetime | None) -> datetime | None:
+    given = [moment for moment in (one, other) if moment is not None]
+    return which(given) if given else None
+
+
+def _place(site: Site, after: str | None, order: Order) -> Position | None:
+    """The place in a list that a text names: as ``str`` wrote it, or by the id of a job."""
+    if after is None:
+        return None
+    place = parse_position(after)
+    if place is not None and order is not Order.ID:
+        return place
+    if order is Order.ID:
+        return Position(None, after)
+    with site.store.read() as connection:
+        return position_of(jobs.get_job(connection, after), order)

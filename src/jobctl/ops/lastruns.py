@@ -18,10 +18,18 @@ def begin(site: Site) -> datetime:
         return site.store.now(connection)
 
 
-def end(site: Site, command: str, *, started: datetime, code: ExitCode, error: str | None) -> None:
-    """Keep how a command ended."""
+def end(
+    site: Site,
+    command: str,
+    *,
+    started: datetime,
+    code: ExitCode,
+    error: str | None,
+    at: datetime | None = None,
+) -> None:
+    """Keep how a command ended, just now or ``at``."""
     with site.store.write() as connection:
-        now = site.store.now(connection)
+        now = at or site.store.now(connection)
         lastruns.record(
             connection,
             command=command,

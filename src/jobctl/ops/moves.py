@@ -24,7 +24,7 @@ from jobctl.outputs.quarantine import CHUNK, take
 from jobctl.outputs.release import give_back, purge
 from jobctl.outputs.root import OpenRoot
 from jobctl.outputs.turn import hold_files
-from jobctl.store import runs
+from jobctl.store import run_steps, runs
 from jobctl.store.engine import Connection
 from jobctl.store.runs import FileToCheck, Mark
 
@@ -128,7 +128,7 @@ class Mover:
         with store.write() as connection:
             self.hold.renew(connection)
             runs.mark_steps(connection, self.run_id, marks)
-            runs.refuse_moves(connection, self.run_id, low, high, at=store.now(connection))
+            run_steps.refuse_moves(connection, self.run_id, low, high, at=store.now(connection))
             return runs.pending_among(connection, self.run_id, low, high)
 
     def _referred_to(self, steps: Sequence[Action]) -> Iterator[Mark]:
@@ -183,13 +183,13 @@ class Mover:
             runs.mark_steps(connection, self.run_id, failed)
             runs.note_steps(connection, self.run_id, ((seq, note) for seq, note in moved.items() if note))
             self._return_changed(connection, [step for step in steps if step.seq in moved], low, high, now)
-            runs.apply_chunk(connection, self.run_id, low, high, actor=self.hold.site.actor, at=now)
+            run_steps.apply_chunk(connection, self.run_id, low, high, actor=self.hold.site.actor, at=now)
 
     def _return_changed(
         self, connection: Connection, moved: Sequence[Action], low: int, high: int, now: datetime
     ) -> None:
         """Give back the files whose record changed while they were being moved."""
-        runs.refuse_moves(connection, self.run_id, low, high, at=now)
+        run_steps.refuse_moves(connection, self.run_id, low, high, at=now)
         still = runs.pending_among(connection, self.run_id, low, high)
         changed = [step for step in moved if step.seq not in still and step.verb is Verb.QUARANTINE]
         if not changed:

@@ -27,7 +27,7 @@ from jobctl.ops.clocks import read_clock
 from jobctl.ops.hold import Hold, open_registered, visible_roots
 from jobctl.ops.moves import catch_up
 from jobctl.ops.plan import Plan, PlanWriter, header_of
-from jobctl.ops.reach import clock_troubles
+from jobctl.ops.reach import clock_troubles, suspended
 from jobctl.ops.references import read_references
 from jobctl.ops.runid import is_run_id
 from jobctl.ops.site import Progress, ProgressSink, Site
@@ -234,6 +234,7 @@ def plan_purge(
     there = (_by_both_clocks(entry, ages) for entry in found if entry.whereabouts is Whereabouts.QUARANTINED)
     told.extend(clock_troubles(jumped))
     files: dict[str, int] = {}
+    blind = suspended(hold)
     with read_references(hold.site) as references:
         while batch := list(islice(there, _BATCH)):
             hold.renew_when_due()
@@ -249,6 +250,7 @@ def plan_purge(
                     referred_by=where,
                     retention=retention,
                 )
+                kept = kept or blind.get(entry.root_id)
                 if kept:
                     writer.keep(Kept(entry.job_id or "", entry.root_id, entry.path, kept))
                 else:

@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from jobctl.errors import IllegalTransition, UsageError
+from jobctl import clock
+from jobctl.errors import IllegalTransition, JobctlError, StaleJob, UnknownJob, UsageError
 from jobctl.model.attempts import WorkerRow
-from jobctl.model.enqueued import Enqueued, New
+from jobctl.model.enqueued import LONGEST_NAME, Enqueued, Left, New
 from jobctl.model.job import Job
 from jobctl.model.status import Cause, Status
+from jobctl.ops.jobs import JobFilter, list_jobs
 from jobctl.ops.site import Site
 from jobctl.store import jobs, workers
+from jobctl.store.bell import wake
 from jobctl.store.dialect import place_of, within_schema
 from jobctl.store.engine import Connection
-from jobctl.store.enqueue import enqueue, enqueue_many, wake
+from jobctl.store.enqueue import enqueue, enqueue_many
+from jobctl.store.enqueue_alone import enqueue_alone
 from jobctl.work import TaskSpec
 
 
 class Workers(NamedTuple):
-    """The workers of a store, at ``now`` by its clock; ``busy``: how many attempts each runs."""
+    """The workers of a store, at ``now`` by its clock; ``busy``: how many jobs each has taken.
+
+    ``gone``: those that have not ended, and are dead or silent.
+    """
 
     rows: list[WorkerRow]
     busy: dict[str, int]
     now: datetime
+    gone: frozenset[str] = frozenset()
+
+    def state(self, row: WorkerRow) -> str:
+        """What is to be told of a worker: one that is gone still says that it runs."""
+        return "gone" if row.worker_id in self.gone else row.state
+
+    def busy_slots(self, row: WorkerRow) -> int:
+        """How many of a worker's slots are busy: what it has taken ahead of them waits."""
+        return min(self.busy.get(row.worker_id, 0), row.slots)
+
+
+class Retried(NamedTuple):
+    """A job that is to be enqueued again, as it was found."""
+
+    job_id: str
+    version: int
+    status: Status
+    error_code: str
+    error: str
 
 
 def new_job(
@@ -38,9 +65,11 @@ def new_job(
     key: str | None = None,
     retries: int | None = None,
 ) -> Job:
-    """A job for a task; what is left out is as the task says."""
+    """A job for a task; what is left out is as the task says. Raises ``ValueError`` for names too long."""
+    for what, name in (("job id", job_id), ("task", spec.name), ("queue", queue), ("key", key)):
+        _check_length(what, name)
     return Job(
-        job_id=job_id or str(uuid.uuid4()),
+        job_id=job_id or new_job_id(),
         kind=spec.name,
         queue=queue or spec.queue,
         owner=owner,
@@ -50,22 +79,54 @@ def new_job(
     )
 
 
+def _check_length(what: str, name: str | None) -> None:
+    if name is not None and len(name) > LONGEST_NAME // 4:
+        length = len(name.encode(errors="surrogatepass"))
+        if length > LONGEST_NAME:
+            raise ValueError(f"the {what} is {length:,} bytes long, more than {LONGEST_NAME}")
+
+
+def new_job_id() -> str:
+    """A random UUID (RFC 9562, version 4), as text; without the object in between, which costs twice that."""
+    digits = secrets.token_hex(16)
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
 def enqueue_one(
     site: Site, new: New, *, at: datetime | None = None, delay_s: float | None = None
 ) -> Enqueued:
     """Enqueue one job. Raises ``JobExists`` or ``ValueError``."""
-    with site.store.write() as connection:
-        return _enqueue(site, connection, new, at, delay_s)
+    new.job.run_at = at
+    return enqueue_alone(site.store, new, actor=site.actor, delay_s=delay_s or 0.0)
 
 
-def enqueue_stream(site: Site, news: Iterator[New]) -> int:
-    """Enqueue a stream of jobs, flat in memory; how many were new."""
-    return sum(enqueue_many(site.store, news, actor=site.actor))
+def enqueue_stream(site: Site, news: Iterator[New], note: Callable[[Left], None] = lambda _: None) -> int:
+    """Enqueue a stream of jobs, flat in memory; how many were new. The others are noted."""
+    return sum(enqueue_many(site.store, news, actor=site.actor, note=note))
+
+
+def moments_after(site: Site) -> Callable[[timedelta], datetime]:
+    """What is so long from now by the store's clock, which is asked once and then followed.
+
+    The function raises ``ValueError`` for what is beyond the calendar.
+    """
+    began = clock.monotonic()
+    with site.store.read() as connection:
+        then = site.store.now(connection)
+
+    def after(wait: timedelta) -> datetime:
+        try:
+            return then + timedelta(seconds=clock.monotonic() - began) + wait
+        except OverflowError:
+            raise ValueError("its delay leads beyond the calendar") from None
+
+    return after
 
 
 def enqueue_within(
     site: Site, connection: Connection, new: New, *, at: datetime | None, delay_s: float | None
-) -> Job:
+) -> Enqueued:
     """Enqueue one job on a connection of somebody else's, who commits. Raises as ``enqueue_one`` does."""
     if place_of(connection) != place_of(site.store.engine):
         raise UsageError(
@@ -73,15 +134,9 @@ def enqueue_within(
             hint="open the queue on the database of the connection",
         )
     with within_schema(connection) as translated:
-        return _enqueue(site, translated, new, at, delay_s).job
-
-
-def _enqueue(
-    site: Site, connection: Connection, new: New, at: datetime | None, delay_s: float | None
-) -> Enqueued:
-    now = site.store.now(connection)
-    new.job.run_at = at if at is not None else now + timedelta(seconds=delay_s or 0.0)
-    return enqueue(connection, new, actor=site.actor, at=now)
+        now = site.store.now(translated)
+        new.job.run_at = at if at is not None else now + timedelta(seconds=delay_s or 0.0)
+        return enqueue(translated, new, actor=site.actor, at=now)
 
 
 def cancel(site: Site, job_id: str) -> Job:
@@ -99,18 +154,51 @@ def cancel(site: Site, job_id: str) -> Job:
         return _change(site, connection, now, Status.CANCELLED, at)
 
 
-def retry(site: Site, job_id: str) -> Job:
+def retry(site: Site, job_id: str, *, expect_version: int | None = None) -> Job:
     """Enqueue a failed or cancelled job again, with one more attempt at least.
 
-    Raises ``UnknownJob``, ``StaleJob``, or ``IllegalTransition``.
+    Raises ``UnknownJob``, ``IllegalTransition``, or ``StaleJob``, also for another version than expected.
     """
     with site.store.write() as connection:
         now = jobs.get_job(connection, job_id)
+        if expect_version is not None and now.version != expect_version:
+            raise StaleJob(
+                f"job {job_id} was changed since it was listed; it was left as it is",
+                hint=f"run 'jobctl show {job_id}'",
+            )
         at = site.store.now(connection)
         most = max(now.max_attempts, now.attempt + 1)
         job = _change(site, connection, now, Status.QUEUED, at, max_attempts=most, run_at=at)
         wake(connection, job.queue)
         return job
+
+
+RETRIED = frozenset({Status.FAILED, Status.CANCELLED})
+"""What can be enqueued again."""
+
+
+def find_retried(site: Site, wanted: JobFilter, *, limit: int | None) -> list[Retried]:
+    """The failed and cancelled jobs of a filter, newest first. Raises ``UsageError`` for other statuses."""
+    statuses = wanted.statuses or RETRIED
+    if not statuses <= RETRIED:
+        other = ", ".join(sorted(statuses - RETRIED))
+        raise UsageError(
+            f"jobs that are {other} cannot be enqueued again; nothing was changed",
+            hint="only failed and cancelled ones can; what a lost worker left: jobctl expire",
+        )
+    found = list_jobs(site, replace(wanted, statuses=statuses), limit=limit)
+    return [
+        Retried(job.job_id, job.version, job.status, job.error_code or "", job.error or "") for job in found
+    ]
+
+
+def retry_all(site: Site, found: Iterable[Retried]) -> Iterator[Job | JobctlError]:
+    """Enqueue them again, as far as they are still as they were found; why not, of the others."""
+    for each in found:
+        try:
+            yield retry(site, each.job_id, expect_version=each.version)
+        except (UnknownJob, StaleJob, IllegalTransition) as error:
+            yield error
 
 
 def _change(site: Site, connection: Connection, now: Job, to: Status, at: datetime, **changes: Any) -> Job:
@@ -132,15 +220,14 @@ def _change(site: Site, connection: Connection, now: Job, to: Status, at: dateti
 
 def look_at_workers(site: Site, *, every: bool = False) -> Workers:
     """The workers that are not known to have ended; with ``every`` all that are remembered."""
+    from jobctl.ops.serving import is_lost  # noqa: PLC0415 - who enqueues has no need of it
+
     with site.store.read() as connection:
-        return Workers(
-            workers.list_workers(connection, every=every),
-            workers.count_leases(connection),
-            site.store.now(connection),
+        now = site.store.now(connection)
+        rows = workers.list_workers(connection, every=every)
+        gone = frozenset(
+            row.worker_id
+            for row in rows
+            if row.ended_at is None and is_lost(site, row.executor, row.seen_at, row.lease_s, now)
         )
-
-
-def is_known_task(site: Site, task: str) -> bool:
-    """Whether some running worker knows a task."""
-    with site.store.read() as connection:
-        return any(task in row.tasks for row in workers.list_workers(connection, every=False))
+        return Workers(rows, workers.count_leases(connection), now, gone)

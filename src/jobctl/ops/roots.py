@@ -83,7 +83,7 @@ def adopt_root(site: Site, path: str) -> Adopted:
     with site.store.write() as connection:
         roots.set_generation(connection, row.root_id, generation)
         roots.suspend_negatives(connection, row.root_id, at=site.store.now(connection))
-    _write_marker(site, row.root_id, row.path, marked=marked, generation=generation)
+    write_marker(site, row.root_id, row.path, marked=marked, generation=generation)
     return Adopted(row.root_id, row.path, generation)
 
 
@@ -123,11 +123,12 @@ def take_over_root(site: Site, path: str, *, layout: str) -> Adopted:
             roots.add_root(connection, root_id=marked.root_id, path=real, layout=layout, host=None, at=at)
         roots.set_generation(connection, marked.root_id, generation)
         roots.suspend_negatives(connection, marked.root_id, at=at)
-    _write_marker(site, marked.root_id, real, marked=marked.generation, generation=generation)
+    write_marker(site, marked.root_id, real, marked=marked.generation, generation=generation)
     return Adopted(marked.root_id, real, generation)
 
 
-def _write_marker(site: Site, root_id: str, path: str, *, marked: int, generation: int) -> None:
+def write_marker(site: Site, root_id: str, path: str, *, marked: int, generation: int) -> None:
+    """Write a generation into the marker of a root that was found to be ours, at ``marked`` till now."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     store_id = site.store.store_id
     device = os.fstat(fd).st_dev

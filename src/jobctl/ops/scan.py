@@ -49,10 +49,11 @@ from jobctl.ops.runid import new_run_id
 from jobctl.ops.site import Progress, ProgressSink, Site
 from jobctl.ops.sources import SourcesRead, read_sources
 from jobctl.ops.witness import Witness
+from jobctl.outputs.room import room_of
 from jobctl.outputs.root import OpenRoot
 from jobctl.outputs.spool import Spool
 from jobctl.outputs.walk import WalkResult, walk
-from jobctl.store import evidence, jobs, loose, renders, roots, sightings
+from jobctl.store import evidence, jobs, loose, renders, roots, sightings, workers
 from jobctl.store.engine import Connection
 from jobctl.store.roots import RootRow
 
@@ -118,6 +119,8 @@ class ScanReport:
     """Symbolic links by root."""
     files_of: dict[str, int] = field(default_factory=dict)
     """How many files there are below each root."""
+    counts_of: dict[str, Counter[str]] = field(default_factory=dict)
+    """The findings below each root."""
     knows_all_references: bool = True
     ages: Ages | None = None
     """The clock that ages are counted by."""
@@ -134,6 +137,8 @@ class ScanReport:
         """Add one finding to the sums."""
         kind = finding.kind
         self.counts[kind] += 1
+        if finding.root_id is not None:
+            self.counts_of.setdefault(finding.root_id, Counter())[kind.value] += 1
         self.bytes[kind] += finding.size or 0
         if finding.mtime_ns is not None:
             self.oldest_mtime_ns[kind] = min(
@@ -193,6 +198,8 @@ class Scan:
             witness = Witness(self.site, self._stale_after_s)
             pass_ = _Pass(self, walked, world, inspector, witness, lives, sources, custody)
             pass_.wanted = self._wanted
+            with self.site.store.read() as connection:
+                pass_.leased = workers.leased_jobs(connection)
             yield from pass_.run(spool, every=every)
             self.report.probed = inspector.probed
         self.report.seconds = clock.monotonic() - began
@@ -320,6 +327,7 @@ class _Pass:
     sources: SourcesRead
     custody: Custody
     wanted: frozenset[str] | None = None
+    leased: frozenset[str] = frozenset()
     gone: list[tuple[str, str, str]] = field(default_factory=list)
     restless: set[tuple[str, str]] = field(default_factory=set)
     """Directories with a video that is not settled and whole: to be looked at again."""
@@ -408,6 +416,7 @@ class _Pass:
         case.tombstone = tombstones[0] if tombstones else None
         if case.record is not None:
             case.liveness = self._liveness(case, case.record, watches)
+            case.is_leased = key in self.leased
         case.findings = [finding for finding in reconcile(case, self.world) if not self._is_there(finding)]
         self.scan.report.unmatched += self._is_unmatched(case)
         self.custody.note(case, freed)
@@ -502,10 +511,19 @@ class _Pass:
         began = parse_timestamp(self.world.walk_started_at)
         scan_id, root_id = f"{new_run_id(began)}-{walked.row.root_id}", walked.row.root_id
         sightings.begin_scan(connection, scan_id, root_id, is_full=result.is_full, at=began)
-        counts = {kind.value: count for kind, count in report.counts.items()}
+        counts = {"findings": report.counts_of.get(root_id, {}), **_room(walked.root)}
         sightings.finish_scan(
             connection, scan_id, is_complete=not result.unknown, counts=counts, at=store.now(connection)
         )
+
+
+def _room(root: OpenRoot) -> dict[str, dict[str, int]]:
+    """What is left on the disk of a root; remembered, it tells how fast that shrinks."""
+    try:
+        left = room_of(root.fd)
+    except OSError:
+        return {}
+    return {"room": {"bytes": left.bytes, "bytes_free": left.bytes_free}}
 
 
 def _linked(row: tuple[Any, ...]) -> Linked:

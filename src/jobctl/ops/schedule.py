@@ -13,6 +13,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from jobctl.core import worker_unit
 from jobctl.core.schedule import (
     TASKS,
     File,
@@ -21,10 +22,12 @@ from jobctl.core.schedule import (
     crontab,
     unit_names,
     units,
+    why_no_path,
     why_no_units,
     why_not_crontab,
 )
 from jobctl.errors import ScheduleRefused
+from jobctl.ops.backup import backup_directory
 from jobctl.ops.site import open_site
 from jobctl.ops.stepdown import learn_as_owner
 from jobctl.settings import Settings
@@ -63,6 +66,8 @@ class ScheduleOptions:
     database: str | None = None
     environment_file: str | None = None
     directory: str | None = None
+    is_worker: bool = False
+    """Whether it is about a worker, which runs all the time, instead of what runs now and then."""
 
     @property
     def tasks(self) -> list[Task]:
@@ -94,13 +99,17 @@ class ScheduleOptions:
         """The whole path of each file, or ``crontab``."""
         if not self.place:
             return ["crontab"]
-        names = [_CRON_FILE] if self.kind is Kind.CRON else unit_names(self.tasks)
+        names = [_CRON_FILE] if self.kind is Kind.CRON else self._units
         return [os.path.join(self.place, name) for name in names]
 
     @property
-    def timers(self) -> str:
-        """The units that begin the others, as words of a command."""
-        return " ".join(name for name in unit_names(self.tasks) if name.endswith(".timer"))
+    def started(self) -> str:
+        """The units that are to be started, as words of a command."""
+        return " ".join(name for name in self._units if self.is_worker or name.endswith(".timer"))
+
+    @property
+    def _units(self) -> list[str]:
+        return [worker_unit.NAME] if self.is_worker else unit_names(self.tasks)
 
     @property
     def systemctl(self) -> str:
@@ -122,7 +131,7 @@ class Schedule:
     def enabling(self) -> str:
         """The command that makes it run, where one is needed."""
         control = self.options.systemctl
-        return f"{control} daemon-reload && {control} enable --now {self.options.timers}" if control else ""
+        return f"{control} daemon-reload && {control} enable --now {self.options.started}" if control else ""
 
 
 def default_kind() -> Kind:
@@ -139,6 +148,10 @@ def make_schedule(settings: Settings, options: ScheduleOptions) -> Schedule:
     setting = _setting(settings, options, dialect, words=words, known=told["roots"])
     if options.kind is Kind.CRON:
         refused, files = why_not_crontab(setting), [File(_CRON_FILE, crontab(options.tasks, setting))]
+    elif options.is_worker:
+        place = os.getcwd()
+        refused = why_no_units(setting) or why_no_path(place)
+        files = [worker_unit.worker_unit(setting, directory=place, grace_s=settings.work.grace_s)]
     else:
         refused, files = why_no_units(setting), units(options.tasks, setting)
     if refused:
@@ -166,7 +179,7 @@ def _setting(
 ) -> Setting:
     program, file = _program(), options.environment_file
     store = [dialect.path] if isinstance(dialect, SQLite) else []
-    writable = sorted({*known, *map(os.path.dirname, store)})
+    writable = sorted({*known, *map(os.path.dirname, store), *_backups(settings, options, dialect)})
     # The server's socket may lie there, too; the address tells it in one of several ways.
     has_socket = not store and any(place in dialect.place for place in _TEMPORARY)
     return Setting(
@@ -179,6 +192,16 @@ def _setting(
         uses_network=not store,
         environment_file=os.path.abspath(file) if file else None,
     )
+
+
+def _backups(settings: Settings, options: ScheduleOptions, dialect: Dialect) -> list[str]:
+    """The directory of backups, where one is made and is to be named: what is not there cannot be."""
+    directory = backup_directory(settings, dialect)
+    return [directory] if _makes_backups(options) and os.path.isdir(directory) else []
+
+
+def _makes_backups(options: ScheduleOptions) -> bool:
+    return any(task.words == ("backup",) for task in options.tasks)
 
 
 def _any_below(places: tuple[str, ...], paths: Sequence[str]) -> bool:
@@ -260,11 +283,16 @@ def _timed(task: Task, every: Mapping[str, timedelta]) -> Task:
 
 
 def _warnings(settings: Settings, options: ScheduleOptions, environment_file: str | None) -> list[str]:
-    """Of files that may hold a password and that others may read."""
+    """Of files that may hold a password and that others may read, and of what a unit may not write to."""
     files = [environment_file] if environment_file else []
     if settings.source and _has_secret(settings.database) and not options.database:
         files.append(os.path.abspath(settings.source))
     warnings = []
+    dialect = dialect_of(settings.database)
+    directory = backup_directory(settings, dialect)
+    is_near = isinstance(dialect, SQLite) and not settings.backup.directory
+    if options.kind is Kind.SYSTEMD and _makes_backups(options) and not (is_near or os.path.isdir(directory)):
+        warnings.append(f"backups go to {directory}, which is not there: make it, then make the units anew")
     for file in files:
         try:
             if os.stat(file).st_mode & _FOR_OTHERS:

@@ -15,7 +15,7 @@ from jobctl.ops.schedule import Schedule, ScheduleOptions
 from jobctl.outputs import effects
 
 _FOR_ALL_TO_READ = 0o644
-_WANTED = "timers.target.wants"
+_WANTED = ("timers.target.wants", "multi-user.target.wants", "default.target.wants")
 _FIRST_LINE_BYTES = 200
 _NO_CRONTAB = ("no crontab", "no such file")
 """How crons say that a user has none yet, lower case."""
@@ -56,15 +56,10 @@ def remove(options: ScheduleOptions) -> list[str]:
     gone = [path for path in options.paths if _is_ours(path)]
     if not gone:
         return []
-    links = [link for link in (_enabling_link(path) for path in gone) if link]
-    with _directory(options.place) as fd:
-        for path in gone:
+    links = [link for path in gone for link in _enabling_links(path)]
+    for path in [*gone, *links]:
+        with _directory(os.path.dirname(path)) as fd:
             effects.unlink(fd, os.path.basename(path))
-        effects.fsync_directory(fd)
-    if links:
-        with _directory(os.path.join(options.place, _WANTED)) as fd:
-            for link in links:
-                effects.unlink(fd, os.path.basename(link))
             effects.fsync_directory(fd)
     return [*gone, *links]
 
@@ -101,10 +96,12 @@ def _is_ours(path: str) -> bool:
     return is_ours(start.decode(errors="replace").partition("\n")[0])
 
 
-def _enabling_link(path: str) -> str | None:
-    """The link by which 'systemctl enable' remembers a timer."""
-    link = os.path.join(os.path.dirname(path), _WANTED, os.path.basename(path))
-    return link if os.path.islink(link) and os.path.realpath(link) == os.path.realpath(path) else None
+def _enabling_links(path: str) -> Iterator[str]:
+    """The links by which 'systemctl enable' remembers a unit."""
+    for wanted in _WANTED:
+        link = os.path.join(os.path.dirname(path), wanted, os.path.basename(path))
+        if os.path.islink(link) and os.path.realpath(link) == os.path.realpath(path):
+            yield link
 
 
 def _own_crontab() -> str:

@@ -11,6 +11,7 @@ from typing import NamedTuple, Self
 
 from jobctl.evidence.executor import current_executor
 from jobctl.model.job import Executor
+from jobctl.model.storable import storable_text
 from jobctl.ops.stepdown import step_down_to, store_places
 from jobctl.outputs import effects
 from jobctl.settings import Settings
@@ -37,12 +38,19 @@ class Site:
     settings: Settings
     store: Store
     actor: str
-    executor: Executor
+    _executor: Executor
+
+    @property
+    def executor(self) -> Executor:
+        """This process; where it was forked since the store was opened, itself and not its parent."""
+        if self._executor.pid != os.getpid():
+            self._executor = current_executor(self._executor.host, self._executor.instance)
+        return self._executor
 
     @property
     def host(self) -> str:
         """This host's id, as roots and executors name it."""
-        return self.executor.host
+        return self._executor.host
 
     def __enter__(self) -> Self:
         return self
@@ -56,11 +64,11 @@ class Site:
         self.store.close()
 
 
-def open_site(settings: Settings, *, actor: str | None = None) -> Site:
-    """Open the store the settings name. Raises the errors of ``open_store``."""
-    actor = actor or _operator()
+def open_site(settings: Settings, *, actor: str | None = None, pooled: bool = False) -> Site:
+    """Open the store the settings name. ``pooled`` and errors as of ``open_store``."""
+    actor = storable_text(actor or _operator())
     step_down_to(settings, store_places(settings))
-    store = open_store(settings.database)
+    store = open_store(settings.database, pooled=pooled)
     store.commit_hook = effects.commit
     with store.read() as connection:
         step_down_to(settings, [row.path for row in roots.get_roots(connection)])

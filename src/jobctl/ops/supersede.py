@@ -11,6 +11,7 @@ from jobctl.model.files import Role, Seen
 from jobctl.model.names import to_stored
 from jobctl.ops.apply import apply_plan
 from jobctl.ops.hold import hold_roots
+from jobctl.ops.moves import catch_up
 from jobctl.ops.plan import PlanWriter, header_of
 from jobctl.ops.site import Site
 from jobctl.outputs.directories import open_directory
@@ -56,6 +57,19 @@ def supersede(site: Site, root_id: str, path: str, *, job_id: str, reason: str) 
             hint=f"see why: jobctl run show {report.run_id}",
         )
     return report.run_id
+
+
+def finish_superseding(site: Site, root_id: str, *, job_id: str) -> None:
+    """Journal what ``supersede`` had moved for the job where it was cut short, before it publishes anew.
+
+    Else the journal would rest on a record that is a new file's by then. Raises ``Locked`` while it
+    is at work, or another run holds the root.
+    """
+    with site.store.read() as connection:
+        is_cut_short = runs.is_unfinished(connection, COMMAND, job_id)
+    if is_cut_short:
+        with hold_roots(site, command=COMMAND, only=root_id) as hold:
+            catch_up(hold)
 
 
 def _look(root: OpenRoot, path: str, job_id: str) -> Seen | None:

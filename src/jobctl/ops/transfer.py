@@ -10,11 +10,10 @@ import csv
 import io
 import json
 import os
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import itemgetter
@@ -36,7 +35,7 @@ from jobctl.core.dump import (
     to_document,
 )
 from jobctl.core.foreign import json_safe
-from jobctl.errors import DiskFailed, UsageError
+from jobctl.errors import UsageError
 from jobctl.evidence.dump import checked_fields, format_named, format_of, read_dump
 from jobctl.model.dump import DumpFormat
 from jobctl.model.finding import Finding, FindingKind
@@ -44,9 +43,9 @@ from jobctl.model.plan import Action, PlanHeader, Row, Verb
 from jobctl.model.status import Status
 from jobctl.model.timestamps import format_timestamp
 from jobctl.ops.hold import Hold
+from jobctl.ops.new_file import new_file
 from jobctl.ops.plan import Plan, PlanWriter
 from jobctl.ops.site import Progress, ProgressSink, Site
-from jobctl.outputs import effects
 from jobctl.source import is_timezone
 from jobctl.store import transfer
 from jobctl.store.foreign import read_source
@@ -339,34 +338,8 @@ def _watched(documents: Iterable[dict[str, Any]], progress: ProgressSink | None)
 
 
 def _write_file(file: str, documents: Iterator[dict[str, Any]], form: DumpFormat) -> int:
-    """Write beside the file and give it its name at the end: it is whole, or it is not there."""
-    directory, name = os.path.split(os.path.abspath(file))
-    hidden = f".{name[:200]}.{secrets.token_hex(4)}.part"
-    with ExitStack() as stack:
-        try:
-            directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            stack.callback(os.close, directory_fd)
-            _expect_free(directory_fd, file, name)
-            fd = effects.create_file(directory_fd, hidden)
-        except OSError as error:
-            raise UsageError(
-                f"{file} cannot be made: {error.strerror}; nothing was written", hint="name another file"
-            ) from None
-        stack.callback(os.close, fd)
-        stack.callback(_remove, directory_fd, hidden)
-        try:
-            count = _fill(fd, os.path.join(directory, hidden), documents, form)
-            effects.fsync_file(fd)
-            effects.rename_noreplace(directory_fd, hidden, directory_fd, name)
-            effects.fsync_directory(directory_fd)
-        except FileExistsError:
-            raise _taken(file) from None
-        except OSError as error:
-            raise DiskFailed(
-                f"{file} could not be written: {error.strerror}; nothing was left of it",
-                hint="make room, or name a file on another disk",
-            ) from error
-    return count
+    with new_file(file) as unnamed:
+        return _fill(unnamed.fd, unnamed.path, documents, form)
 
 
 def _fill(fd: int, path: str, documents: Iterator[dict[str, Any]], form: DumpFormat) -> int:
@@ -374,21 +347,6 @@ def _fill(fd: int, path: str, documents: Iterator[dict[str, Any]], form: DumpFor
         return write_table(path, documents)
     with os.fdopen(fd, "wb", closefd=False) as stream:
         return _write(stream, documents, form)
-
-
-def _expect_free(directory_fd: int, file: str, name: str) -> None:
-    with suppress(FileNotFoundError):
-        os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
-        raise _taken(file)
-
-
-def _taken(file: str) -> UsageError:
-    return UsageError(f"{file} exists already; it was left as it is", hint="name another file")
-
-
-def _remove(directory_fd: int, name: str) -> None:
-    with suppress(FileNotFoundError):
-        effects.unlink(directory_fd, name)
 
 
 def _write(stream: BinaryIO, documents: Iterator[dict[str, Any]], form: DumpFormat) -> int:

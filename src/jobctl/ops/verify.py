@@ -25,6 +25,7 @@ from jobctl.model.quarantine import Entry, Unreadable, Whereabouts
 from jobctl.ops.hold import CRASH_LAG, lock_names
 from jobctl.ops.quarantine import opened_roots
 from jobctl.ops.site import Progress, ProgressSink, Site
+from jobctl.ops.verify_tally import tally_differences
 from jobctl.outputs.entries import entries, is_placed, untold
 from jobctl.outputs.root import OpenRoot
 from jobctl.outputs.touched import is_confined
@@ -48,6 +49,8 @@ class Verification:
     site: Site
     root: str | None = None
     progress: ProgressSink | None = None
+    with_history: bool = False
+    """Whether the whole history is added up again, to compare it with what metrics read."""
     counts: Counter[str] = field(default_factory=Counter)
     """How many runs, entries and artifacts were compared."""
     troubles: list[JobctlError] = field(default_factory=list)
@@ -75,6 +78,10 @@ class Verification:
                 yield from self._untold(root)
             yield from self._settled(connection, self._artifacts(connection, held))
             yield from self._jobs(connection)
+            if self.root is None:
+                yield from tally_differences(
+                    connection, self.site.store.dialect, whole=self.with_history, progress=self.progress
+                )
 
     def _open_roots(self, stack: ExitStack) -> Sequence[OpenRoot]:
         """The roots that can be looked at. Raises ``RootUnavailable`` where one was named that is none."""

@@ -1,0 +1,96 @@
+"""Every check there is: jobctl's own, and those of installed packages."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Collection, Iterator
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from jobctl.errors import UsageError
+from jobctl.model.health import Diagnosis
+from jobctl.ops.doctor import clocks, migration, places, postgresql, setup, sqlite, stores, work
+from jobctl.ops.doctor.check import HealthCheck
+from jobctl.ops.doctor.patient import Patient
+
+ENTRY_POINTS = "jobctl.checks"
+"""Installed packages name functions in this group of entry points; the entry's name is the check's."""
+
+OWN = (
+    *stores.CHECKS,
+    *sqlite.CHECKS,
+    *postgresql.CHECKS,
+    *clocks.CHECKS,
+    *places.CHECKS,
+    *work.CHECKS,
+    *setup.CHECKS,
+    *migration.CHECKS,
+)
+"""The checks jobctl comes with, in the order they are carried out."""
+
+STORE = stores.store
+RUNNING_JOBS = work.running_jobs
+MIGRATION = migration.migration
+INSTALLED = "installed"
+
+
+def all_checks(database: str) -> list[HealthCheck]:
+    """The checks that concern a store in this database. What packages install is not imported for it."""
+    own = [check for check in OWN if check.concerns(database)]
+    return [*own, *_installed({check.name for check in own})]
+
+
+def chosen(
+    checks: Collection[HealthCheck],
+    *,
+    only: Collection[str],
+    skip: Collection[str],
+    also: Collection[HealthCheck] = (),
+    every: bool = False,
+) -> list[HealthCheck]:
+    """The checks to carry out. ``also``: of those carried out only where asked for; ``every``: all of them.
+
+    Raises ``UsageError`` for a name that no check has, in either database.
+    """
+    names = {check.name for check in checks}
+    for name in [*only, *skip]:
+        if name not in names | {check.name for check in OWN}:
+            near = difflib.get_close_matches(name, names, n=1)
+            raise UsageError(
+                f"there is no check {name!r}",
+                hint=f"did you mean {near[0]}?" if near else "see them all: jobctl doctor --list",
+            )
+    return [
+        check
+        for check in checks
+        if check.name not in skip
+        and (check in also or (check.name in only if only else every or not check.is_asked_for))
+    ]
+
+
+def _installed(taken: Collection[str]) -> Iterator[HealthCheck]:
+    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
+        package = entry.dist.name if entry.dist else entry.module
+        name = f"{package}:{entry.name}" if entry.name in taken else entry.name
+        yield HealthCheck(
+            name=name,
+            theme=INSTALLED,
+            why=f"It comes with the package {package}.",
+            examine=_Loaded(entry),
+            needs_store=False,
+        )
+
+
+class _Loaded:
+    """A check of an installed package, which is imported only when it is carried out."""
+
+    def __init__(self, entry: EntryPoint) -> None:
+        self._entry = entry
+        self.told_why = ""
+
+    def __call__(self, patient: Patient) -> Diagnosis:
+        examine: Any = self._entry.load()
+        self.told_why = (inspect.getdoc(examine) or "").partition("\n")[0]
+        found: Diagnosis = examine(patient)
+        return found

@@ -1,0 +1,212 @@
+"""Checks of work: locks, leases, runs, workers, what cron runs, backups."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+from jobctl.core.health.words import many
+from jobctl.core.health.work import (
+    Busy,
+    HeldLock,
+    LastSuccess,
+    Waiting,
+    judge_backup,
+    judge_declared,
+    judge_leases,
+    judge_lock,
+    judge_running,
+    judge_runs,
+    judge_schedule,
+    judge_workers,
+)
+from jobctl.core.schedule import TASKS
+from jobctl.core.verify import interrupted
+from jobctl.evidence.executor import liveness
+from jobctl.model.attempts import WorkerRow
+from jobctl.model.health import Diagnosis, together
+from jobctl.ops.doctor.check import HealthCheck, health_check
+from jobctl.ops.doctor.patient import Patient
+from jobctl.ops.hold import lock_names
+from jobctl.ops.schedule import Kind, ScheduleOptions
+from jobctl.ops.serving import is_lost, serving_now
+from jobctl.ops.site import Site
+from jobctl.store import claims, vitals, workers
+from jobctl.store.engine import Connection
+
+THEME = "work"
+BACKUP = "backup"
+_MOST_NAMED = 100
+
+
+@health_check("locks", THEME, "While somebody holds the lock of a root, no other run can work on it.")
+def locks(patient: Patient) -> Diagnosis:
+    """Each lock that is held, and by whom."""
+    with patient.site.store.read() as connection:
+        return examine_locks(patient.site, connection)
+
+
+def examine_locks(site: Site, connection: Connection) -> Diagnosis:
+    """Each lock that is held, and by whom."""
+    held = held_locks(site, connection)
+    stale_after_s = site.settings.lock_stale_after_s
+    well = f"{many(len(held), 'lock')} held, all by runs at work" if held else "no lock is held"
+    return together([judge_lock(lock, stale_after_s) for lock in held], well=well)
+
+
+@health_check(
+    "leases", THEME, "Jobs of a worker that is gone wait until another worker or expire rescues them."
+)
+def leases(patient: Patient) -> Diagnosis:
+    """The workers that hold running jobs."""
+    with patient.site.store.read() as connection:
+        return judge_leases(holding(patient.site, connection))
+
+
+@health_check("runs", THEME, "A run that broke off left part of its plan undone; the same command goes on.")
+def runs(patient: Patient) -> Diagnosis:
+    """The runs that have not ended, beside the locks that are held."""
+    with patient.site.store.read() as connection:
+        return examine_runs(patient.site, connection)
+
+
+def examine_runs(site: Site, connection: Connection) -> Diagnosis:
+    """The runs that have not ended, beside the locks that are held."""
+    stale_after_s = site.settings.lock_stale_after_s
+    at_work = {
+        lock.name
+        for lock in held_locks(site, connection)
+        if lock.life != "dead" and lock.silent_s < stale_after_s
+    }
+    open_ones = claims.open_runs(connection)
+    broken = [run for run in open_ones if at_work.isdisjoint(lock_names(run.header["roots"]))]
+    told = {
+        run.run_id: interrupted(
+            run.run_id,
+            run.command,
+            undo_of=run.undo_of,
+            places=claims.left_to_release(connection, run.run_id, limit=_MOST_NAMED),
+        )
+        for run in broken
+    }
+    return judge_runs(
+        {run_id: each.reason for run_id, each in told.items()},
+        {run_id: f"{each.mend} --yes" for run_id, each in told.items()},
+        len(open_ones) - len(broken),
+    )
+
+
+@health_check("workers", THEME, "A job waits for ever where no worker of its queue knows its task.")
+def workers_(patient: Patient) -> Diagnosis:
+    """The jobs that are due, beside the workers that run."""
+    site = patient.site
+    with site.store.read() as connection:
+        now = site.store.now(connection)
+        waiting = [
+            Waiting(row.queue, row.kind, row.jobs, (now - row.since).total_seconds())
+            for row in vitals.due_jobs(connection, now)
+        ]
+        living = serving_now(site, connection)
+        return judge_workers(waiting, living, had_workers=vitals.had_workers(connection))
+
+
+@health_check(
+    "tasks", THEME, "Where workers declare a task differently, it is chance what jobs that name it get."
+)
+def tasks(patient: Patient) -> Diagnosis:
+    """What the workers that run say of their tasks."""
+    with patient.site.store.read() as connection:
+        return judge_declared(serving_now(patient.site, connection))
+
+
+@health_check(
+    "schedule", THEME, "Outputs look after themselves only where something runs the commands that do it."
+)
+def schedule(patient: Patient) -> Diagnosis:
+    """When each command of the schedule that ever ran last ended well, on any host."""
+    ages = _success_ages(patient.site)
+    every = {" ".join(task.words): task.when.every for task in TASKS}
+    ran = [LastSuccess(command, every[command], ages[command]) for command in every if command in ages]
+    return judge_schedule(ran, is_installed=is_schedule_installed())
+
+
+def is_schedule_installed() -> bool:
+    """Whether the machine or this user has the files of a schedule."""
+    kinds = [ScheduleOptions(kind=kind, every={}, user=user) for kind in Kind for user in ("root", None)]
+    return any(os.path.exists(path) for options in kinds if options.place for path in options.paths)
+
+
+@health_check(
+    "backup", THEME, "Files bring back most of a lost store; its history and its queue only a backup."
+)
+def backup(patient: Patient) -> Diagnosis:
+    """When a backup last ended well, on any host."""
+    return judge_backup(_success_ages(patient.site).get(BACKUP))
+
+
+@health_check(
+    "running-jobs",
+    THEME,
+    "A deploy ends what runs; a worker that is asked first finishes it or hands it back.",
+    is_asked_for=True,
+)
+def running_jobs(patient: Patient) -> Diagnosis:
+    """Who runs jobs now; what the dead ran is another check's."""
+    site = patient.site
+    with site.store.read() as connection:
+        ours = [busy for busy in holding(site, connection) if not busy.is_gone]
+        services: Counter[str] = Counter()
+        for executor, jobs in vitals.unheld_jobs(connection).items():
+            if executor is None or liveness(executor, host=site.host) != "dead":
+                services[executor.host if executor else ""] += jobs
+    theirs = [Busy(host, None, None, jobs, host == site.host) for host, jobs in services.items()]
+    return judge_running([*ours, *theirs])
+
+
+def held_locks(site: Site, connection: Connection) -> list[HeldLock]:
+    """The locks that are held, and whether their holders live."""
+    now = site.store.now(connection)
+    return [
+        HeldLock(
+            row.name,
+            row.command,
+            row.executor.host,
+            row.executor.pid,
+            liveness(row.executor, host=site.host),
+            (now - row.heartbeat).total_seconds(),
+        )
+        for row in vitals.held_locks(connection)
+    ]
+
+
+def holding(site: Site, connection: Connection) -> list[Busy]:
+    """The workers that hold running jobs."""
+    now = site.store.now(connection)
+    return [
+        Busy(
+            row.executor.host,
+            row.executor.pid,
+            row.worker_id,
+            row.jobs,
+            is_here=row.executor.host == site.host,
+            is_gone=row.is_ended or is_lost(site, row.executor, row.seen_at, row.lease_s, now),
+        )
+        for row in workers.holders(connection)
+    ]
+
+
+def living_workers(site: Site) -> list[WorkerRow]:
+    """The workers that run on this host."""
+    with site.store.read() as connection:
+        rows = workers.list_workers(connection, every=False)
+    return [row for row in rows if liveness(row.executor, host=site.host) == "alive"]
+
+
+def _success_ages(site: Site) -> dict[str, float | None]:
+    """How many seconds ago each command that is remembered ended well; ``None``: it never did."""
+    with site.store.read() as connection:
+        now, moments = site.store.now(connection), vitals.successes(connection)
+    return {name: (now - at).total_seconds() if at else None for name, at in moments.items()}
+
+
+CHECKS: tuple[HealthCheck, ...] = (locks, leases, runs, workers_, tasks, schedule, backup, running_jobs)

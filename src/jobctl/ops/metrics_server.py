@@ -1,0 +1,131 @@
+"""A server of metrics for one Prometheus: small, bounded, and by default for this machine alone.
+
+It answers ``GET /metrics`` and nothing else. However many ask, the store is read once a second.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from socketserver import ThreadingMixIn
+from typing import Any
+
+from jobctl import clock
+from jobctl.errors import JobctlError
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_AT_ONCE = 8
+_PATIENCE_S = 5.0
+_FRESH_S = 1.0
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches an address; ``localhost`` is taken for one."""
+    try:
+        return ipaddress.ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        return address.lower() == "localhost"
+
+
+class Cached:
+    """A text that is made at most once a second, by one of those who ask for it."""
+
+    def __init__(self, make: Callable[[], str]) -> None:
+        self._make = make
+        self._turn = threading.Lock()
+        self._text = ""
+        self._made_at: float | None = None
+
+    def get(self) -> str:
+        """The text, not older than a second. Raises what making it raises."""
+        with self._turn:
+            now = clock.monotonic()
+            if self._made_at is None or now - self._made_at >= _FRESH_S:
+                self._text = self._make()
+                self._made_at = now
+            return self._text
+
+
+class MetricsServer(ThreadingMixIn, HTTPServer):
+    """Listens from the moment it is made; ``serve_forever`` answers. Raises ``OSError``."""
+
+    daemon_threads = True
+    request_queue_size = 32
+
+    def __init__(self, address: str, port: int, make: Callable[[], str]) -> None:
+        self.cached = Cached(make)
+        self.is_local = is_loopback(address)
+        self._room = threading.BoundedSemaphore(_AT_ONCE)
+        if ":" in address:
+            self.address_family = socket.AF_INET6
+        super().__init__((address, port), _Handler)
+
+    def server_bind(self) -> None:
+        # HTTPServer's own would ask a name server for this machine's name.
+        super(HTTPServer, self).server_bind()
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own, as long as there is room for one."""
+        if not self._room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of one who went away in the middle."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: MetricsServer
+    timeout = _PATIENCE_S
+    server_version, sys_version = "jobctl", ""
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def _answer(self, *, with_body: bool) -> None:
+        status, kind, text = self._found()
+        body = text.encode(errors="backslashreplace")
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+
+    def _found(self) -> tuple[HTTPStatus, str, str]:
+        plain = "text/plain; charset=utf-8"
+        if self.server.is_local and not is_loopback(host_of(self.headers.get("Host") or "localhost")):
+            # A page of the web whose name was made to lead here must not read this.
+            return HTTPStatus.MISDIRECTED_REQUEST, plain, "this server is called by its own name only\n"
+        if self.path.partition("?")[0] != "/metrics":
+            return HTTPStatus.NOT_FOUND, plain, "there is /metrics and nothing else\n"
+        try:
+            return HTTPStatus.OK, CONTENT_TYPE, self.server.cached.get()
+        except JobctlError as error:
+            return HTTPStatus.SERVICE_UNAVAILABLE, plain, f"{error.message}\n"
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is http.server's
+        """Keep no log of who asked."""
+
+
+def host_of(header: str) -> str:
+    """The name in a ``Host`` header, without the port."""
+    if header.startswith("["):
+        return header.partition("]")[0].strip("[]")
+    return header.rpartition(":")[0] or header

@@ -1,0 +1,156 @@
+"""How a store stands: one look at jobs, queues, workers, commands, scans and disks, and what is not well.
+
+It takes the same short time with ten jobs and with ten million, and waits for no disk that is gone.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta
+
+from jobctl.core.health.standing import (
+    judge_failures,
+    judge_last_run,
+    judge_root_room,
+    judge_scan,
+    judge_silent,
+    worst_first,
+)
+from jobctl.core.health.work import judge_backup, judge_declared, judge_leases, judge_workers
+from jobctl.core.outlook import outlook_of
+from jobctl.core.tally import Grain
+from jobctl.model.standing import Reading, RootRoom, ScanSeen, Standing, Trouble, Worker
+from jobctl.ops.doctor.work import BACKUP, examine_locks, examine_runs, holding
+from jobctl.ops.serving import is_lost, serving_now, waiting_in
+from jobctl.ops.site import Site
+from jobctl.ops.tallies import QUICK, catch_up
+from jobctl.outputs.room import Room, room_of
+from jobctl.store import claims, lastruns, roots, standing, tallies, vitals, workers
+from jobctl.store.engine import Connection
+from jobctl.store.roots import RootRow
+
+_CATCH_UP_S = 0.3
+_CATCH_UP_EVENTS = 5_000
+_RECENT = timedelta(hours=1)
+_LOOKS_BACK = timedelta(days=30)
+_GONE_FOR = timedelta(days=1)
+_DISK_S = 0.5
+
+
+def look(site: Site) -> Standing:
+    """Read it all at one moment, and judge it."""
+    uncounted = catch_up(site, within_s=_CATCH_UP_S, at_once=_CATCH_UP_EVENTS)
+    disks = _Disks()
+    with site.store.read() as connection:
+        now = site.store.now(connection)
+        known = roots.get_roots(connection)
+        disks.ask([row.path for row in known if row.host in {None, site.host}])
+        tally = tallies.read(connection, site.store.dialect, Grain.ALL, most_missing=QUICK)
+        found = Standing(
+            now=now,
+            jobs=tally.by_status(),
+            uncounted=uncounted if uncounted > QUICK else 0,
+            changes=standing.recent_changes(connection, now - _RECENT),
+            queues=standing.queue_depths(connection, now),
+            silent=standing.silent_jobs(connection, now - timedelta(seconds=site.settings.stale_after_s)),
+            workers=_workers(site, connection, now),
+            last_runs=lastruns.last_runs(connection),
+            scans=[_scan_seen(connection, row) for row in known],
+            rooms=[],
+            unfinished=[row.run_id for row in claims.open_runs(connection)],
+        )
+        readings = {row.root_id: _readings(connection, row, now) for row in known}
+        work = [
+            Trouble("locks", examine_locks(site, connection)),
+            Trouble("leases", judge_leases(holding(site, connection))),
+            Trouble("runs", examine_runs(site, connection)),
+            *_judged_workers(site, connection, found),
+        ]
+    found.rooms = [_room(site, row, disks, readings[row.root_id], now) for row in known]
+    found.troubles = worst_first([*work, *_judged(found)])
+    return found
+
+
+def _judged(found: Standing) -> list[Trouble]:
+    """What follows from what was seen alone."""
+    judged = [
+        Trouble("jobs", judge_failures(found.changes, found.now)),
+        Trouble("heartbeats", judge_silent(found.silent, found.now)),
+    ]
+    judged += [Trouble("disk", judge_root_room(room)) for room in found.rooms if room.now or room.trouble]
+    judged += [Trouble(run.command, judge_last_run(run, found.now)) for run in found.last_runs]
+    judged += [Trouble("scan", diagnosis) for seen in found.scans for diagnosis in judge_scan(seen)]
+    made = [run.succeeded_at for run in found.last_runs if run.command == BACKUP and run.succeeded_at]
+    if made:
+        judged.append(Trouble(BACKUP, judge_backup((found.now - max(made)).total_seconds())))
+    return judged
+
+
+def _workers(site: Site, connection: Connection, now: datetime) -> list[Worker]:
+    """Those that run, and those that were lost within a day."""
+    busy = workers.count_leases(connection)
+    return [
+        Worker(
+            row,
+            min(busy.get(row.worker_id, 0), row.slots),
+            row.ended_at is not None or is_lost(site, row.executor, row.seen_at, row.lease_s, now),
+        )
+        for row in workers.list_workers(connection, every=True)
+        if row.ended_at is None or (row.state == "lost" and now - row.ended_at < _GONE_FOR)
+    ]
+
+
+def _judged_workers(site: Site, connection: Connection, found: Standing) -> list[Trouble]:
+    waiting = [each for queue in found.queues for each in waiting_in(queue, found.now)]
+    serving = serving_now(site, connection)
+    judged = judge_workers(waiting, serving, had_workers=vitals.had_workers(connection))
+    return [Trouble("workers", judged), Trouble("tasks", judge_declared(serving))]
+
+
+def _scan_seen(connection: Connection, row: RootRow) -> ScanSeen:
+    newest = standing.newest_complete_scan(connection, row.root_id)
+    if newest is None:
+        return ScanSeen(row.root_id, row.path, None, {})
+    mended = standing.last_mending(connection)
+    is_outdated = mended is not None and mended >= newest.started_at
+    findings = newest.counts.get("findings") or {}
+    return ScanSeen(row.root_id, row.path, newest.finished_at, findings, is_outdated)
+
+
+def _readings(connection: Connection, row: RootRow, now: datetime) -> list[Reading]:
+    return standing.readings_of(standing.finished_scans(connection, row.root_id, since=now - _LOOKS_BACK))
+
+
+def _room(site: Site, row: RootRow, disks: _Disks, readings: list[Reading], now: datetime) -> RootRoom:
+    if row.host not in {None, site.host}:
+        return RootRoom(row.root_id, row.path, None, 0, 0, outlook_of(readings))
+    told = disks.answer(row.path)
+    if isinstance(told, str):
+        return RootRoom(row.root_id, row.path, None, 0, 0, outlook_of(readings), told)
+    here = Reading(now, told.bytes, told.bytes_free)
+    return RootRoom(row.root_id, row.path, here, told.files, told.files_free, outlook_of([*readings, here]))
+
+
+class _Disks:
+    """Asks disks how much room they have, each in a thread of its own: one that is gone never answers."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, Room | str] = {}
+        self._asked: dict[str, threading.Thread] = {}
+
+    def ask(self, paths: list[str]) -> None:
+        """Begin to ask."""
+        for path in paths:
+            self._asked[path] = threading.Thread(target=self._note, args=(path,), daemon=True)
+            self._asked[path].start()
+
+    def answer(self, path: str) -> Room | str:
+        """What a disk told, or why there is nothing to tell."""
+        self._asked[path].join(_DISK_S)
+        return self._told.get(path, f"it gave no answer within {_DISK_S:g} s")
+
+    def _note(self, path: str) -> None:
+        try:
+            self._told[path] = room_of(path)
+        except OSError as error:
+            self._told[path] = error.strerror or str(error)
