@@ -21,7 +21,9 @@ class Column(Generic[RowT]):
     ``title`` heads it on a terminal, and ``shown`` turns its value into a person's words
     there; without them both readers get the same.
     Terminals narrower than ``from_width`` leave the column out. ``may_wrap`` lets a long
-    value go on in the next line; ids and numbers never do.
+    value go on in the next line; ids and numbers never do. A column with a ``least`` width is
+    always there and never narrower: tables that follow each other stand in line. Of anybody's
+    words a terminal shows ``most`` characters, so that one row does not push the others away.
     """
 
     name: str
@@ -31,13 +33,22 @@ class Column(Generic[RowT]):
     from_width: int = 0
     is_number: bool = False
     may_wrap: bool = False
+    least: int = 0
+    most: int = 0
 
     def cell(self, row: RowT) -> str:
         """The value for a terminal, with everything invisible made visible."""
         value = self.value(row)
         if value is None:
             return ""
-        return to_shown(self.shown(value) if self.shown else plain(value))
+        text = self.shown(value) if self.shown else plain(value)
+        return cut(text, self.most) if self.most else to_shown(text)
+
+
+def cut(text: str, longest: int) -> str:
+    """``text`` for a terminal, at most so many characters of it; a longer one ends with an ellipsis."""
+    shown = to_shown(text[: longest + 1])
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
 
 
 def tsv_heading(columns: Iterable[Column[Any]]) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from jobctl.core.attempts import attempts_of
 from jobctl.core.duplicates import By, CopyGroup
 from jobctl.core.requests import RequestGroup
+from jobctl.model.detail import JobDetail
 from jobctl.model.difference import Difference
 from jobctl.model.files import Check, Seen
 from jobctl.model.finding import Finding
+from jobctl.model.history import cause_of
 from jobctl.model.job import Artifact, Event, Job
 from jobctl.model.names import is_utf8, to_stored
 from jobctl.model.plan import Action, Outcome
@@ -182,15 +185,36 @@ def job_item(job: Job) -> dict[str, Any]:
     return _fields(job, _JOB_FIELDS)
 
 
-def job_detail(job: Job, artifacts: Iterable[Artifact], events: Iterable[Event]) -> dict[str, Any]:
+def chosen_job_item(job: Job, names: Sequence[str]) -> dict[str, Any]:
+    """Only these fields of a job."""
+    return {
+        name: job.executor._asdict() if name == "executor" and job.executor else getattr(job, name)
+        for name in names
+    }
+
+
+def job_detail(detail: JobDetail) -> dict[str, Any]:
     """All that is recorded of one job."""
+    job = detail.job
     return {
         **job_item(job),
         **_fields(job, _FURTHER_JOB_FIELDS),
         "executor": job.executor._asdict() if job.executor else None,
-        "artifacts": [artifact_item(artifact) for artifact in artifacts],
-        "events": [event._asdict() for event in events],
+        "payload": detail.body.payload,
+        "result": detail.body.result,
+        "lease": detail.lease._asdict() if detail.lease else None,
+        "attempts": [{**line._asdict(), "took_s": line.took_s} for line in attempts_of(detail.events)],
+        "artifacts": [artifact_item(artifact) for artifact in detail.artifacts],
+        "events": [event._asdict() for event in detail.events],
+        "found_by": detail.found_by,
+        "aside": detail.aside,
+        "lack": detail.lack or None,
     }
+
+
+def event_item(event: Event) -> dict[str, Any]:
+    """One line of the history, with what brought it about."""
+    return {**event._asdict(), "cause": cause_of(event)}
 
 
 def artifact_item(artifact: Artifact) -> dict[str, Any]:

@@ -10,25 +10,49 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 
-from jobctl.model.job import Artifact, Event, Job
+from jobctl.core.attempts import AttemptLine, attempts_of
+from jobctl.durations import format_duration
+from jobctl.model.attempts import LeaseNote
+from jobctl.model.detail import JobDetail
+from jobctl.model.job import Job
+from jobctl.model.names import to_shown
+from jobctl.model.status import Status
+from jobctl.report.columns import cut
 from jobctl.report.columns import plain as shown
-from jobctl.report.listings import ARTIFACT_COLUMNS, EVENT_COLUMNS, FIELD_COLUMNS
+from jobctl.report.listings import ARTIFACT_COLUMNS, ATTEMPT_COLUMNS, EVENT_COLUMNS, FIELD_COLUMNS
 from jobctl.report.screen import line, pairs, spaced, table
 from jobctl.report.units import age_of, local_time
 
 _ROOMY = 140
+_LONGEST_JSON = 200
+_LONGEST_VALUE = 1_000
+_LONGEST_LINE = 400
 
 
-def job_screen(
-    job: Job, artifacts: Sequence[Artifact], events: Sequence[Event], now: datetime, *, width: int
-) -> Iterator[RenderableType]:
-    """One job's record, files and history."""
-    blocks: list[RenderableType] = [pairs(_record(job, now))]
-    if artifacts:
-        blocks.append(Group(line(("Files", "bold")), table(ARTIFACT_COLUMNS, artifacts, width)))
-    if events:
-        blocks.append(Group(line(("History", "bold")), table(EVENT_COLUMNS, events, width)))
+def job_screen(detail: JobDetail, *, width: int, is_verbose: bool = False) -> Iterator[RenderableType]:
+    """One job's record, files, attempts and history.
+
+    ``is_verbose``: every traceback, not the last alone, and texts to their end, however long.
+    """
+    fields = _record(detail) if is_verbose else ((name, _cut(value)) for name, value in _record(detail))
+    blocks: list[RenderableType] = [pairs(fields)]
+    if detail.artifacts:
+        blocks.append(Group(line(("Files", "bold")), table(ARTIFACT_COLUMNS, detail.artifacts, width)))
+    attempts = attempts_of(detail.events)
+    if attempts:
+        blocks.append(Group(line(("Attempts", "bold")), table(ATTEMPT_COLUMNS, attempts, width)))
+    traced = [attempt for attempt in attempts if attempt.traceback]
+    longest = None if is_verbose else _LONGEST_LINE
+    blocks += [_traceback(attempt, longest) for attempt in (traced if is_verbose else traced[-1:])]
+    if detail.events:
+        blocks.append(Group(line(("History", "bold")), table(EVENT_COLUMNS, detail.events, width)))
     return spaced(blocks)
+
+
+def _traceback(attempt: AttemptLine, longest: int | None) -> RenderableType:
+    lines = (attempt.traceback or "").splitlines()
+    shown_lines = (line(cut(each, longest) if longest else to_shown(each), indent=2) for each in lines)
+    return Group(line((f"How attempt {attempt.number} ended", "bold")), *shown_lines)
 
 
 def explanation_screen(
@@ -49,9 +73,12 @@ def explanation_screen(
 
 def _disputes(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
     for row in rows:
-        yield line(f"{row['field']}: {shown(row['value']) or 'left empty'}  ", (_place(row), "dim"), indent=2)
+        value = cut(shown(row["value"]), _LONGEST_VALUE) or "left empty"
+        yield line(f"{row['field']}: {value}  ", (_place(row), "dim"), indent=2)
         for other in row["others"]:
-            yield line(f"but {shown(other.get('value'))}  ", (_place(other), "dim"), indent=4)
+            yield line(
+                f"but {cut(shown(other.get('value')), _LONGEST_VALUE)}  ", (_place(other), "dim"), indent=4
+            )
 
 
 def _by_place(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
@@ -68,7 +95,7 @@ def _by_place(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
 
 def _with_note(row: Mapping[str, Any]) -> str:
     note = f" ({row['note']})" if row["note"] else ""
-    return f"{shown(row['value'])}{note}"
+    return f"{cut(shown(row['value']), _LONGEST_VALUE)}{note}"
 
 
 def _place(claim: Mapping[str, Any]) -> str:
@@ -76,15 +103,19 @@ def _place(claim: Mapping[str, Any]) -> str:
     return " ".join(part for part in told if part)
 
 
-def _record(job: Job, now: datetime) -> Iterator[tuple[str, str]]:
+def _record(detail: JobDetail) -> Iterator[tuple[str, str]]:
+    job, now, lease = detail.job, detail.now, detail.lease
+
     def moment(value: datetime | None) -> str:
         return "" if value is None else f"{local_time(value)} ({age_of(value, now)} ago)"
 
     yield "job", job.job_id
     yield "status", job.status
-    yield "progress", "" if job.shown_progress is None else f"{job.shown_progress:.0f} %"
+    yield "progress", " · ".join(part for part in (_percent(job), (lease and lease.note) or "") if part)
+    yield "waits for", _waits_for(detail)
     yield "error", " · ".join(part for part in (job.error_code, job.error) if part)
     yield "video", job.video_url or ""
+    yield "set aside", detail.aside or ""
     yield "thumbnail", job.thumbnail_url or ""
     yield "slide image", job.slide_image_path or ""
     yield "created", moment(job.created_at)
@@ -94,10 +125,47 @@ def _record(job: Job, now: datetime) -> Iterator[tuple[str, str]]:
     yield "recovered", moment(job.recovered_at)
     yield "origin", " · ".join(part for part in (job.origin, _confidence(job)) if part)
     yield "owner", job.owner or ""
+    yield "task", f"{job.kind} in queue {job.queue}" + (f", priority {job.priority}" if job.priority else "")
     yield "attempt", f"{job.attempt} of {job.max_attempts}" if job.attempt else ""
+    yield "worker", "" if lease is None else f"{lease.worker}{_asked(lease, now)}"
+    yield "payload", _short(detail.body.payload)
+    yield "result", _short(detail.body.result)
     yield "executor", "" if job.executor is None else f"pid {job.executor.pid} on {job.executor.host}"
     yield "created files", json.dumps(job.created_files, ensure_ascii=False) if job.created_files else ""
     yield "root", job.root_id or ""
+
+
+def _cut(value: str) -> str:
+    """As much of a text as a person reads, and how to get the rest."""
+    if len(value) <= _LONGEST_VALUE:
+        return value
+    return f"{cut(value, _LONGEST_VALUE)} ({len(value):,} characters; --verbose shows all)"
+
+
+def _percent(job: Job) -> str:
+    return "" if job.shown_progress is None else f"{job.shown_progress:.0f} %"
+
+
+def _waits_for(detail: JobDetail) -> str:
+    """What a queued job waits for."""
+    job, now = detail.job, detail.now
+    if job.status is not Status.QUEUED:
+        return ""
+    if job.run_at is not None and job.run_at > now:
+        return f"{local_time(job.run_at)} (in {format_duration(job.run_at - now)})"
+    return detail.lack or "a free worker"
+
+
+def _asked(lease: LeaseNote, now: datetime) -> str:
+    return "" if lease.cancel_at is None else f" (asked to stop {age_of(lease.cancel_at, now)} ago)"
+
+
+def _short(value: Any) -> str:
+    """JSON in one line, cut; the whole is in ``--json``."""
+    if value is None:
+        return ""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST_JSON else f"{text[: _LONGEST_JSON - 1]}…"
 
 
 def _confidence(job: Job) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from operator import itemgetter
+from dataclasses import replace
+from datetime import datetime, timedelta
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
+from jobctl.core.attempts import AttemptLine
+from jobctl.durations import format_duration
 from jobctl.model.difference import Difference
 from jobctl.model.job import Artifact, Event, Job
 from jobctl.model.plan import Action, Kept, Outcome
@@ -14,8 +17,10 @@ from jobctl.model.quarantine import Entry
 from jobctl.report.columns import Column
 from jobctl.report.units import age_of, age_shown, local_time, size_shown
 
-_WIDE = 110
-_WIDER = 150
+WIDE = 110
+WIDER = 150
+MOST_OF_A_NAME = 40
+_MOST_OF_A_REASON = 200
 
 
 class KeptLine(NamedTuple):
@@ -60,12 +65,12 @@ DUPLICATE_COLUMNS: Sequence[Column[Mapping[str, Any]]] = tuple(
 STEP_COLUMNS: Sequence[Column[Step]] = (
     Column(name="verb", value=lambda step: step.action.verb),
     Column(name="job_id", value=lambda step: step.action.job_id),
-    Column(name="root_id", value=lambda step: step.action.root_id, from_width=_WIDER),
-    Column(name="path", value=lambda step: step.action.path, from_width=_WIDE, may_wrap=True),
-    Column(name="from", value=lambda step: step.action.from_status, from_width=_WIDER),
-    Column(name="to", value=lambda step: step.action.to_status, from_width=_WIDER),
-    Column(name="reason", value=lambda step: step.action.reason, from_width=_WIDER, may_wrap=True),
-    Column(name="confidence", value=lambda step: step.action.confidence, from_width=_WIDER),
+    Column(name="root_id", value=lambda step: step.action.root_id, from_width=WIDER),
+    Column(name="path", value=lambda step: step.action.path, from_width=WIDE, may_wrap=True),
+    Column(name="from", value=lambda step: step.action.from_status, from_width=WIDER),
+    Column(name="to", value=lambda step: step.action.to_status, from_width=WIDER),
+    Column(name="reason", value=lambda step: step.action.reason, from_width=WIDER, may_wrap=True),
+    Column(name="confidence", value=lambda step: step.action.confidence, from_width=WIDER),
     Column(name="result", value=lambda step: step.outcome),
     Column(name="note", value=lambda step: step.note, may_wrap=True),
 )
@@ -83,18 +88,18 @@ ENTRY_COLUMNS: Sequence[Column[Entry]] = (
         shown=age_shown,
         is_number=True,
     ),
-    Column(name="state", value=lambda entry: entry.whereabouts, from_width=_WIDE),
-    Column(name="job_id", value=lambda entry: entry.job_id, from_width=_WIDER),
-    Column(name="root_id", value=lambda entry: entry.root_id, from_width=_WIDER),
-    Column(name="reason", value=lambda entry: entry.reason, from_width=_WIDE, may_wrap=True),
+    Column(name="state", value=lambda entry: entry.whereabouts, from_width=WIDE),
+    Column(name="job_id", value=lambda entry: entry.job_id, from_width=WIDER),
+    Column(name="root_id", value=lambda entry: entry.root_id, from_width=WIDER),
+    Column(name="reason", value=lambda entry: entry.reason, from_width=WIDE, may_wrap=True),
 )
 
 DIFFERENCE_COLUMNS: Sequence[Column[Difference]] = (
     Column(name="difference", value=lambda difference: difference.kind),
-    Column(name="run_id", value=lambda difference: difference.run_id, from_width=_WIDER),
-    Column(name="seq", value=lambda difference: difference.seq, from_width=_WIDER),
-    Column(name="job_id", value=lambda difference: difference.job_id, from_width=_WIDER),
-    Column(name="root_id", value=lambda difference: difference.root_id, from_width=_WIDER),
+    Column(name="run_id", value=lambda difference: difference.run_id, from_width=WIDER),
+    Column(name="seq", value=lambda difference: difference.seq, from_width=WIDER),
+    Column(name="job_id", value=lambda difference: difference.job_id, from_width=WIDER),
+    Column(name="root_id", value=lambda difference: difference.root_id, from_width=WIDER),
     Column(name="path", value=lambda difference: difference.path, may_wrap=True),
     Column(name="reason", value=lambda difference: difference.reason, may_wrap=True),
     Column(name="mend", value=lambda difference: difference.mend, may_wrap=True),
@@ -105,15 +110,40 @@ KEPT_COLUMNS: Sequence[Column[KeptLine]] = (
     Column(name="reason", value=lambda kept: kept.reason, may_wrap=True),
 )
 
+
+def reason_column(
+    name: str, value: Callable[[Any], Any], *, title: str = "", from_width: int = 0
+) -> Column[Any]:
+    """A column of what somebody wrote, however long."""
+    return Column(
+        name=name, value=value, title=title, from_width=from_width, may_wrap=True, most=_MOST_OF_A_REASON
+    )
+
+
+def _took(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else format_duration(timedelta(seconds=round(seconds)))
+
+
 ARTIFACT_COLUMNS: Sequence[Column[Artifact]] = (
     Column(name="role", value=lambda file: file.role),
     Column(name="path", value=lambda file: file.path, may_wrap=True),
     Column(name="state", value=lambda file: file.state),
     Column(name="size", value=lambda file: file.size, shown=size_shown, is_number=True),
     Column(name="verdict", value=lambda file: file.verdict),
-    Column(name="tier", value=lambda file: file.tier, from_width=_WIDE),
-    Column(name="root_id", value=lambda file: file.root_id, from_width=_WIDE),
-    Column(name="sha256", value=lambda file: file.sha256, from_width=_WIDER, may_wrap=True),
+    Column(name="tier", value=lambda file: file.tier, from_width=WIDE),
+    Column(name="root_id", value=lambda file: file.root_id, from_width=WIDE),
+    Column(name="sha256", value=lambda file: file.sha256, from_width=WIDER, may_wrap=True),
+)
+
+
+ATTEMPT_COLUMNS: Sequence[Column[AttemptLine]] = (
+    Column(name="attempt", value=lambda each: each.number, title="no", is_number=True),
+    Column(name="began_at", value=lambda each: each.began_at, title="began", shown=local_time),
+    Column(name="took_s", value=lambda each: each.took_s, title="took", shown=_took, is_number=True),
+    Column(name="outcome", value=lambda each: each.outcome),
+    Column(name="error_code", value=lambda each: each.error_code, title="code", from_width=WIDE),
+    Column(name="worker", value=lambda each: each.worker, from_width=WIDE),
+    reason_column("error", lambda each: each.error),
 )
 
 EVENT_COLUMNS: Sequence[Column[Event]] = (
@@ -121,18 +151,19 @@ EVENT_COLUMNS: Sequence[Column[Event]] = (
     Column(name="kind", value=lambda event: event.kind),
     Column(name="from", value=lambda event: event.from_status),
     Column(name="to", value=lambda event: event.to_status),
-    Column(name="actor", value=lambda event: event.actor),
-    Column(name="run_id", value=lambda event: event.run_id, from_width=_WIDE),
-    Column(name="reason", value=lambda event: (event.detail or {}).get("reason"), may_wrap=True),
+    Column(name="actor", value=lambda event: event.actor, may_wrap=True),
+    Column(name="run_id", value=lambda event: event.run_id, from_width=WIDE),
+    reason_column("reason", lambda event: (event.detail or {}).get("reason")),
 )
+
 
 FIELD_COLUMNS: Sequence[Column[Any]] = (
     Column(name="field", value=lambda row: row["field"]),
-    Column(name="value", value=lambda row: row["value"], may_wrap=True),
+    reason_column("value", lambda row: row["value"]),
     Column(name="source", value=lambda row: row["source"], may_wrap=True),
     Column(name="locator", value=lambda row: row["locator"], may_wrap=True),
     Column(name="trust", value=lambda row: row["trust"]),
-    Column(name="note", value=lambda row: row["note"], from_width=_WIDE, may_wrap=True),
+    Column(name="note", value=lambda row: row["note"], from_width=WIDE, may_wrap=True),
 )
 
 LOG_READ_COLUMNS: Sequence[Column[Any]] = (
@@ -148,14 +179,14 @@ def log_columns(now: datetime) -> Sequence[Column[Any]]:
     return (
         Column(name="log_id", value=lambda log: log.log_id),
         Column(name="name", value=lambda log: log.name, may_wrap=True),
-        Column(name="instances", value=lambda log: ", ".join(log.instances), from_width=_WIDE, may_wrap=True),
+        Column(name="instances", value=lambda log: ", ".join(log.instances), from_width=WIDE, may_wrap=True),
         Column(name="jobs", value=lambda log: log.jobs, shown="{:,}".format, is_number=True),
         Column(name="restarts", value=lambda log: log.restarts, is_number=True),
         Column(name="bytes", title="size", value=lambda log: log.bytes, shown=size_shown, is_number=True),
         Column(
-            name="lines", value=lambda log: log.lines, shown="{:,}".format, is_number=True, from_width=_WIDE
+            name="lines", value=lambda log: log.lines, shown="{:,}".format, is_number=True, from_width=WIDE
         ),
-        Column(name="last_moment", value=lambda log: log.last_moment, from_width=_WIDER),
+        Column(name="last_moment", value=lambda log: log.last_moment, from_width=WIDER),
         Column(
             name="read_at", title="read", value=lambda log: log.read_at, shown=_age_at(now), is_number=True
         ),
@@ -175,46 +206,107 @@ def render_columns(now: datetime) -> Sequence[Column[Any]]:
             is_number=True,
         ),
         Column(name="job_id", value=lambda known: known.job_id),
-        Column(name="matched_by", title="by", value=lambda known: known.matched_by, from_width=_WIDE),
-        Column(name="name", value=lambda known: known.render.name, from_width=_WIDE, may_wrap=True),
-        Column(name="said", value=lambda known: known.render.said, from_width=_WIDER),
-        Column(name="error", value=lambda known: known.render.error, from_width=_WIDER, may_wrap=True),
+        Column(name="matched_by", title="by", value=lambda known: known.matched_by, from_width=WIDE),
+        Column(name="name", value=lambda known: known.render.name, from_width=WIDE, may_wrap=True),
+        Column(name="said", value=lambda known: known.render.said, from_width=WIDER),
+        Column(name="error", value=lambda known: known.render.error, from_width=WIDER, may_wrap=True),
     )
 
 
 def job_columns(now: datetime) -> Sequence[Column[Job]]:
     """The columns of ``list``; ``now`` is the store's clock."""
-    age = _age_at(now)
-    return (
-        Column(name="job_id", value=lambda job: job.job_id),
-        Column(name="status", value=lambda job: job.status),
-        Column(
-            name="progress", value=lambda job: job.shown_progress, shown="{:.0f} %".format, is_number=True
-        ),
-        Column(name="created_at", title="age", value=lambda job: job.created_at, shown=age, is_number=True),
-        Column(
-            name="completed_at",
-            title="done for",
-            value=lambda job: job.completed_at,
-            shown=age,
-            is_number=True,
-            from_width=_WIDE,
-        ),
-        Column(name="origin", value=lambda job: job.origin, from_width=_WIDE),
-        Column(name="confidence", value=lambda job: job.confidence, from_width=_WIDE),
-        Column(name="owner", value=lambda job: job.owner, from_width=_WIDE),
-        Column(
-            name="attempt",
-            value=lambda job: job.attempt,
-            shown=lambda attempt: str(attempt or ""),
-            is_number=True,
-            from_width=_WIDER,
-        ),
-        Column(
-            name="video_url", title="video", value=lambda job: job.video_url, from_width=180, may_wrap=True
-        ),
-        Column(name="error", value=lambda job: job.error, from_width=_WIDE, may_wrap=True),
-    )
+    every = _every_job_column(now)
+    return [every[name] for name in _JOB_COLUMNS]
+
+
+def chosen_job_columns(now: datetime, names: Sequence[str]) -> Sequence[Column[Job]]:
+    """The columns of ``list`` of these names, in their order, however wide. Raises ``KeyError``."""
+    every = _every_job_column(now)
+    return [replace(every[name], from_width=0, may_wrap=True) for name in names]
+
+
+def _every_job_column(now: datetime) -> dict[str, Column[Job]]:
+    shown: dict[str, Callable[[Any], str]] = {
+        "progress": "{:.0f} %".format,
+        "attempt": lambda attempt: str(attempt or ""),
+        **{name: _age_at(now) for name in _JOB_AGES},
+    }
+    values: dict[str, Callable[[Job], Any]] = {
+        "progress": lambda job: job.shown_progress,
+        "executor": lambda job: job.executor and f"pid {job.executor.pid} on {job.executor.host}",
+    }
+    return {
+        name: Column(
+            name=name,
+            title=_JOB_AGES.get(name) or _JOB_TITLES.get(name, ""),
+            value=values.get(name) or attrgetter(name),
+            shown=shown.get(name),
+            is_number=name in shown or name in {"priority", "max_attempts", "version"},
+            from_width=_JOB_COLUMNS.get(name, 0),
+            may_wrap=name in _LONG,
+            most=_LONG.get(name, 0),
+        )
+        for name in JOB_COLUMN_NAMES
+    }
+
+
+_JOB_COLUMNS = {
+    "job_id": 0,
+    "status": 0,
+    "progress": 0,
+    "created_at": 0,
+    "completed_at": WIDE,
+    "origin": WIDER,
+    "confidence": WIDER,
+    "owner": WIDE,
+    "attempt": WIDER,
+    "video_url": 180,
+    "error": WIDE,
+}
+"""What a list shows unless it is told which columns, and from which width of the terminal on."""
+
+_LONG = {
+    **dict.fromkeys(("owner", "kind", "queue", "error_code", "idempotency_key"), MOST_OF_A_NAME),
+    **dict.fromkeys(
+        ("error", "video_url", "thumbnail_url", "slide_image_path", "created_files"), _MOST_OF_A_REASON
+    ),
+}
+"""What is in anybody's words, and how much of it a person reads of one job among many."""
+
+_JOB_AGES = {
+    "created_at": "age",
+    "completed_at": "done for",
+    "updated_at": "changed",
+    "started_at": "started",
+    "last_heartbeat": "beat",
+    "recovered_at": "recovered",
+}
+_JOB_TITLES = {"video_url": "video", "thumbnail_url": "thumbnail", "error_code": "code", "root_id": "root"}
+
+JOB_COLUMN_NAMES = (
+    *_JOB_COLUMNS,
+    *(
+        "kind",
+        "queue",
+        "priority",
+        "error_code",
+        "updated_at",
+        "started_at",
+        "last_heartbeat",
+        "recovered_at",
+    ),
+    *(
+        "run_at",
+        "max_attempts",
+        "executor",
+        "idempotency_key",
+        "root_id",
+        "thumbnail_url",
+        "slide_image_path",
+    ),
+    *("created_files", "version"),
+)
+"""Every column that a list of jobs can have."""
 
 
 def run_columns(now: datetime) -> Sequence[Column[Any]]:
@@ -230,9 +322,9 @@ def run_columns(now: datetime) -> Sequence[Column[Any]]:
             shown=_age_at(now),
             is_number=True,
         ),
-        Column(name="actor", value=lambda run: run.actor, from_width=_WIDE),
-        Column(name="host", value=lambda run: run.host, from_width=_WIDER),
-        Column(name="undo_of", value=lambda run: run.undo_of, from_width=_WIDE),
+        Column(name="actor", value=lambda run: run.actor, from_width=WIDE),
+        Column(name="host", value=lambda run: run.host, from_width=WIDER),
+        Column(name="undo_of", value=lambda run: run.undo_of, from_width=WIDE),
         Column(
             name="actions", title="steps", value=lambda run: run.actions, shown="{:,}".format, is_number=True
         ),
@@ -247,15 +339,15 @@ def root_columns(now: datetime) -> Sequence[Column[Any]]:
         Column(name="root_id", value=lambda root: root.root_id),
         Column(name="path", value=lambda root: root.path, may_wrap=True),
         Column(name="layout", value=lambda root: root.layout),
-        Column(name="host", value=lambda root: root.host, from_width=_WIDE),
-        Column(name="generation", value=lambda root: root.generation, is_number=True, from_width=_WIDE),
+        Column(name="host", value=lambda root: root.host, from_width=WIDE),
+        Column(name="generation", value=lambda root: root.generation, is_number=True, from_width=WIDE),
         Column(
             name="registered_at",
             title="age",
             value=lambda root: root.registered_at,
             shown=_age_at(now),
             is_number=True,
-            from_width=_WIDE,
+            from_width=WIDE,
         ),
         Column(name="state", value=lambda root: root.state, may_wrap=True),
     )

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 
 class Sample(NamedTuple):
-    """One value with its labels."""
+    """One value with its labels. ``suffix``: what part of a histogram it is."""
 
     labels: Mapping[str, str]
     value: float
+    suffix: str = ""
 
 
 class Metric(NamedTuple):
@@ -32,11 +33,8 @@ def _lines(metric: Metric) -> Iterator[str]:
     yield f"# TYPE {metric.name} {metric.kind}"
     for sample in metric.samples:
         labels = ",".join(f'{name}="{_quoted(value)}"' for name, value in sample.labels.items())
-        yield (
-            f"{metric.name}{{{labels}}} {sample.value:.16g}"
-            if labels
-            else f"{metric.name} {sample.value:.16g}"
-        )
+        name = f"{metric.name}{sample.suffix}"
+        yield f"{name}{{{labels}}} {sample.value:.16g}" if labels else f"{name} {sample.value:.16g}"
 
 
 def _escaped(text: str) -> str:

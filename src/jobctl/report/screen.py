@@ -34,12 +34,16 @@ def line(*parts: str | tuple[str, str], indent: int = 0) -> RenderableType:
     return Padding.indent(text, indent) if indent else text
 
 
-def table(columns: Sequence[Column[RowT]], rows: Iterable[RowT], width: int) -> Table:
-    """A listing as aligned columns, without a frame; a column that says nothing is left out."""
+def table(
+    columns: Sequence[Column[RowT]], rows: Iterable[RowT], width: int, *, with_heading: bool = True
+) -> Table:
+    """A listing as aligned columns, without a frame; a column that says nothing is mostly left out."""
     fitting = columns_for(columns, width)
     cells = [[column.cell(row) for column in fitting] for row in rows]
-    telling = [number for number in range(len(fitting)) if any(row[number] for row in cells)]
-    listing = Table(box=None, padding=_GAP, pad_edge=False, header_style="bold")
+    telling = [
+        number for number, column in enumerate(fitting) if column.least or any(row[number] for row in cells)
+    ]
+    listing = Table(box=None, padding=_GAP, pad_edge=False, header_style="bold", show_header=with_heading)
     for number in telling:
         column = fitting[number]
         listing.add_column(
@@ -47,6 +51,7 @@ def table(columns: Sequence[Column[RowT]], rows: Iterable[RowT], width: int) -> 
             justify="right" if column.is_number else "left",
             no_wrap=not column.may_wrap,
             overflow="fold",
+            min_width=column.least or None,
         )
     for row in cells:
         listing.add_row(*(Text(row[number]) for number in telling))

@@ -1,15 +1,13 @@
-"""The state of a store: on a terminal, as items, and as metrics."""
+"""The state of a store: on a terminal, and as items."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from jobctl.model.runs import LastRun
-from jobctl.model.status import Status
 from jobctl.report.columns import Column
-from jobctl.report.prometheus import Metric, Sample
 from jobctl.report.units import age_of
 
 
@@ -42,34 +40,6 @@ def last_run_item(run: LastRun) -> dict[str, Any]:
     """How a command ended last, as JSON."""
     names = ("command", "host", "finished_at", "exit_code", "error", "run_id", "counts", "succeeded_at")
     return {name: getattr(run, name) for name in names}
-
-
-def metrics(jobs: Mapping[Status, int], runs: Sequence[LastRun]) -> Iterator[Metric]:
-    """Jobs by status, and how each command ended last."""
-    yield Metric(
-        "jobctl_jobs",
-        "Jobs by status.",
-        [Sample({"status": status.value}, jobs.get(status, 0)) for status in Status],
-    )
-    yield Metric(
-        "jobctl_last_run_timestamp_seconds",
-        "When a command last ended, however it did.",
-        [Sample(_labels(run), run.finished_at.timestamp()) for run in runs],
-    )
-    yield Metric(
-        "jobctl_last_run_exit_code",
-        "The exit code a command last ended with; 0 is success.",
-        [Sample(_labels(run), run.exit_code) for run in runs],
-    )
-    yield Metric(
-        "jobctl_last_success_timestamp_seconds",
-        "When a command last ended with success.",
-        [Sample(_labels(run), run.succeeded_at.timestamp()) for run in runs if run.succeeded_at],
-    )
-
-
-def _labels(run: LastRun) -> dict[str, str]:
-    return {"command": run.command, "host": run.host}
 
 
 def _ago(now: datetime) -> Callable[[datetime], str]:

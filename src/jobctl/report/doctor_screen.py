@@ -1,0 +1,112 @@
+"""How a diagnosis looks: one line a check, and below that what is not well, why it matters and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jobctl.model.health import Examined, Health
+from jobctl.model.names import to_shown
+from jobctl.report.columns import Column
+from jobctl.report.units import counted
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_STYLES = {Health.OK: "green", Health.WARN: "yellow", Health.FAIL: "bold red", Health.UNKNOWN: "magenta"}
+_HEALTH_WIDTH = max(len(health) for health in Health)
+_GAP = (0, 2, 0, 0)
+
+EXAMINED_COLUMNS: Sequence[Column[Examined]] = (
+    Column(name="check", value=lambda one: one.check),
+    Column(name="health", value=lambda one: one.diagnosis.health.value),
+    Column(name="said", value=lambda one: one.diagnosis.said),
+    Column(name="fix", value=lambda one: one.diagnosis.fix),
+    Column(name="command", value=lambda one: one.diagnosis.command),
+    Column(name="why", value=lambda one: one.why),
+    Column(name="theme", value=lambda one: one.theme),
+)
+"""What a pipe gets of each check."""
+
+CHECK_COLUMNS: Sequence[Column[Any]] = (
+    Column(name="check", value=lambda check: check.name),
+    Column(name="theme", value=lambda check: check.theme),
+    Column(name="why", value=lambda check: check.why, may_wrap=True),
+)
+"""The columns of the list of checks."""
+
+
+def examined_item(one: Examined) -> dict[str, Any]:
+    """A check that was carried out, as JSON. ``seconds`` is how long it took."""
+    said, fix, command = one.diagnosis[1:]
+    return {
+        "check": one.check,
+        "theme": one.theme,
+        "health": one.diagnosis.health.value,
+        "said": said,
+        "why": one.why,
+        "fix": fix or None,
+        "command": command or None,
+        "seconds": round(one.seconds, 3),
+    }
+
+
+def check_item(check: Any) -> dict[str, Any]:
+    """A check, as JSON."""
+    return {"check": check.name, "theme": check.theme, "why": check.why, "database": check.database}
+
+
+def check_line(one: Examined, name_width: int) -> RenderableType:
+    """The one line of a check, while the others go on."""
+    from rich.table import Table  # noqa: PLC0415 - only where a person watches
+    from rich.text import Text  # noqa: PLC0415
+
+    grid = Table.grid(padding=_GAP)
+    grid.add_column(width=name_width, no_wrap=True, overflow="fold")
+    grid.add_column(width=_HEALTH_WIDTH, no_wrap=True)
+    grid.add_column(overflow="fold")
+    health = one.diagnosis.health
+    grid.add_row(
+        Text(to_shown(one.check)), Text(health.value, _STYLES[health]), Text(to_shown(one.diagnosis.said))
+    )
+    return grid
+
+
+def troubles_screen(examined: Iterable[Examined]) -> Iterator[RenderableType]:
+    """What is to be done: each check that knows, the worst ones last, where they are seen."""
+    from rich.text import Text  # noqa: PLC0415 - only where a person watches
+
+    severity = list(Health)
+    told = [one for one in examined if one.diagnosis.health is not Health.OK and _has_advice(one)]
+    for one in sorted(told, key=lambda one: severity.index(one.diagnosis.health)):
+        yield Text()
+        yield from _advice(one)
+
+
+def summary(counts: dict[str, int]) -> str:
+    """All of it in one line."""
+    ill = [
+        f"{counts[health.value]:,} {health.value}" for health in reversed(Health) if _is_ill(health, counts)
+    ]
+    return f"{counted(sum(counts.values()), 'check')}: {', '.join(ill) if ill else 'all is well'}."
+
+
+def _is_ill(health: Health, counts: dict[str, int]) -> bool:
+    return health is not Health.OK and bool(counts.get(health.value))
+
+
+def _has_advice(one: Examined) -> bool:
+    return bool(one.diagnosis.fix or one.diagnosis.command) or one.diagnosis.health is not Health.UNKNOWN
+
+
+def _advice(one: Examined) -> Iterator[RenderableType]:
+    from jobctl.report.screen import line  # noqa: PLC0415 - rich is only for terminals
+
+    health, said, fix, command = one.diagnosis
+    yield line((health.value, _STYLES[health]), f"  {one.check}: {said}")
+    yield line((one.why, "dim"), indent=2)
+    if fix:
+        yield line(f"To do: {fix}.", indent=2)
+    if command:
+        # On a line of its own, to be copied whole.
+        yield line("Run:   ", (command, "bold"), indent=2)

@@ -1,0 +1,156 @@
+"""How a store stands, for machines: as JSON, and as tab-separated blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from jobctl.core.health.standing import headline
+from jobctl.model.finding import FindingKind
+from jobctl.model.health import Diagnosis
+from jobctl.model.standing import QueueDepth, RootRoom, ScanSeen, Standing, Trouble, Worker
+from jobctl.model.status import Status
+from jobctl.report.columns import Column
+from jobctl.report.status_screen import last_run_columns
+
+
+class _StatusCount(NamedTuple):
+    status: str
+    jobs: int
+    change: int
+
+
+class _RootSeen(NamedTuple):
+    room: RootRoom
+    scan: ScanSeen
+
+
+def worker_state(worker: Worker) -> str:
+    """The state of a worker as it is told: one that is silent is gone, whatever it last said."""
+    return "gone" if worker.is_gone else worker.row.state
+
+
+def found_by(seen: ScanSeen, kind: FindingKind) -> int | None:
+    """How many findings of a kind the last complete scan had; ``None`` where there was no scan."""
+    return None if seen.finished_at is None else seen.findings.get(kind.value, 0)
+
+
+_TROUBLE: Sequence[Column[Trouble]] = (
+    Column(name="health", value=lambda each: each.diagnosis.health.value),
+    Column(name="subject", value=lambda each: each.subject),
+    Column(name="said", value=lambda each: each.diagnosis.said),
+    Column(name="fix", value=lambda each: each.diagnosis.fix),
+    Column(name="command", value=lambda each: each.diagnosis.command),
+)
+_STATUS: Sequence[Column[_StatusCount]] = (
+    Column(name="status", value=lambda row: row.status),
+    Column(name="jobs", value=lambda row: row.jobs),
+    Column(name="change", value=lambda row: row.change),
+)
+_QUEUE: Sequence[Column[QueueDepth]] = (
+    Column(name="queue", value=lambda row: row.queue),
+    Column(name="queued", value=lambda row: row.queued),
+    Column(name="due", value=lambda row: row.due),
+    Column(name="is_at_least", value=lambda row: row.is_at_least),
+    Column(name="oldest_job", value=lambda row: row.oldest_job),
+    Column(name="due_since", value=lambda row: row.due_since),
+)
+_WORKER: Sequence[Column[Worker]] = (
+    Column(name="worker", value=lambda each: each.row.worker_id),
+    Column(name="state", value=worker_state),
+    Column(name="host", value=lambda each: each.row.executor.host),
+    Column(name="busy", value=lambda each: each.busy),
+    Column(name="slots", value=lambda each: each.row.slots),
+    Column(name="seen_at", value=lambda each: each.row.seen_at),
+)
+_ROOT: Sequence[Column[_RootSeen]] = (
+    Column(name="root", value=lambda row: row.room.path),
+    Column(name="bytes", value=lambda row: row.room.now.bytes if row.room.now else None),
+    Column(name="bytes_free", value=lambda row: row.room.now.bytes_free if row.room.now else None),
+    Column(name="days_until_full", value=lambda row: row.room.outlook.days),
+    Column(name="outlook", value=lambda row: row.room.outlook.said),
+    Column(name="scanned_at", value=lambda row: row.scan.finished_at),
+    Column(name="orphaned", value=lambda row: found_by(row.scan, FindingKind.ORPHAN_VIDEO)),
+    Column(name="broken", value=lambda row: found_by(row.scan, FindingKind.BROKEN_VIDEO)),
+)
+
+
+def standing_blocks(found: Standing) -> Iterable[tuple[Sequence[Column[Any]], Iterable[Any]]]:
+    """Listings, one after the other; the first line of the first is all of it in one sentence."""
+    whole = Trouble("all", Diagnosis(found.health, headline(found.troubles)))
+    statuses = [
+        _StatusCount(each.value, found.jobs.get(each, 0), found.changes.net.get(each, 0)) for each in Status
+    ]
+    seen = [_RootSeen(room, scan) for room, scan in zip(found.rooms, found.scans, strict=True)]
+    return (
+        (_TROUBLE, [whole, *found.troubles]),
+        (_STATUS, statuses),
+        (_QUEUE, found.queues),
+        (_WORKER, found.workers),
+        (last_run_columns(found.now), found.last_runs),
+        (_ROOT, seen),
+    )
+
+
+def standing_data(found: Standing) -> dict[str, Any]:
+    """All of it as JSON, but for the last runs, which are the items, and the counts of jobs."""
+    return {
+        "now": found.now,
+        "health": found.health.value,
+        "said": headline(found.troubles),
+        "troubles": [_trouble(each) for each in found.troubles],
+        "changes": {
+            "since": found.changes.since,
+            "jobs": {each.value: found.changes.net.get(each, 0) for each in Status},
+        },
+        "uncounted_changes": found.uncounted,
+        "queues": [
+            {**each._asdict(), "kinds": dict(each.kinds), "since": dict(each.since)} for each in found.queues
+        ],
+        "stale_heartbeats": found.silent._asdict(),
+        "workers": [_worker(each) for each in found.workers],
+        "roots": [_root(room, scan) for room, scan in zip(found.rooms, found.scans, strict=True)],
+        "unfinished_runs": found.unfinished,
+    }
+
+
+def _trouble(each: Trouble) -> dict[str, Any]:
+    health, said, fix, command = each.diagnosis
+    return {
+        "subject": each.subject,
+        "health": health.value,
+        "said": said,
+        "fix": fix or None,
+        "command": command or None,
+    }
+
+
+def _worker(each: Worker) -> dict[str, Any]:
+    row = each.row
+    return {
+        "worker": row.worker_id,
+        "state": worker_state(each),
+        "host": row.executor.host,
+        "pid": row.executor.pid,
+        "queues": row.queues,
+        "busy": each.busy,
+        "slots": row.slots,
+        "seen_at": row.seen_at,
+    }
+
+
+def _root(room: RootRoom, scan: ScanSeen) -> dict[str, Any]:
+    days, is_at_least, said = room.outlook
+    return {
+        "root_id": room.root_id,
+        "path": room.path,
+        "bytes": room.now.bytes if room.now else None,
+        "bytes_free": room.now.bytes_free if room.now else None,
+        "trouble": room.trouble or None,
+        "days_until_full": days,
+        "days_are_at_least": is_at_least,
+        "outlook": said,
+        "last_complete_scan": scan.finished_at,
+        "findings": dict(scan.findings) if scan.finished_at else None,
+        "changed_since_scan": scan.is_outdated,
+    }

@@ -1,0 +1,247 @@
+"""How a store stands, on one screen: what is not well first, each with what to run, then the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from jobctl.core.health.standing import headline
+from jobctl.model.finding import FindingKind
+from jobctl.model.health import Health
+from jobctl.model.names import to_shown
+from jobctl.model.standing import Changes, QueueDepth, RootRoom, ScanSeen, Standing, Trouble
+from jobctl.model.status import Status
+from jobctl.report.standing_items import found_by
+from jobctl.report.units import age_of, age_shown, counted, size_shown
+
+HEALTH_STYLES = {
+    Health.OK: "green",
+    Health.WARN: "yellow",
+    Health.FAIL: "bold red",
+    Health.UNKNOWN: "magenta",
+}
+_GAP = (0, 2, 0, 0)
+_NAMES, _SUBJECTS = 12, 24
+_LONGEST_SUBJECT = 13
+_BROKEN_LINES = 1.1
+_LINES_A_ROOT = 7
+_LINES_A_TROUBLE = 3
+_FEWEST_TROUBLES = 2
+_MOST_QUEUES = 6
+_COMMANDS = ("recover", "expire", "cleanup", "backup")
+_ALWAYS = (Status.QUEUED, Status.PROCESSING, Status.COMPLETED, Status.FAILED)
+
+
+def standing_screen(
+    found: Standing, *, width: int, height: int, all_of_it: str, is_whole: bool = False
+) -> Iterator[RenderableType]:
+    """One screen. ``is_whole``: with every trouble; else ``all_of_it`` is the command that tells them."""
+    head = _headline(found, width)
+    rows = list(_rows(found, most_roots=max(1, height // _LINES_A_ROOT)))
+    left = height - 1 - _lines(head, width) - 1
+    needed = sum(_lines(words, width - _NAMES) for _, words in rows)
+    if not is_whole and left - needed < _FEWEST_TROUBLES * _LINES_A_TROUBLE * bool(found.troubles):
+        # What is not well comes first: of the numbers each has one line then.
+        for _, words in rows:
+            words.no_wrap, words.overflow = True, "ellipsis"
+        needed = len(rows)
+    shown = found.troubles if is_whole else _fitting(found.troubles, width, left - needed)
+    yield head
+    if shown:
+        yield _trouble_rows(shown, width)
+    if len(shown) < len(found.troubles):
+        yield Text(to_shown(f"  … {len(found.troubles) - len(shown):,} more: {all_of_it}"), "dim")
+    yield Text()
+    yield _numbers(rows)
+
+
+def _headline(found: Standing, width: int) -> Text:
+    return Text(cut(headline(found.troubles), 2 * width - 20), HEALTH_STYLES[found.health])
+
+
+def _lines(words: Text, width: int) -> int:
+    """How many lines a text takes, at most: words that go on in the next line leave some of it empty."""
+    return max(1, -(-int(cell_len(words.plain) * _BROKEN_LINES) // max(1, width)))
+
+
+def _fitting(troubles: list[Trouble], width: int, lines: int) -> list[Trouble]:
+    """The worst troubles, as many as there is room for; one at least."""
+    taken = 0
+    for number, each in enumerate(troubles):
+        taken += _lines(_said(each, width), width - _SUBJECTS) + _lines(
+            _to_do(each, width), width - _SUBJECTS
+        )
+        is_last = number == len(troubles) - 1
+        if number and taken + (not is_last) > lines:
+            return troubles[:number]
+    return troubles
+
+
+def _trouble_rows(shown: list[Trouble], width: int) -> RenderableType:
+    grid = Table.grid(padding=_GAP)
+    grid.add_column(width=max(len(each) for each in Health), no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for each in shown:
+        health = each.diagnosis.health
+        told, todo = _said(each, width), _to_do(each, width)
+        cell = Group(told, todo) if todo else told
+        grid.add_row(
+            Text(health.value, HEALTH_STYLES[health]), Text(cut(each.subject, _LONGEST_SUBJECT)), cell
+        )
+    return grid
+
+
+def _said(each: Trouble, width: int) -> Text:
+    return Text(cut(each.diagnosis.said, max(40, 2 * (width - _SUBJECTS))))
+
+
+def _to_do(each: Trouble, width: int) -> Text:
+    """The command that looks closer or mends it, on a line of its own, to be copied whole."""
+    _, _, fix, command = each.diagnosis
+    return Text(to_shown(command), "bold") if command else Text(cut(fix, max(40, width - _SUBJECTS)), "dim")
+
+
+def _numbers(rows: list[tuple[str, Text]]) -> Table:
+    grid = Table.grid(padding=_GAP)
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, words in rows:
+        grid.add_row(Text(name), words)
+    return grid
+
+
+def _rows(found: Standing, *, most_roots: int) -> Iterator[tuple[str, Text]]:
+    yield "jobs", jobs_line(found)
+    yield "oldest", _oldest(found)
+    if len(found.queues) > 1:
+        yield "queues", _queues(found.queues)
+    yield "heartbeats", _heartbeats(found)
+    yield "workers", workers_line(found)
+    yield "last runs", _last_runs(found)
+    roots = list(zip(found.rooms, found.scans, strict=True))
+    for room, scan in roots[:most_roots]:
+        yield "root", root_line(room, scan, found)
+    if len(roots) > most_roots:
+        yield "roots", Text(f"{len(roots) - most_roots:,} more: jobctl root list", "dim")
+    if not roots:
+        yield "root", Text("none is registered: jobctl init --root DIR", "yellow")
+
+
+def jobs_line(found: Standing) -> Text:
+    """How many jobs have each status, and how that changed of late."""
+    parts = Text()
+    for status in Status:
+        count, change = found.jobs.get(status, 0), found.changes.net.get(status, 0)
+        if count or change or status in _ALWAYS:
+            parts.append(", " if parts else "").append(f"{count:,} {status.value}")
+            if change:
+                parts.append(f" ({change:+,})", "dim")
+    if any(found.changes.net.values()):
+        parts.append(f"; changes within {_window(found.changes, found)}", "dim")
+    if found.uncounted:
+        parts.append(
+            f"; without the last {counted(found.uncounted, 'change')}, added up bit by bit", "yellow"
+        )
+    return parts
+
+
+def _window(changes: Changes, found: Standing) -> str:
+    return age_shown((found.now - changes.since).total_seconds())
+
+
+def _oldest(found: Standing) -> Text:
+    waiting = [queue for queue in found.queues if queue.due_since is not None]
+    if not waiting:
+        return Text("no job waits", "dim")
+    oldest = min(waiting, key=lambda queue: (queue.due_since, queue.queue))
+    waits = age_of(oldest.due_since, found.now)
+    return Text(cut(f"{oldest.oldest_job} has been due for {waits} in {oldest.queue}", 200))
+
+
+def _queues(queues: list[QueueDepth]) -> Text:
+    deepest = sorted(queues, key=lambda queue: (-queue.queued, queue.queue))
+    parts = Text()
+    for queue in deepest[:_MOST_QUEUES]:
+        most = "≥ " if queue.is_at_least else ""
+        waits = "" if queue.due == queue.queued else f" ({queue.due:,} due)"
+        parts.append(", " if parts else "").append(f"{cut(queue.queue, 40)} {most}{queue.queued:,}{waits}")
+    if len(queues) > _MOST_QUEUES:
+        parts.append(f", {len(queues) - _MOST_QUEUES:,} more", "dim")
+    return parts
+
+
+def _heartbeats(found: Standing) -> Text:
+    silent = found.silent
+    if not silent.jobs:
+        return Text("none stale", "dim")
+    most = "at least " if silent.is_at_least else ""
+    words = f"{most}{silent.jobs:,} stale, {silent.job_id} for {age_of(silent.since, found.now)}"
+    return Text(cut(words, 200), "yellow")
+
+
+def workers_line(found: Standing) -> Text:
+    """How many workers run, how busy they are, and how many are gone."""
+    alive = [each for each in found.workers if not each.is_gone]
+    gone = len(found.workers) - len(alive)
+    if not found.workers:
+        return Text("none runs", "dim")
+    slots = sum(each.row.slots for each in alive)
+    parts = Text(f"{len(alive):,} alive, {sum(each.busy for each in alive):,} of {slots:,} slots busy")
+    if gone:
+        parts.append(f", {gone:,} gone", "bold red")
+    return parts
+
+
+def _last_runs(found: Standing) -> Text:
+    newest = {run.command: run for run in sorted(found.last_runs, key=lambda run: run.finished_at)}
+    scanned = [seen.finished_at for seen in found.scans if seen.finished_at]
+    parts = Text("scan ").append(f"{age_of(max(scanned), found.now)} ago" if scanned else "never")
+    for command in (*_COMMANDS, *(name for name in sorted(newest) if name not in _COMMANDS)):
+        run = newest.get(command)
+        parts.append(f", {cut(command, 30)} ")
+        if run is None:
+            parts.append("never", "dim")
+        else:
+            how = f" exit {run.exit_code}" if run.exit_code else ""
+            parts.append(f"{age_of(run.finished_at, found.now)} ago{how}", "yellow" if how else "")
+    return parts
+
+
+def root_line(room: RootRoom, scan: ScanSeen, found: Standing) -> Text:
+    """Room and findings below one root."""
+    parts = Text(cut(room.path, 120)).append(": ")
+    if room.now is None:
+        parts.append(cut(room.trouble or "on another host", 80), "magenta")
+    else:
+        share = room.now.bytes_free / max(1, room.now.bytes)
+        parts.append(f"{size_shown(room.now.bytes_free)} free of {size_shown(room.now.bytes)}, {share:.0%}")
+    parts.append("; ").append(_findings(scan, found))
+    return parts.append(f"; {_until_full(room)}", "dim" if room.outlook.days is None else "")
+
+
+def _until_full(room: RootRoom) -> str:
+    said = room.outlook.said
+    return f"until full {said}" if said.startswith("unknown") else said
+
+
+def _findings(scan: ScanSeen, found: Standing) -> Text:
+    if scan.finished_at is None:
+        return Text("never scanned in full: jobctl scan", "yellow")
+    orphaned, broken = (
+        found_by(scan, kind) or 0 for kind in (FindingKind.ORPHAN_VIDEO, FindingKind.BROKEN_VIDEO)
+    )
+    words = f"{orphaned:,} orphaned, {broken:,} broken {age_of(scan.finished_at, found.now)} ago"
+    if scan.is_outdated:
+        return Text(f"{words}, before a run changed that", "dim")
+    return Text(words, "yellow" if orphaned or broken else "")
+
+
+def cut(words: str, most: int) -> str:
+    """Text of others', so that one long word does not push the rest off the screen."""
+    shown = to_shown(words[: most + 1])
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
