@@ -1,0 +1,261 @@
+"""Books: the records behind a ``JobDict``, each read and written in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from itertools import chain
+from threading import Lock
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from jobctl.core.steps import Step, steps
+from jobctl.core.threeway import Conflict, is_same, merged_fields
+from jobctl.errors import JobExists, StaleJob
+from jobctl.model.job import Job
+from jobctl.model.status import Status
+from jobctl.ops.site import Site, open_site
+from jobctl.service.jobdict_shape import Said, Shape, status_in
+from jobctl.settings import Settings
+from jobctl.store import jobs
+from jobctl.store.dialect import dialect_of
+from jobctl.store.engine import Connection
+from jobctl.store.mirror import (
+    Change,
+    Whole,
+    change_whole,
+    count_jobs,
+    create_whole,
+    find_whole,
+    has_job,
+    hold,
+    page_of_ids,
+    page_of_wholes,
+)
+
+J = TypeVar("J")
+R = TypeVar("R")
+_PAGE = 500
+_DEFAULT_KIND = "presentation"
+_HEART = "last_heartbeat"
+
+
+class Standing(NamedTuple):
+    """A record as it was last seen."""
+
+    said: Said
+    status: Status
+    version: int
+    attempt: int
+
+
+UNRECORDED = Standing(Said({}, {}), Status.QUEUED, version=0, attempt=0)
+"""Of a job that no record is known of."""
+
+
+class Books(Generic[J]):
+    """The records of one class. The store is opened when it is first asked for."""
+
+    def __init__(self, settings: Settings, shape: Shape[J], kind: str | None) -> None:
+        self.shape = shape
+        self.kind = kind
+        self._settings = settings
+        self._opened: Site | None = None
+        self._opening = Lock()
+
+    @property
+    def site(self) -> Site:
+        """The opened store. Raises the errors of ``open_store``."""
+        with self._opening:
+            if self._opened is None:
+                self._opened = open_site(self._settings, pooled=True)
+            return self._opened
+
+    @property
+    def place(self) -> str:
+        """Where the store is, without secrets."""
+        return dialect_of(self._settings.database).place
+
+    def close(self) -> None:
+        """Let go of the store."""
+        with self._opening:
+            if self._opened is not None:
+                self._opened.store.close()
+                self._opened = None
+
+    def find(self, job_id: str) -> Standing | None:
+        """A record, or ``None``."""
+        with self.site.store.glance() as connection:
+            found = find_whole(connection, job_id, kind=self.kind)
+        return None if found is None else self._standing(found)
+
+    def has(self, job_id: str) -> bool:
+        """Whether there is a record."""
+        with self.site.store.glance() as connection:
+            return has_job(connection, job_id, kind=self.kind)
+
+    def count(self) -> int:
+        """How many there are."""
+        with self.site.store.glance() as connection:
+            return count_jobs(connection, kind=self.kind)
+
+    def ids(self) -> Iterator[str]:
+        """Every id, in order, a page at a time; the first one is read at once."""
+        return chain.from_iterable(self._pages(self._page_of_ids, lambda job_id: job_id))
+
+    def all(self) -> Iterator[tuple[str, Standing]]:
+        """Every record, by id, a page at a time; the first one is read at once."""
+        found = chain.from_iterable(self._pages(self._page, lambda whole: whole.job.job_id))
+        return ((whole.job.job_id, self._standing(whole)) for whole in found)
+
+    def _pages(self, read: Callable[[str], list[R]], last: Callable[[R], str]) -> Iterator[list[R]]:
+        first = read("")
+
+        def rest() -> Iterator[list[R]]:
+            page = first
+            while page:
+                yield page
+                page = read(last(page[-1])) if len(page) == _PAGE else []
+
+        return rest()
+
+    def _page_of_ids(self, after: str) -> list[str]:
+        with self.site.store.glance() as connection:
+            return page_of_ids(connection, kind=self.kind, after=after, limit=_PAGE)
+
+    def _page(self, after: str) -> list[Whole]:
+        with self.site.store.glance() as connection:
+            return page_of_wholes(connection, kind=self.kind, after=after, limit=_PAGE)
+
+    def put(self, job_id: str, mine: Said) -> Standing:
+        """Record a job that says this, or make the record of it say so. Raises ``IllegalTransition``."""
+        with self.site.store.write() as connection:
+            try:
+                return self._create(connection, job_id, mine)
+            except JobExists:
+                at = hold(self.site.store, connection, job_id)
+                now = find_whole(connection, job_id)
+                if now is None or self.kind not in {None, now.job.kind}:
+                    raise
+            return self._write(connection, now, self._standing(now), mine, at, renews=False)
+
+    def write(self, job_id: str, base: Standing, mine: Said, *, renews: bool) -> Standing:
+        """Write what changed since ``base``. ``renews``: as a sign of life of a job that is processing.
+
+        Raises ``StaleJob`` or ``IllegalTransition``; then nothing was written.
+        """
+        with self.site.store.write() as connection:
+            at = hold(self.site.store, connection, job_id)
+            now = find_whole(connection, job_id, kind=self.kind)
+            if now is None:
+                raise StaleJob(
+                    f"job {job_id} was deleted meanwhile; nothing was written",
+                    hint="assign it anew to begin another job of this id",
+                )
+            return self._write(connection, now, base, mine, at, renews=renews)
+
+    def amend(self, job_id: str, change: Callable[[Said], Said], *, renews: bool) -> Standing | None:
+        """Write what ``change`` makes of a record, seen in the same moment; ``None`` without a record.
+
+        ``renews`` as of ``write``. Raises ``IllegalTransition``; then nothing was written.
+        """
+        with self.site.store.write() as connection:
+            at = hold(self.site.store, connection, job_id)
+            now = find_whole(connection, job_id, kind=self.kind)
+            if now is None:
+                return None
+            base = self._standing(now)
+            return self._write(connection, now, base, change(base.said), at, renews=renews)
+
+    def delete(self, job_id: str) -> None:
+        """Remove a record, with a tombstone. Raises ``UnknownJob``."""
+        with self.site.store.write() as connection:
+            at = self.site.store.now(connection)
+            jobs.delete_job(connection, job_id, actor=self.site.actor, at=at)
+
+    def _create(self, connection: Connection, job_id: str, mine: Said) -> Standing:
+        site, at = self.site, self.site.store.now(connection)
+        way = steps(job_id, Status.QUEUED, status_in(mine))
+        fields = {name: value for name, value in mine.fields.items() if name not in {"job_id", "status"}}
+        made = create_whole(
+            connection,
+            job_id,
+            self.kind or _DEFAULT_KIND,
+            Change(way, fields, mine.payload),
+            actor=site.actor,
+            executor=site.executor,
+            at=at,
+        )
+        return self._standing(made)
+
+    def _write(
+        self,
+        connection: Connection,
+        now: Whole,
+        base: Standing,
+        mine: Said,
+        at: datetime,
+        *,
+        renews: bool,
+    ) -> Standing:
+        change = self._change(now, base, mine, at if renews else None)
+        if not (change.steps or change.fields or change.payload is not None):
+            return self._standing(now)
+        written = change_whole(
+            connection, now, change, actor=self.site.actor, executor=self.site.executor, at=at
+        )
+        return self._standing(written)
+
+    def _change(self, now: Whole, base: Standing, mine: Said, beat: datetime | None) -> Change:
+        """What to write, so that what others wrote since ``base`` stays. Raises ``StaleJob``."""
+        job, theirs = now.job, self._standing(now)
+        way = self._way(job, base, status_in(mine))
+        try:
+            fields = self._merged(base.said.fields, mine.fields, theirs.said.fields)
+            payload = merged_fields(base.said.payload, mine.payload, theirs.said.payload)
+        except Conflict as conflict:
+            raise _stale(job.job_id, f"another writer changed its {conflict} to something else") from None
+        before = theirs.said
+        changed = {name: value for name, value in fields.items() if not is_same(value, before.fields[name])}
+        has_payload = not is_same(payload, dict(before.payload))
+        if way:
+            said = {name: value for name, value in fields.items() if value is not None}
+            if beat is not None and _HEART not in changed:
+                said.pop(_HEART, None)
+            changed = {**said, **changed}
+        elif beat is not None and job.status is Status.PROCESSING and (changed or has_payload):
+            changed.setdefault(_HEART, beat)
+        return Change(way, changed, payload if has_payload else None)
+
+    def _way(self, job: Job, base: Standing, wanted: Status) -> list[Step]:
+        """The changes of status. Raises ``StaleJob`` where the job went on without us."""
+        if job.attempt != base.attempt:
+            raise _stale(
+                job.job_id, f"it is in attempt {job.attempt} by now, and no longer in {base.attempt}"
+            )
+        if wanted is base.status:
+            if job.status is not base.status:
+                raise _stale(job.job_id, f"it is {job.status} by now, and no longer {base.status}")
+            return []
+        return steps(job.job_id, job.status, wanted, error_code=job.error_code)
+
+    @staticmethod
+    def _merged(
+        base: Mapping[str, Any], mine: Mapping[str, Any], theirs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The fields but for id and status. Of two heartbeats the later one counts."""
+        sides = [
+            {name: value for name, value in side.items() if name not in {"job_id", "status"}}
+            for side in (base, mine, theirs)
+        ]
+        beats = [side[_HEART] for side in sides[1:] if side.get(_HEART) is not None]
+        if len(beats) > 1 and sides[1][_HEART] != sides[0].get(_HEART):
+            sides[1][_HEART] = sides[2][_HEART] = max(beats)
+        return merged_fields(*sides)
+
+    def _standing(self, whole: Whole) -> Standing:
+        job = whole.job
+        return Standing(self.shape.recorded(job, whole.payload), job.status, job.version, job.attempt)
+
+
+def _stale(job_id: str, why: str) -> StaleJob:
+    return StaleJob(f"job {job_id}: {why}; nothing was written", hint=f"run 'jobctl show {job_id}'")

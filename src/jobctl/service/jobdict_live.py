@@ -1,0 +1,283 @@
+"""Live objects: a service's own objects, each followed so that what is done to it is recorded."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from threading import RLock
+from typing import Any, Generic, Protocol, TypeVar
+
+from jobctl.errors import IllegalTransition, StaleJob, WouldBlock
+from jobctl.service.jobdict_books import UNRECORDED, Books, Standing
+from jobctl.service.jobdict_containers import Home, alive, refill
+from jobctl.service.jobdict_hook import follow, follow_part, unfollow
+from jobctl.service.jobdict_shape import Said, drop, held_by, put
+
+J = TypeVar("J")
+_PATIENCE_S = 5.0
+"""How long who reads waits for a thread that is changing the object; an ``edit`` may take longer."""
+
+
+class _Mine(threading.local):
+    """How many changes this thread is in the middle of."""
+
+    changes = 0
+
+
+_mine = _Mine()
+
+
+class Patience(Protocol):
+    """What is done about writes that fail."""
+
+    def tolerates(self, job_id: str, error: Exception) -> bool:
+        """Whether the object goes on although the store did not take its change."""
+
+    def learned(self, job_id: str) -> None:
+        """The store knows of a job now."""
+
+
+class Strict:
+    """Every write that fails is told to who made it."""
+
+    def tolerates(self, job_id: str, error: Exception) -> bool:
+        """Never."""
+        del job_id, error
+        return False
+
+    def learned(self, job_id: str) -> None:
+        """Take no note."""
+
+
+class Live(Generic[J]):
+    """Follows one object. One thread at a time changes it; the others wait for their turn."""
+
+    def __init__(
+        self,
+        books: Books[J],
+        job_id: str,
+        owner: J,
+        standing: Standing,
+        patience: Patience,
+        *,
+        beats: bool = True,
+    ) -> None:
+        """Begin. ``beats``: writing shows a sign of life, until the service's code begins to do so itself."""
+        self.books = books
+        self.job_id = job_id
+        self.standing = standing
+        self._patience = patience
+        self._turn = RLock()
+        self._depth = 0
+        self._is_over = False
+        self._touched: set[str] = set()
+        heart = books.shape.of_field.get("last_heartbeat")
+        self._heart = heart.name if heart else None
+        self._beats = beats
+        for name in held_by(owner):
+            self.settle(owner, name)
+        follow(owner, self)
+
+    @contextmanager
+    def changing(self, owner: J | None, name: str, value: Any) -> Iterator[None]:
+        """Enclose a change of an attribute, and record it, unless it is one of several."""
+        with self._my_turn():
+            yield
+            if self._is_over:
+                return
+            if owner is None:
+                self._flush_alone(name, value)
+                return
+            self._touched.add(name)
+            if name == self._heart:
+                self._beats = False
+            if not self._depth:
+                self.flush(owner)
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        """Be the one thread that changes the object."""
+        with self._turn:
+            _mine.changes += 1
+            try:
+                yield
+            finally:
+                _mine.changes -= 1
+
+    def settle(self, owner: J, name: str) -> None:
+        """Follow the value an attribute has now."""
+        value = held_by(owner).get(name)
+        told = alive(value, Home(self, weakref.ref(owner), name))
+        if told is not value:
+            put(owner, name, told)
+
+    def part(self, part: Any, home: Home) -> None:
+        """Follow an object within this one."""
+        follow_part(part, home)
+
+    @contextmanager
+    def editing(self, owner: J) -> Iterator[None]:
+        """Record all that is changed in the block as one change; an error in it takes all of it back."""
+        with self._my_turn():
+            self._depth += 1
+            try:
+                yield
+            except BaseException:
+                self._depth -= 1
+                if not self._depth and self.standing.version:
+                    self._put_back(owner, self.standing)
+                raise
+            self._depth -= 1
+            if not self._depth:
+                self.flush(owner, every=True)
+
+    def flush(self, owner: J, *, every: bool = False) -> None:
+        """Record what was changed. ``every``: also what nobody told of.
+
+        Raises ``StaleJob`` or ``IllegalTransition``, and ``ValueError`` for what cannot be kept; the
+        object then says what is recorded.
+        """
+        with self._turn:
+            before = self.standing
+            try:
+                mine = self._said(owner, every=every)
+                after = self._written(before, mine)
+            except Exception as error:
+                # What the object says stays then, and is written with its next change.
+                if self._patience.tolerates(self.job_id, error):
+                    return
+                self._refused(owner, before, error)
+                raise
+            self._touched.clear()
+            self._absorb(owner, mine, after)
+            self._patience.learned(self.job_id)
+
+    def _said(self, owner: J, *, every: bool) -> Said:
+        shape, before = self.books.shape, self.standing
+        whole = every or not before.version
+        mine = shape.said(owner) if whole else shape.said_anew(owner, before.said, self._touched)
+        said = mine.fields.get("job_id", self.job_id)
+        if said != self.job_id:
+            raise ValueError(f"the job is kept as {self.job_id!r} and cannot become {said!r}")
+        return mine
+
+    def _written(self, before: Standing, mine: Said) -> Standing:
+        if not before.version:
+            return self.books.put(self.job_id, mine)
+        return self.books.write(self.job_id, before, mine, renews=self._beats)
+
+    def _refused(self, owner: J, before: Standing, error: Exception) -> None:
+        """Let an object say what is recorded again; while the store is away it stays as it is."""
+        if isinstance(error, StaleJob | IllegalTransition):
+            self._take_back(owner)
+        elif isinstance(error, ValueError) and before.version:
+            self._put_back(owner, before)
+
+    def _flush_alone(self, name: str, value: Any) -> None:
+        """Record an attribute that outlived its object."""
+        shape, before = self.books.shape, self.standing
+        draft = shape.made(before.said)
+        put(draft, name, value)
+        mine = shape.said_anew(draft, before.said, [name])
+        self.standing = self._written(before, mine)
+
+    def replay(self, owner: J, *, anew: bool = False) -> None:
+        """Record the whole object, and tell of it if that is refused. ``anew``: whatever was there before."""
+        with self._turn:
+            if anew:
+                self.standing = UNRECORDED
+            mine = self._said(owner, every=True)
+            after = self._written(self.standing, mine)
+            self._touched.clear()
+            self._absorb(owner, mine, after)
+
+    def take_over(self, owner: J, mine: Said, after: Standing) -> None:
+        """Let an object that was just recorded say what that filled in."""
+        with self._turn:
+            self._absorb(owner, mine, after)
+
+    def refresh(self, owner: J, found: Standing) -> None:
+        """Let the object say what the record says, unless it knows better.
+
+        Where another thread is changing it, that is waited for: what is not recorded yet, no other server
+        tells. Who is changing something himself waits for nobody, who might be waiting for him.
+        """
+        if not self._turn.acquire(timeout=0 if _mine.changes else _PATIENCE_S):
+            return
+        try:
+            if not self._depth and not self._touched and found.version >= self.standing.version:
+                self._absorb(owner, self.standing.said, found)
+        finally:
+            self._turn.release()
+
+    def end(self, owner: J) -> None:
+        """Follow it no longer."""
+        with self._turn:
+            # Lists and parts of it know no other way to learn of it.
+            self._is_over = True
+            unfollow(owner)
+
+    def _take_back(self, owner: J) -> None:
+        """After a refusal: the object says what is recorded; one that was deleted is left alone."""
+        mine = self._said(owner, every=True)
+        self._touched.clear()
+        found = self.books.find(self.job_id)
+        if found is None:
+            self.end(owner)
+        else:
+            self._absorb(owner, mine, found)
+
+    def _put_back(self, owner: J, before: Standing) -> None:
+        """Undo what was changed and not recorded, whatever it is."""
+        names = set(self._touched)
+        self._touched.clear()
+        self._put(owner, before.said, names)
+
+    def _absorb(self, owner: J, mine: Said, after: Standing) -> None:
+        """Take over what the record says otherwise than the object."""
+        differing = self.books.shape.differing(mine, after.said)
+        self.standing = after
+        if differing:
+            self._put(owner, after.said, differing)
+
+    def _put(self, owner: J, said: Said, names: Iterable[str]) -> None:
+        values = self.books.shape.values(said)
+        for name in names:
+            if name not in values:
+                drop(owner, name)
+                continue
+            home = Home(self, weakref.ref(owner), name)
+            if not refill(held_by(owner).get(name), values[name], home):
+                put(owner, name, alive(values[name], home))
+
+
+class Handle:
+    """Follows an object that async code was given: it is read, and never assigned to."""
+
+    def __init__(self, job_id: str, owner: Any) -> None:
+        self._job_id = job_id
+        for name in held_by(owner):
+            self.settle(owner, name)
+        follow(owner, self)
+
+    @contextmanager
+    def changing(self, owner: Any, name: str, value: Any) -> Iterator[None]:
+        """Refuse."""
+        del owner, value
+        raise WouldBlock(
+            f"{name} of job {self._job_id} was to be assigned in async code, which would block the event "
+            "loop; nothing was changed",
+            hint=f"await jobs.update({self._job_id!r}, {name}=…)",
+        )
+        yield
+
+    def settle(self, owner: Any, name: str) -> None:
+        """Follow the value an attribute has now."""
+        value = held_by(owner).get(name)
+        put(owner, name, alive(value, Home(self, weakref.ref(owner), name)))
+
+    def part(self, part: Any, home: Home) -> None:
+        """Follow an object within this one."""
+        follow_part(part, home)
