@@ -1,0 +1,144 @@
+"""The router: every path, what it may answer, and who may ask."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from jobctl.settings import Settings, load_settings
+from jobctl.web.api import Api
+from jobctl.web.documented import ENQUEUE, EVENTS, METRICS, READY, STATUS, file_answers
+from jobctl.web.file_routes import FileRoutes
+from jobctl.web.limits import Limits
+from jobctl.web.probe_routes import ProbeRoutes
+from jobctl.web.refusals import Refusal, ToldRoute
+from jobctl.web.status_routes import StatusRoutes
+from jobctl.web.tokens import Tokens, TokensFile, tokens_from_text
+
+TOKENS = "JOBCTL_WEB_TOKENS"
+"""The environment variable that holds tokens."""
+TASK = "presentation"
+OLDER = ("/api/custom", "/api/custom-projects-backend")
+"""What stood before the paths in the URLs that the service has written over time."""
+_LOOK_S = 1.0
+_BEARER = HTTPBearer(auto_error=False, description="A token of the tokens file.")
+
+
+def make_router(
+    database: str | None = None,
+    *,
+    config: str | None = None,
+    task: str = TASK,
+    tokens: Tokens | Iterable[str] | None = None,
+    tokens_file: str | None = None,
+    limits: Limits | None = None,
+    with_probes: bool = False,
+    **options: Any,
+) -> APIRouter:
+    """Make the router. See ``jobctl.web.router``."""
+    settings = load_settings(config=config, database=database, environ=os.environ)
+    bearers = _tokens(tokens) if tokens_file is None else TokensFile(tokens_file)
+    api = Api(settings, task=task, tokens=bearers, limits=limits or Limits())
+    return router_of(api, with_probes=with_probes, **options)
+
+
+def router_of(api: Api, *, with_probes: bool, **options: Any) -> APIRouter:
+    """The router of an API; it lets go of the store when the application ends."""
+
+    @asynccontextmanager
+    async def lifespan(_application: Any) -> AsyncIterator[None]:
+        yield
+        api.close()
+
+    router = APIRouter(route_class=ToldRoute, lifespan=lifespan, **options)
+    guarded = [Depends(_guard(api, api.tokens))] if api.tokens is not None else []
+    # Before the paths of jobs: one that the settings name may be as short as an id.
+    if with_probes:
+        _add_probes(router, api, guarded)
+    _add_jobs(router, api, guarded)
+    return router
+
+
+def _add_jobs(router: APIRouter, api: Api, guarded: list[Any]) -> None:
+    jobs, files = StatusRoutes(api), FileRoutes(api)
+    router.add_api_route(
+        "/presentations", jobs.enqueue, methods=["POST"], dependencies=guarded, tags=["jobs"], **ENQUEUE
+    )
+    router.add_api_route(
+        "/presentations/{job_id}/events", jobs.events, dependencies=guarded, tags=["jobs"], **EVENTS
+    )
+    for prefix in ("", *OLDER):
+        path = f"{prefix}/presentations/{{job_id}}"
+        old = {"deprecated": True} if prefix else {}
+        _add_read(router, path, jobs.status, dependencies=guarded, tags=["jobs"], **old, **STATUS)
+        for what, endpoint in (("video", files.video), ("thumbnail", files.thumbnail)):
+            _add_read(router, f"{path}/{what}", endpoint, dependencies=guarded, **old, **file_answers(what))
+    downloads = {
+        "/api/custom/download/presentation_{job_id}.mp4": (files.video, "video"),
+        "/api/custom/download/thumbnail_{job_id}.jpg": (files.thumbnail, "thumbnail"),
+    }
+    for path, (endpoint, what) in {**downloads, **_own_forms(api.settings, files)}.items():
+        if all(route.path != f"{router.prefix}{path}" for route in router.routes if hasattr(route, "path")):
+            _add_read(router, path, endpoint, dependencies=guarded, deprecated=True, **file_answers(what))
+
+
+def _own_forms(settings: Settings, files: FileRoutes) -> dict[str, tuple[Callable[..., Any], str]]:
+    """The paths of the URLs that this store's records get."""
+    forms = {
+        settings.video_url_form: (files.video, "video"),
+        settings.thumbnail_url_form: (files.thumbnail, "thumbnail"),
+    }
+    paths = {urlsplit(form).path: served for form, served in forms.items()}
+    return {
+        path: served for path, served in paths.items() if path.startswith("/") and path.count("{job_id}") == 1
+    }
+
+
+def _add_read(router: APIRouter, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+    """A path for GET, and for HEAD."""
+    options.setdefault("tags", ["files"])
+    router.add_api_route(path, endpoint, methods=["GET"], **options)
+    router.add_api_route(path, endpoint, methods=["HEAD"], **{**options, "include_in_schema": False})
+
+
+def _add_probes(router: APIRouter, api: Api, guarded: list[Any]) -> None:
+    probes = ProbeRoutes(api)
+    _add_read(router, "/healthz", probes.healthz, tags=["probes"])
+    _add_read(router, "/readyz", probes.readyz, dependencies=guarded, tags=["probes"], **READY)
+    _add_read(router, "/metrics", probes.metrics, dependencies=guarded, tags=["probes"], **METRICS)
+
+
+def _guard(api: Api, tokens: Tokens) -> Callable[..., Any]:
+    async def bears_token(
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+    ) -> None:
+        if isinstance(tokens, TokensFile) and tokens.is_due:
+            # Where the disk hangs or all is busy, the tokens that were read before count.
+            with suppress(Refusal):
+                await api.looks.run(tokens.look, patience_s=_LOOK_S)
+        if credentials is None or not tokens.admits(credentials.credentials):
+            raise Refusal(
+                401,
+                "unauthorized",
+                "a bearer token is needed" if credentials is None else "this token is not known here",
+                hint="send Authorization: Bearer TOKEN",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+    return bears_token
+
+
+def _tokens(given: Tokens | Iterable[str] | None) -> Tokens | None:
+    """The tokens a caller gives, or else those of the environment."""
+    if isinstance(given, Tokens):
+        return given
+    if given is not None:
+        return Tokens(given, source="tokens")
+    text = os.environ.get(TOKENS, "")
+    return tokens_from_text(text, source=f"the environment variable {TOKENS}") if text.strip() else None
