@@ -22,6 +22,18 @@ def main() -> None:
 
         if complete_command(os.environ):
             return
-    from jobctl.cli.app import make_app  # noqa: PLC0415 - slow to import
+    if "worker" in arguments:
+        _hold_back_reloads()
+    try:
+        from jobctl.cli.app import make_app  # noqa: PLC0415 - slow to import
 
-    make_app()(arguments)
+        make_app()(arguments)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _hold_back_reloads() -> None:
+    """Keep a SIGHUP for the worker, which is not yet there to hear it: it would end the program."""
+    import signal  # noqa: PLC0415 - the others have no need of it
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})

@@ -93,6 +93,13 @@ class Program(_Group):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**{**attributes, "commands": _Commands("")})
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command: ``metrics`` is one, and ``metrics serve`` is another."""
+        name = " ".join(args[:2])
+        if len(args) > 1 and {args[0], name} <= COMMANDS.keys():
+            return name, _load(name, COMMANDS[name]), args[2:]
+        return super().resolve_command(ctx, args)
+
     def main(
         self,
         args: Sequence[str] | None = None,

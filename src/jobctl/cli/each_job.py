@@ -16,18 +16,20 @@ if TYPE_CHECKING:
 
 
 def change_each(
-    call: Call, job_ids: Sequence[str], change: Callable[[Site, str], Job], said: Callable[[Job], str]
+    call: Call, names: Sequence[str], change: Callable[[Site, str], Job], said: Callable[[Job], str]
 ) -> ExitCode:
-    """Change each job, and say what it is then."""
+    """Change each job, named by its id or the beginning of it, and say what it is then."""
+    from jobctl.ops.lookup import job_named  # noqa: PLC0415 - help stays quick
+
     done = []
     with call.open_site() as site:
-        for job_id in job_ids:
+        for name in names:
             try:
-                done.append(change(site, job_id))
+                done.append(change(site, job_named(site, name)))
             except (UnknownJob, StaleJob, IllegalTransition) as error:
                 call.output.warn(f"{error.message} ({error.hint})")
     for job in done:
         call.output.say(f"Job {job.job_id} {said(job)}.")
-    code = ExitCode.CLEAN if len(done) == len(job_ids) else ExitCode.INCOMPLETE
-    counts = {"done": len(done), "failed": len(job_ids) - len(done)}
+    code = ExitCode.CLEAN if len(done) == len(names) else ExitCode.INCOMPLETE
+    counts = {"done": len(done), "failed": len(names) - len(done)}
     return call.output.end(Ending(code, counts=counts, data={"jobs": [job_item(job) for job in done]}))

@@ -1,28 +1,34 @@
-"""Moments as people write them: an age such as ``36h``, a day, or a full time."""
+"""Moments and spans of time as options give them; the forms are those of ``core.moments``."""
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from jobctl.core import moments
 from jobctl.errors import UsageError
-
-_AGE = re.compile(r"(?P<number>\d{1,6})(?P<unit>s|m|min|h|d|w)")
-_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 def parse_moment(option: str, text: str, now: datetime) -> datetime:
-    """The moment ``text`` names; an age counts back from ``now``, a time without offset is local.
+    """The moment ``text`` names by this machine's clock and zone; an age counts back from ``now``.
 
     Raises ``UsageError`` naming the option.
     """
-    age = _AGE.fullmatch(text.strip().lower())
     try:
-        if age:
-            return now - timedelta(seconds=int(age["number"]) * _SECONDS[age["unit"]])
-        return datetime.fromisoformat(text.strip()).astimezone()
-    except (ValueError, OverflowError):
+        return moments.parse_moment(text, now)
+    except ValueError as error:
+        raise UsageError(f"{option} {error}", hint=f"write {option} {moments.EXAMPLES}") from None
+
+
+def parse_span(
+    since: str | None, until: str | None, now: datetime
+) -> tuple[datetime | None, datetime | None]:
+    """What ``--since`` and ``--until`` name. Raises ``UsageError``, also where nothing can lie between."""
+    first = parse_moment("--since", since, now) if since is not None else None
+    last = parse_moment("--until", until, now) if until is not None else None
+    if first is not None and last is not None and first >= last:
+        shown = f"{first.astimezone():%Y-%m-%d %H:%M:%S} to {last.astimezone():%Y-%m-%d %H:%M:%S}"
         raise UsageError(
-            f"{option} {text!r} is neither an age nor a time",
-            hint=f"write an age such as {option} 36h, or a time such as {option} 2026-01-31T12:00",
-        ) from None
+            f"nothing lies between --since {since!r} and --until {until!r}: that is {shown}",
+            hint="name the earlier moment with --since; a time without a day is the last one there has been",
+        )
+    return first, last

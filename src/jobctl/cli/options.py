@@ -50,6 +50,13 @@ OlderOption = Annotated[
 NewerOption = Annotated[
     str | None, typer.Option("--newer", metavar="AGE", help="Newer than this, such as 36h or 2026-01-31.")
 ]
+SinceOption = Annotated[
+    str | None, typer.Option("--since", metavar="TIME", help="Not before this: 2h, yesterday 10:00, a date.")
+]
+UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Only before this.")]
+KindOption = Annotated[str | None, typer.Option("--kind", metavar="TASK", help="Only of this task.")]
+QueueOption = Annotated[str | None, typer.Option("--queue", metavar="NAME", help="Only of this queue.")]
+OwnerOption = Annotated[str | None, typer.Option("--owner", metavar="WHO", help="Only of this owner.")]
 
 
 def shared_parameters(*, streams: bool) -> list[Any]:

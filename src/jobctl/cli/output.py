@@ -85,9 +85,19 @@ class Output:
         return self.format is Format.TEXT and sys.stdout.isatty()
 
     @property
+    def can_redraw(self) -> bool:
+        """Whether a terminal can be drawn anew; one that cannot gets one screen after the other."""
+        return self.is_terminal and not self._console().is_dumb_terminal
+
+    @property
     def width(self) -> int:
         """Columns of the terminal."""
         return self._console().width
+
+    @property
+    def height(self) -> int:
+        """Lines of the terminal."""
+        return self._console().height
 
     def listing(self, columns: Sequence[Column[RowT]], item: Item[RowT]) -> Listing[RowT]:
         """Begin an answer of many rows. A terminal shows none of them: it gets a screen."""
@@ -116,6 +126,12 @@ class Output:
         for row in rows:
             listing.add(row)
 
+    def continued(self, columns: Sequence[Column[RowT]], rows: Iterable[RowT], *, with_heading: bool) -> None:
+        """Show further rows of a table that goes on, on a terminal."""
+        from jobctl.report.screen import table  # noqa: PLC0415 - rich is only for terminals
+
+        self.screen([table(columns, rows, self.width, with_heading=with_heading)])
+
     def blocks(self, *blocks: tuple[Sequence[Column[Any]], Iterable[Any]]) -> None:
         """Off a terminal: several listings after each other, an empty line between them."""
         if self.format is Format.TEXT:
@@ -132,6 +148,17 @@ class Output:
             console = self._console()
             for block in blocks:
                 console.print(block)
+
+    @contextmanager
+    def live(self) -> Iterator[Callable[[RenderableType], None]]:
+        """A screen of its own, drawn when there is something new; the terminal is left as it was."""
+        if not self.can_redraw:
+            yield lambda block: self.screen([block])
+            return
+        from rich.live import Live  # noqa: PLC0415 - rich is only for terminals
+
+        with Live(console=self._console(), screen=True, auto_refresh=False) as live:
+            yield lambda block: live.update(block, refresh=True)
 
     def placed(self, text: str) -> str:
         """Make ``text`` with every command it names work on the store and configuration of this call."""
@@ -162,6 +189,10 @@ class Output:
         self.warnings.append(shown)
         if self.format is Format.TEXT:
             _tell(f"warning: {shown}")
+
+    def alert(self, text: str) -> None:
+        """Say at once on stderr that something is amiss, in an answer that has no end to tell it at."""
+        _tell(f"warning: {redact_url(to_shown(text))}")
 
     def detail(self, text: str) -> None:
         """Say on stderr what only ``--verbose`` wants to know."""

@@ -30,6 +30,12 @@ _PHASES = {
     "hash": "comparing bytes, MiB",
     "plan": "planning",
     "apply": "applying",
+    "copy": "copying, pages",
+    "dump": "pg_dump writes",
+    "verify": "reading the copy",
+    "keep": "keeping the store that is there, pages",
+    "restore": "putting the backup in its place",
+    "watch": "watching for a heartbeat, s",
 }
 
 

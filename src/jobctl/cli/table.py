@@ -105,18 +105,33 @@ COMMANDS = {
         "list",
         "list_",
         "List jobs, newest first.",
-        "--status --older --newer --text --root --limit --after",
+        "--status --kind --queue --owner --origin --error-code --since --until --by --older --newer --text"
+        " --root --sort --reverse --columns --limit --after",
         streams=True,
     ),
-    "show": Entry("show", "show", "Show one job with its files and its history."),
+    "show": Entry("show", "show", "Show one job with its files, its attempts and its history."),
+    "events": Entry(
+        "events",
+        "events",
+        "Show what happened to jobs, when, and by whom; the newest last.",
+        "--from --to --event --cause --actor --run --kind --queue --owner --since --until --text"
+        " --limit --after --before --reverse --follow",
+        streams=True,
+    ),
     "enqueue": Entry(
         "enqueue",
         "enqueue",
         "Hand a job to the workers, and print its id.",
-        "--payload --each-line --key --queue --priority --delay --at --owner --job-id --retries",
+        "--payload --each-line --jobs --key --queue --priority --delay --at --owner --job-id --retries",
     ),
     "cancel": Entry("cancel", "cancel", "End jobs: queued ones at once, running ones once they stopped."),
     "retry": Entry("retry", "retry", "Enqueue failed or cancelled jobs again."),
+    "requeue": Entry(
+        "requeue",
+        "requeue",
+        "Enqueue many failed or cancelled jobs again: tell which and why they failed, ask, do it.",
+        "--where --older --newer --limit --dry-run --yes",
+    ),
     "workers": Entry("workers", "workers", "List the workers and what they run.", "--all", streams=True),
     "worker": Entry(
         "worker",
@@ -124,26 +139,85 @@ COMMANDS = {
         "Take jobs from the queues and run them, until asked to stop.",
         "--tasks --queue --slots --isolation --burst --lease --grace",
     ),
+    "serve": Entry(
+        "serve",
+        "serve",
+        "Serve the status API: enqueue jobs, tell how they stand, hand out their videos.",
+        "--host --port --tokens-file --no-tokens --cors-origin --task --max-body --max-waiters --grace "
+        "--root-path",
+    ),
     "status": Entry(
         "status",
         "status",
-        "Tell how many jobs stand where, and how the last runs ended.",
-        "--exit-code",
+        "Tell on one screen whether all is well, and if not, what is wrong and what to run.",
+        "--watch --exit-code",
         streams=True,
     ),
-    "metrics": Entry("metrics", "metrics", "Print jobs by status and the last runs for Prometheus.", "--to"),
+    "top": Entry(
+        "top", "top", "Watch queues, jobs, workers and failures live; retry and cancel jobs, asked first."
+    ),
+    "doctor": Entry(
+        "doctor",
+        "doctor",
+        "Look at everything jobctl rests on; say what is not well, why it matters and what mends it.",
+        "--only --skip --before-deploy --migration --exit-code --timeout --list",
+        streams=True,
+    ),
+    "metrics": Entry(
+        "metrics",
+        "metrics",
+        "Tell throughput, success, waits, runs and failures by hour, day, kind, queue or owner.",
+        "--since --until --by --top --plot --csv --prometheus --output",
+    ),
+    "metrics serve": Entry(
+        "metrics_serve",
+        "serve",
+        "Answer Prometheus over HTTP, on this machine only.",
+        "--port --listen --top",
+    ),
+    "metrics push": Entry(
+        "metrics_push", "push", "Send the metrics once to an OpenTelemetry collector.", "--top"
+    ),
+    "metrics rebuild": Entry(
+        "metrics_rebuild", "rebuild", "Add the history up anew; metrics are right all the while."
+    ),
+    "report": Entry(
+        "report",
+        "report",
+        "Tell what happened in a day, week or month: jobs, restarts, losses, recoveries, storage.",
+        "--day --week --month --since --until --format --output --measure --force",
+    ),
+    "bundle": Entry(
+        "bundle",
+        "bundle",
+        "Gather what a ticket needs into one archive: doctor, status, runs, events, settings; no secrets.",
+        "--to --with-payloads",
+    ),
     "verify": Entry(
         "verify",
         "verify",
         "Compare journal, disk and store; say what mends a difference.",
-        "--root --exit-code",
+        "--root --history --exit-code",
         streams=True,
+    ),
+    "backup": Entry(
+        "backup",
+        "backup",
+        "Copy the store while it is in use, check the copy, and keep it.",
+        "--to --keep --jitter",
+    ),
+    "restore": Entry(
+        "restore",
+        "restore",
+        "Put a backup in the store's place; the store that is there is kept beside it.",
+        "--yes --dry-run",
     ),
     "schedule": Entry(
         "schedule",
         "schedule",
         "Print, or install, what cron or systemd is to run.",
-        "--cron --systemd --install --remove --only --every --user --directory --environment-file --yes",
+        "--cron --systemd --install --remove --worker --only --every --user --directory --environment-file "
+        "--yes",
     ),
     "explain": Entry("explain", "explain", "Tell where each field of a job comes from."),
     "evidence ingest": Entry(
@@ -184,7 +258,10 @@ def names_below(prefix: str = "") -> dict[str, str]:
     for name, entry in COMMANDS.items():
         if name.startswith(start):
             first, _, rest = name.removeprefix(start).partition(" ")
-            found.setdefault(first, GROUPS[start + first] if rest else entry.help)
+            if start + first in COMMANDS:
+                found[first] = COMMANDS[start + first].help
+            else:
+                found.setdefault(first, GROUPS[start + first] if rest else entry.help)
     return found
 
 

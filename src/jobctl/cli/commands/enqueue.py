@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobctl.cli.context import Call, call_of
 from jobctl.cli.limits import duration_of
+from jobctl.core.health.work import start_of
 from jobctl.errors import ExitCode, UsageError
-from jobctl.model.enqueued import LARGEST_PAYLOAD, New
-from jobctl.model.job import Job
+from jobctl.model.enqueued import LARGEST_PAYLOAD, Left, New
 from jobctl.report.envelope import Ending
 from jobctl.report.items import job_item
+from jobctl.report.units import counted
+from jobctl.work import HIGHEST_PRIORITY, LOWEST_PRIORITY, MOST_RETRIES
 
 if TYPE_CHECKING:
+    from jobctl.ops.job_lines import BadLine
     from jobctl.ops.site import Site
 
 
@@ -35,13 +36,31 @@ def enqueue(
         str | None,
         typer.Option("--each-line", metavar="FILE|-", help="A job for each line: its payload, as JSON."),
     ] = None,
+    jobs: Annotated[
+        str | None,
+        typer.Option(
+            "--jobs",
+            metavar="FILE|-",
+            help="A job for each line, as a JSON object of payload, key, queue, priority, owner, job_id, "
+            "retries, delay or at.",
+        ),
+    ] = None,
     key: Annotated[
         str | None, typer.Option("--key", help="Where a job of the task has this key, it is that job.")
     ] = None,
     queue: Annotated[
         str | None, typer.Option("--queue", metavar="NAME", help="Another queue than the task's.")
     ] = None,
-    priority: Annotated[int, typer.Option("--priority", help="Higher ones go first.")] = 0,
+    priority: Annotated[
+        int,
+        typer.Option(
+            "--priority",
+            min=LOWEST_PRIORITY,
+            max=HIGHEST_PRIORITY,
+            metavar="N",
+            help="Higher ones go first.",
+        ),
+    ] = 0,
     delay: Annotated[
         str | None, typer.Option("--delay", metavar="AGE", help="Not before so long, such as 5m.")
     ] = None,
@@ -53,59 +72,96 @@ def enqueue(
     job_id: Annotated[
         str | None, typer.Option("--job-id", metavar="ID", help="Its id; else a new one.")
     ] = None,
-    retries: Annotated[int | None, typer.Option("--retries", min=0, help="How often to try again.")] = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(
+            "--retries",
+            min=0,
+            max=MOST_RETRIES,
+            metavar="N",
+            help="How often to try again; else as configuration or workers say of the task, or twice.",
+        ),
+    ] = None,
 ) -> ExitCode:
     """Hand a job to the workers, and print its id."""
     from jobctl.ops import queue as operations  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.job_lines import Common, described_jobs, payloads  # noqa: PLC0415
+    from jobctl.ops.serving import named_task  # noqa: PLC0415
 
     call = call_of(context)
     wait, moment = duration_of("--delay", delay), _moment(at)
-    if each_line is not None and any(value is not None for value in (payload, key, delay, at, job_id)):
+    stream = "--each-line" if each_line is not None else "--jobs" if jobs is not None else None
+    if stream and any(value is not None for value in (payload, key, delay, at, job_id, each_line and jobs)):
         raise UsageError(
-            "--each-line goes with --queue, --priority, --owner and --retries only; nothing was enqueued",
-            hint="leave the other options out, or enqueue one job at a time",
+            f"{stream} goes with --queue, --priority, --owner and --retries only; nothing was enqueued",
+            hint="say the others in the lines of --jobs, or enqueue one job at a time",
         )
+    if delay is not None and at is not None:
+        raise UsageError(
+            "--delay and --at exclude each other; nothing was enqueued", hint="leave one of them out"
+        )
+    if not task:
+        raise UsageError("'' is no name of a task; nothing was enqueued", hint="write jobctl enqueue render")
     words = _payload(payload)
     with call.open_site() as site:
-        spec = site.settings.work.spec_by_name(task)
-        make = partial(operations.new_job, spec, queue=queue, owner=owner, priority=priority, retries=retries)
-        if not operations.is_known_task(site, task):
-            call.output.warn(f"no running worker knows a task {task!r}; the job waits for one")
-        if each_line is not None:
-            return _enqueue_lines(call, site, make, each_line)
-        job = make(job_id=job_id, key=key)
+        spec, lack = named_task(site, task, queue=queue)
+        if lack:
+            call.output.warn(f"{lack}, so that the job waits; {start_of(queue or spec.queue)}")
+        if stream:
+            common = Common(queue, priority, owner, retries)
+            with ExitStack() as stack:
+                lines = _lines(each_line or jobs or "-", stack)
+                if jobs is None:
+                    return _enqueue_lines(call, site, payloads(spec, common, lines))
+                return _enqueue_lines(call, site, described_jobs(site, spec, common, lines))
+        try:
+            job = operations.new_job(
+                spec, job_id=job_id, key=key, queue=queue, owner=owner, priority=priority, retries=retries
+            )
+        except ValueError as error:
+            raise UsageError(f"{error}; nothing was enqueued", hint="use a shorter one") from None
         delay_s = wait.total_seconds() if wait else None
         made = operations.enqueue_one(site, New(job, words), at=moment, delay_s=delay_s)
     if made.existed:
-        call.output.warn(f"job {made.job.job_id} has the key {key!r}; nothing was enqueued")
+        other = "" if made.has_same_payload else ", with another payload"
+        call.output.warn(f"job {made.job.job_id} has the key {key!r}{other}; nothing was enqueued")
     call.output.text(f"{made.job.job_id}\n")
     counts = {"enqueued": int(not made.existed), "existed": int(made.existed)}
     return call.output.end(Ending(counts=counts, data=job_item(made.job)))
 
 
-def _enqueue_lines(call: Call, site: Site, make: Callable[[], Job], place: str) -> ExitCode:
-    """A job for each line that is JSON; the others are told, and the rest goes on."""
+def _enqueue_lines(call: Call, site: Site, found: Iterator[New | BadLine]) -> ExitCode:
+    """Enqueue what could be read; the other lines are told, and the rest goes on."""
     from jobctl.ops import queue as operations  # noqa: PLC0415 - help stays quick
 
-    bad = 0
+    bad = existed = 0
+
+    def note(left: Left) -> None:
+        nonlocal bad, existed
+        is_refused = left.key is None and not left.is_same
+        bad, existed = bad + is_refused, existed + (not is_refused)
+        if not left.is_same:
+            call.output.warn(left.said)
 
     def news() -> Iterator[New]:
         nonlocal bad
-        for number, line in enumerate(lines, start=1):
-            try:
-                words = _parsed(line)
-            except ValueError:
-                bad += 1
-                call.output.warn(f"line {number} of {place} is no JSON; nothing of it was enqueued")
-            else:
-                yield New(make(), words)
+        for each in found:
+            if isinstance(each, New):
+                yield each
+                continue
+            bad += 1
+            call.output.warn(f"line {each.number}: {each.why}; nothing of it was enqueued")
 
-    with ExitStack() as stack:
-        lines = sys.stdin.buffer if place == "-" else stack.enter_context(_opened(place))
-        count = operations.enqueue_stream(site, news())
-    call.output.say(f"Enqueued {count:,} jobs.")
+    count = operations.enqueue_stream(site, news(), note)
+    there = f"; {existed:,} {'was' if existed == 1 else 'were'} there already" if existed else ""
+    call.output.say(f"Enqueued {counted(count, 'job')}{there}.")
     code = ExitCode.INCOMPLETE if bad else ExitCode.CLEAN
-    return call.output.end(Ending(code, counts={"enqueued": count, "failed": bad}))
+    return call.output.end(Ending(code, counts={"enqueued": count, "existed": existed, "failed": bad}))
+
+
+def _lines(place: str, stack: ExitStack) -> Iterable[bytes]:
+    lines: Iterable[bytes] = sys.stdin.buffer if place == "-" else stack.enter_context(_opened(place))
+    return lines
 
 
 def _opened(path: str) -> Any:
@@ -127,26 +183,14 @@ def _payload(text: str | None) -> Any:
         with _opened(text[1:]) as file:
             text = _read(file)
     try:
-        return _parsed(text)
+        from jobctl.ops.job_lines import parse_json  # noqa: PLC0415 - help stays quick
+
+        return parse_json(text)
     except ValueError as error:
         raise UsageError(
             f"the payload is no JSON: {error}; nothing was enqueued",
             hint="""write --payload '{"slides": 3}', or --payload @FILE""",
         ) from None
-
-
-def _parsed(text: str | bytes) -> Any:
-    """JSON, without what only Python takes for it. Raises ``ValueError``."""
-    if len(text) > LARGEST_PAYLOAD:
-        raise ValueError("it is larger than 64 MiB")
-    try:
-        return json.loads(text, parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def _read(file: Any) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import shlex
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobctl.cli.allowance import parse_allowed
-from jobctl.cli.approval import Consent, carry_out
-from jobctl.cli.context import call_of
+from jobctl.cli.approval import Consent, carry_out, is_confirmed
+from jobctl.cli.context import Call, call_of
 from jobctl.cli.jitter import wait_a_little
 from jobctl.cli.limits import duration_of
 from jobctl.cli.options import (
@@ -24,8 +24,12 @@ from jobctl.cli.options import (
     YesOption,
 )
 from jobctl.cli.recording import recorded
-from jobctl.errors import ExitCode, JobctlError, UsageError
+from jobctl.errors import ApprovalNeeded, ExitCode, JobctlError, UsageError
 from jobctl.policy import Policy, parse_retain
+from jobctl.report.units import counted
+
+if TYPE_CHECKING:
+    from jobctl.ops.site import Site
 
 _NORMAL_GAP_S = 713.0
 """A blocking step of 600 s behind a heartbeat that was 113 s late: what living jobs were seen to do."""
@@ -89,11 +93,36 @@ def expire(
             allowed=allowed,
             explains=explain,
         )
+        troubles += _rescue(call, site, consent)
         with hold_roots(site, command="expire", only=root, wait_s=math.inf if wait else 0.0) as hold:
             with call.progress() as progress:
                 proposed = plan_expire(hold, options, progress=progress, troubles=troubles)
             with proposed:
                 return record(carry_out(call, hold, proposed, consent, troubles=troubles))
+
+
+def _rescue(call: Call, site: Site, consent: Consent) -> list[JobctlError]:
+    """Settle the jobs of workers that are lost, as any running worker would; why that was not done."""
+    from jobctl.ops.lost import find_lost, rescue_from  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.site import Progress  # noqa: PLC0415
+
+    with call.progress() as bars:
+        show = bars or (lambda _: None)
+        lost = find_lost(site, on_wait=lambda left_s: show(Progress("watch", int(left_s))))
+    for each in lost:
+        held = counted(each.holder.jobs, "job")
+        call.output.warn(f"worker {each.holder.worker_id} is lost ({each.reason}); it held {held}")
+    if not lost or consent.only_shows:
+        return []
+    count = counted(sum(each.holder.jobs for each in lost), "job")
+    if not consent.yes and not call.can_ask:
+        said = f"rescuing {count} of lost workers needs a yes, and there is no terminal to ask on"
+        return [ApprovalNeeded(f"{said}; nothing was changed", hint=f"rescue them with '{consent.again}'")]
+    if not consent.yes and not is_confirmed(f"Rescue {count} of lost workers?"):
+        return []
+    for job in rescue_from(site, lost, warn=call.output.warn):
+        call.output.note(f"job {job.job_id}: attempt {job.attempt} is over; the job is {job.to}")
+    return []
 
 
 def _flags(queued_ttl: str | None, retain: list[str] | None) -> Policy:

@@ -22,6 +22,7 @@ from jobctl.report.units import counted
 
 if TYPE_CHECKING:
     from jobctl.ops.schedule import Schedule, ScheduleOptions
+    from jobctl.settings import Settings
 
 _NAMES = [task.name for task in TASKS]
 _COLUMNS: Sequence[Column[Any]] = (Column(name="path", value=lambda item: item["path"]),)
@@ -34,6 +35,12 @@ def schedule(
     systemd: Annotated[bool, typer.Option("--systemd", help="A service and a timer for each task.")] = False,
     install: Annotated[bool, typer.Option("--install", help="Write them to where they belong.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Take away what was installed.")] = False,
+    worker: Annotated[
+        bool,
+        typer.Option(
+            "--worker", help="A service for a worker, started where this is called, instead of the tasks."
+        ),
+    ] = False,
     only: Annotated[
         list[str] | None,
         typer.Option("--only", metavar="TASK", help=f"One of {', '.join(_NAMES)}; repeatable."),
@@ -61,8 +68,14 @@ def schedule(
             "--cron and --systemd, or --install and --remove, exclude each other; nothing was changed",
             hint="leave one of them out",
         )
+    if worker and (cron or only or every):
+        raise UsageError(
+            "--worker is one service of systemd's, without --cron, --only or --every; nothing was changed",
+            hint="write jobctl schedule --systemd --worker",
+        )
     options = ScheduleOptions(
-        kind=Kind.CRON if cron else Kind.SYSTEMD if systemd else default_kind(),
+        is_worker=worker,
+        kind=Kind.CRON if cron else Kind.SYSTEMD if systemd or worker else default_kind(),
         is_placed=install or remove,
         only=frozenset(_task(name) for name in only or ()),
         every=_periods(every or []),
@@ -73,13 +86,26 @@ def schedule(
     )
     if remove:
         return _remove(call, options)
-    made = make_schedule(call.settings(), options)
+    settings = call.settings()
+    if worker:
+        _expect_tasks(settings)
+    made = make_schedule(settings, options)
     for warning in made.warnings:
         call.output.warn(warning)
     if install:
         return _install(call, made, yes=yes)
     _print(call, made)
     return call.output.end()
+
+
+def _expect_tasks(settings: Settings) -> None:
+    from jobctl.runner.tasks import has_entry_points  # noqa: PLC0415 - help stays quick
+
+    if not (settings.work.modules or settings.work.commands or has_entry_points()):
+        raise UsageError(
+            "no configuration says which tasks a worker can run; nothing was changed",
+            hint='write [worker] modules = ["myservice.tasks"] into jobctl.toml',
+        )
 
 
 def _task(name: str) -> str:
@@ -161,7 +187,7 @@ def _remove(call: Call, options: ScheduleOptions) -> ExitCode:
     if not gone:
         call.output.say("There was nothing of ours to remove.")
     control = options.systemctl
-    ending = f"{control} stop {options.timers}; {control} daemon-reload" if gone and control else None
+    ending = f"{control} stop {options.started}; {control} daemon-reload" if gone and control else None
     if ending:
         call.output.say(f"Next: {ending}")
     return call.output.end(Ending(data={"removed": gone, "next": ending}))

@@ -2,54 +2,72 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from jobctl.cli.context import Call, call_of
 from jobctl.cli.output import Format
-from jobctl.errors import ExitCode
+from jobctl.cli.standing import EVERY_S, LONGEST_S, placed, refuse_json, screen, watch_standing
+from jobctl.errors import ExitCode, UsageError
+from jobctl.model.health import Health
+from jobctl.model.standing import Standing
 from jobctl.model.status import Status
 from jobctl.report.envelope import Ending
+from jobctl.report.standing_items import standing_blocks, standing_data
 from jobctl.report.status_screen import last_run_columns, last_run_item
-from jobctl.report.units import age_of, counted
 
-if TYPE_CHECKING:
-    from jobctl.ops.status import StatusReport
+_CODES = {
+    Health.OK: ExitCode.CLEAN,
+    Health.UNKNOWN: ExitCode.INCOMPLETE,
+    Health.WARN: ExitCode.FINDINGS,
+    Health.FAIL: ExitCode.FINDINGS,
+}
 
 
 def status(
     context: typer.Context,
     *,
+    seconds: Annotated[
+        float | None,
+        typer.Argument(
+            metavar="[SECONDS]", min=1, max=LONGEST_S, help="With --watch: how often; 5 if not told."
+        ),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")] = False,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="Exit with 4 where something did not end well.")
+        bool, typer.Option("--exit-code", help="Exit with 4 where something is not well.")
     ] = False,
 ) -> ExitCode:
-    """Tell how many jobs stand where, and how the last runs ended."""
-    from jobctl.ops.status import look  # noqa: PLC0415 - help stays quick
+    """Tell on one screen whether all is well, and if not, what is wrong and what to run."""
+    from jobctl.ops.standing import look  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
+    if watch:
+        refuse_json(call, "--watch")
+    elif seconds is not None:
+        hint = f"jobctl status --watch {seconds:g}"
+        raise UsageError("a number of seconds says how often to look", hint=hint)
     with call.open_site() as site:
-        report = look(site)
-    output, jobs = call.output, {status.value: report.jobs.get(status, 0) for status in Status}
-    if output.format is Format.TEXT:
-        output.say(", ".join(f"{count:,} {name}" for name, count in jobs.items() if count) or "No jobs.")
-    output.rows(last_run_columns(report.now), last_run_item, report.last_runs)
-    _tell_what_is_amiss(call, report)
-    is_amiss = bool(report.failed or report.unfinished)
-    code = ExitCode.FINDINGS if is_amiss and exit_code else ExitCode.CLEAN
-    return output.end(Ending(code, counts=jobs, data={"unfinished_runs": report.unfinished}))
+        if watch:
+            return _code(watch_standing(call, site, every_s=seconds or EVERY_S), tells=exit_code)
+        found = placed(call, look(site))
+    return _end(call, found, tells=exit_code)
 
 
-def _tell_what_is_amiss(call: Call, report: StatusReport) -> None:
-    for run in report.failed:
-        since = (
-            f"last success {age_of(run.succeeded_at, report.now)} ago"
-            if run.succeeded_at
-            else "never a success"
-        )
-        how = run.error or "not all was done"
-        call.output.warn(f"{run.command} on {run.host} ended with exit code {run.exit_code}: {how} ({since})")
-    if report.unfinished:
-        what = counted(len(report.unfinished), "run")
-        call.output.warn(f"{what} at work or interrupted: {report.unfinished[0]}; see: jobctl runs")
+def _end(call: Call, found: Standing, *, tells: bool) -> ExitCode:
+    output, code = call.output, _code(found, tells=tells)
+    counts = {status.value: found.jobs.get(status, 0) for status in Status}
+    if output.format is not Format.TEXT:
+        output.rows(last_run_columns(found.now), last_run_item, found.last_runs)
+        return output.end(Ending(code, counts=counts, data=standing_data(found)))
+    if not output.is_quiet or found.health is not Health.OK:
+        if output.is_terminal:
+            output.screen(screen(call, found))
+        else:
+            output.blocks(*standing_blocks(found))
+    return output.end(Ending(code, counts=counts))
+
+
+def _code(found: Standing | None, *, tells: bool) -> ExitCode:
+    return _CODES[found.health] if tells and found is not None else ExitCode.CLEAN

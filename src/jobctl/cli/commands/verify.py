@@ -26,6 +26,9 @@ def verify(
     context: typer.Context,
     *,
     root: RootOption = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Add the whole history up again, too, and compare the sums.")
+    ] = False,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 4 where there is a difference.")
     ] = False,
@@ -38,7 +41,7 @@ def verify(
     examples: dict[DifferenceKind, list[Difference]] = {}
     listing = call.output.listing(DIFFERENCE_COLUMNS, difference_item)
     with call.open_site() as site, call.progress() as progress:
-        verification = Verification(site, root, progress)
+        verification = Verification(site, root, progress, with_history=history)
         for difference in verification:
             counts[difference.kind] += 1
             shown = examples.setdefault(difference.kind, [])

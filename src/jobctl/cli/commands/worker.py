@@ -11,9 +11,10 @@ from jobctl.cli.context import Call, call_of
 from jobctl.cli.limits import duration_of
 from jobctl.errors import ConfigurationError, ExitCode, UsageError
 from jobctl.report.envelope import Ending
+from jobctl.work import MOST_SLOTS
 
 if TYPE_CHECKING:
-    from jobctl.runner.worker import WorkerOptions
+    from jobctl.runner.options import WorkerOptions
     from jobctl.settings import Settings
 
 
@@ -29,7 +30,7 @@ def worker(
         typer.Option("--queue", metavar="NAME", help="Serve this queue; of several, the first one first."),
     ] = None,
     slots: Annotated[
-        int | None, typer.Option("--slots", min=1, max=1000, help="How many attempts run at once.")
+        int | None, typer.Option("--slots", min=1, max=MOST_SLOTS, help="How many attempts run at once.")
     ] = None,
     isolation: Annotated[
         str, typer.Option("--isolation", metavar="process|thread", help="Where attempts run.")
@@ -45,7 +46,8 @@ def worker(
     ] = None,
 ) -> ExitCode:
     """Take jobs from the queues and run them, until asked to stop."""
-    from jobctl.runner.worker import Voice, Worker, WorkerOptions  # noqa: PLC0415 - help stays quick
+    from jobctl.runner.options import Voice, WorkerOptions  # noqa: PLC0415 - help stays quick
+    from jobctl.runner.worker import Worker  # noqa: PLC0415
 
     if isolation not in {"process", "thread"}:
         raise UsageError(f"--isolation {isolation!r} is neither process nor thread", hint="leave it out")
@@ -54,8 +56,8 @@ def worker(
     lease_age, grace_age = duration_of("--lease", lease), duration_of("--grace", grace)
     work = settings.work
     options = WorkerOptions(
-        queues=tuple(dict.fromkeys(queue or ["default"])),
-        slots=slots or os.cpu_count() or 1,
+        queues=tuple(dict.fromkeys(queue or work.queues)),
+        slots=slots or work.slots or os.cpu_count() or 1,
         isolation=isolation,
         modules=tuple(dict.fromkeys([*work.modules, *(tasks or [])])),
         is_burst=burst,

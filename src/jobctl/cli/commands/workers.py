@@ -31,28 +31,56 @@ def workers(
     call = call_of(context)
     with call.open_site() as site:
         seen = look_at_workers(site, every=every)
-    call.output.rows(_columns(seen), lambda row: _item(seen, row), seen.rows)
+    call.output.rows(worker_columns(seen), lambda row: _item(seen, row), seen.rows)
+    for row in seen.rows:
+        for trouble in row.troubles if row.ended_at is None else ():
+            call.output.warn(f"worker {row.worker_id} goes without a module: {trouble}")
     if not seen.rows:
         call.output.say("No worker runs. Start one: jobctl worker --tasks MODULE")
     counts = {"workers": len(seen.rows), "running": sum(seen.busy.values())}
     return call.output.end(Ending(counts=counts))
 
 
-def _columns(seen: Workers) -> Sequence[Column[WorkerRow]]:
+def worker_columns(seen: Workers) -> Sequence[Column[WorkerRow]]:
+    """What is listed of each worker."""
     return (
         Column(name="worker", value=lambda row: row.worker_id),
-        Column(name="state", value=lambda row: row.state),
+        Column(name="state", value=seen.state),
         Column(name="host", value=lambda row: row.executor.host, from_width=_WIDE),
         Column(name="pid", value=lambda row: row.executor.pid, is_number=True, from_width=_WIDE),
-        Column(name="queues", value=lambda row: ",".join(row.queues)),
-        Column(name="busy", value=lambda row: f"{seen.busy.get(row.worker_id, 0)}/{row.slots}"),
+        Column(name="queues", value=lambda row: ",".join(row.queues), shown=_apart, may_wrap=True),
+        Column(name="busy", value=lambda row: f"{seen.busy_slots(row)}/{row.slots}"),
         Column(name="done", value=lambda row: int(row.counters.get("completed", 0)), is_number=True),
         Column(name="failed", value=lambda row: int(row.counters.get("failed", 0)), is_number=True),
-        Column(name="up_since", title="since", value=lambda row: row.started_at, shown=local_time),
+        Column(
+            name="up_since",
+            title="since",
+            value=lambda row: row.started_at,
+            shown=local_time,
+            from_width=_WIDE,
+        ),
         Column(name="beat", value=lambda row: age_of(row.seen_at, seen.now)),
+        Column(
+            name="tasks",
+            value=lambda row: ",".join(row.tasks),
+            shown=_apart,
+            may_wrap=True,
+            from_width=_WIDE,
+        ),
     )
 
 
 def _item(seen: Workers, row: WorkerRow) -> dict[str, Any]:
     fields = row._asdict()
-    return {**fields, "executor": row.executor._asdict(), "busy": seen.busy.get(row.worker_id, 0)}
+    return {
+        **fields,
+        "state": seen.state(row),
+        "executor": row.executor._asdict(),
+        "specs": dict(row.specs),
+        "troubles": list(row.troubles),
+        "busy": seen.busy_slots(row),
+    }
+
+
+def _apart(names: str) -> str:
+    return names.replace(",", ", ")

@@ -1,0 +1,106 @@
+"""``jobctl restore``: put a backup in the store's place."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobctl.cli.approval import Consent, is_confirmed
+from jobctl.cli.context import Call, call_of
+from jobctl.cli.options import DryRunOption, YesOption
+from jobctl.cli.output import Format
+from jobctl.errors import ApprovalNeeded, ExitCode, JobctlError
+from jobctl.model.backup import Lost, RestorePlan
+from jobctl.report.backup_screen import (
+    BESIDE_COLUMNS,
+    beside_each_other,
+    plan_item,
+    plan_said,
+    plan_screen,
+)
+from jobctl.report.envelope import Ending
+from jobctl.report.units import counted
+
+if TYPE_CHECKING:
+    from jobctl.ops.restore import Restored
+
+
+def restore(
+    context: typer.Context,
+    *,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What 'jobctl backup' made.")],
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+) -> ExitCode:
+    """Put a backup in the store's place; the store that is there is kept beside it."""
+    from jobctl.ops.restore import carry_out, prepare_restore  # noqa: PLC0415 - help stays quick
+
+    call = call_of(context)
+    again = shlex.join(["jobctl", "restore", file, "--yes"])
+    consent = Consent(again=again, yes=yes, dry_run=dry_run)
+    consent.check()
+    settings = call.settings()
+    with ExitStack() as stack:
+        with call.progress() as progress:
+            prepared = stack.enter_context(prepare_restore(settings, file, progress=progress))
+        if not yes:
+            _show(call, prepared.plan)
+        if dry_run:
+            call.output.say(f"Nothing was changed; to do this: {again}")
+            return call.output.end(_ending(prepared.plan))
+        if not yes and not call.can_ask:
+            return call.output.end(_ending(prepared.plan, _needs_approval(call.output.placed(again))))
+        if not yes and not is_confirmed("\nPut this backup in the store's place?"):
+            call.output.say("Nothing was changed.")
+            return ExitCode.APPROVAL
+        with call.progress() as progress:
+            restored = carry_out(settings, prepared, progress=progress)
+    return _end(call, restored)
+
+
+def _show(call: Call, plan: RestorePlan) -> None:
+    if call.output.format is not Format.TEXT:
+        return
+    if call.output.is_terminal:
+        call.output.screen(plan_screen(plan, call.output.width))
+        return
+    call.output.blocks((BESIDE_COLUMNS, beside_each_other(plan)))
+    for sentence in plan_said(plan):
+        call.output.say(sentence)
+
+
+def _needs_approval(again: str) -> ApprovalNeeded:
+    return ApprovalNeeded(
+        "putting a backup in the store's place needs a yes, and there is no terminal to ask on; "
+        "nothing was changed",
+        hint=f"do it with '{again}'",
+    )
+
+
+def _end(call: Call, restored: Restored) -> ExitCode:
+    plan = restored.plan
+    for warning in restored.warnings:
+        call.output.warn(warning)
+    call.output.say(
+        f"Restored {counted(plan.backup.total, 'job')} and {counted(plan.backup.events, 'event')} "
+        f"from {plan.file}."
+    )
+    if plan.kept_as is not None:
+        call.output.say(f"The store that was there is kept as {plan.kept_as}.")
+    if restored.roots:
+        call.output.say(
+            "Nothing is called missing until a complete recover was applied. "
+            "Before any worker starts: jobctl recover"
+        )
+    return call.output.end(_ending(plan))
+
+
+def _ending(plan: RestorePlan, error: JobctlError | None = None) -> Ending:
+    lost = plan.lost or Lost(0, 0, 0)
+    counts = {"jobs": plan.backup.total, "events": plan.backup.events}
+    counts |= {f"lost_{name}": value for name, value in lost._asdict().items()}
+    code = error.exit_code if error else ExitCode.CLEAN
+    return Ending(code, counts=counts, errors=[error] if error else [], data=plan_item(plan))

@@ -1,0 +1,74 @@
+"""How a store stands, for the commands that show it: placed on this call's store, on a screen, watched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobctl.cli.context import Call
+from jobctl.cli.output import Format
+from jobctl.errors import UsageError
+from jobctl.model.standing import Standing
+from jobctl.report.standing_items import standing_blocks
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from jobctl.ops.site import Site
+
+EVERY_S = 5.0
+LONGEST_S = 3_600.0
+_LINES_OF_WATCH = 2
+
+
+def refuse_json(call: Call, what: str) -> None:
+    """Raise ``UsageError`` where something that goes on is to answer with one JSON object."""
+    if call.output.format is not Format.TEXT:
+        raise UsageError(
+            f"{what} is for people, and JSON is one answer",
+            hint="ask again and again for 'jobctl status --json', or let Prometheus read 'jobctl metrics'",
+        )
+
+
+def placed(call: Call, found: Standing) -> Standing:
+    """The commands it names work on the store and the configuration of this call."""
+    place = call.output.placed
+    found.troubles = [
+        each._replace(
+            diagnosis=each.diagnosis._replace(
+                fix=place(each.diagnosis.fix),
+                command=" && ".join(map(place, each.diagnosis.command.split(" && "))),
+            )
+        )
+        for each in found.troubles
+    ]
+    return found
+
+
+def screen(call: Call, found: Standing, *, besides: int = 0) -> list[RenderableType]:
+    """One screen, but for some lines ``besides`` it."""
+    from jobctl.report.standing_screen import standing_screen  # noqa: PLC0415 - rich is only for terminals
+
+    output = call.output
+    return list(
+        standing_screen(
+            found,
+            width=output.width,
+            height=output.height - besides,
+            all_of_it=output.placed("jobctl status --verbose"),
+            is_whole=output.is_verbose,
+        )
+    )
+
+
+def watch_standing(call: Call, site: Site, *, every_s: float) -> Standing | None:
+    """Look again and again until Ctrl-C; what was seen last."""
+    from jobctl.cli.watching import watch  # noqa: PLC0415 - only where it is asked for
+    from jobctl.ops.standing import look  # noqa: PLC0415 - SQLAlchemy is slow to import
+
+    return watch(
+        call.output,
+        lambda: placed(call, look(site)),
+        lambda seen: screen(call, seen, besides=_LINES_OF_WATCH),
+        standing_blocks,
+        every_s=every_s,
+    )
