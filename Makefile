@@ -7,10 +7,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
-JOBS ?= 2
+# Many tests wait for processes of their own: one more of them than there are processors is quickest.
+JOBS ?= 3
+# Compiled modules are kept whatever the caller's environment says: without them each process that a
+# test starts compiles all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs lock format clean
+.PHONY: help demo test crash check bench docs lock format clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +24,9 @@ demo: $(READY) ## Lose a job table and get it back: scan, recover, show, undo on
 
 test: $(READY) ## Run every test on SQLite and PostgreSQL
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
+
+crash: $(READY) ## Run the crash tests with every fault at every effect, of which test takes a sample
+	JOBCTL_TEST_EVERY_FAULT=1 $(BIN)/pytest -n $(JOBS) --dist worksteal tests/crash
 
 check: $(READY) ## Lint, types, import directions, generated documentation
 	$(BIN)/ruff check
@@ -34,6 +41,13 @@ bench: $(READY) ## Print every speed ratio beside its aim
 	$(BIN)/python scripts/bench_logs.py
 	$(BIN)/python scripts/bench_quarantine.py
 	$(BIN)/python scripts/bench_cleanup.py
+	$(BIN)/python scripts/bench_runner.py
+	$(BIN)/python scripts/bench_web.py
+	$(BIN)/python scripts/bench_jobdict.py
+	$(BIN)/python scripts/bench_metrics.py
+	$(BIN)/python scripts/bench_metrics.py --contention
+	$(BIN)/python scripts/bench_list.py
+	$(BIN)/python scripts/bench_status.py
 
 docs: $(READY) ## Write the generated parts of the documentation anew
 	$(BIN)/python scripts/generate_docs.py

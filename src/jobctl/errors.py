@@ -96,6 +96,18 @@ class UnknownJob(UsageError):
     code = "unknown-job"
 
 
+class ClassRefused(UsageError, TypeError):
+    """Objects of this class cannot be followed, so that changes of theirs would be lost."""
+
+    code = "class-refused"
+
+
+class WouldBlock(UsageError, RuntimeError):
+    """An assignment in async code would make the event loop wait for the database."""
+
+    code = "would-block"
+
+
 class UnknownRun(UsageError):
     """No run with this id is recorded."""
 
@@ -113,6 +125,13 @@ class QuarantineUnreadable(JobctlError):
 
     exit_code = ExitCode.INCOMPLETE
     code = "quarantine-unreadable"
+
+
+class CollectorRefused(JobctlError):
+    """A collector of metrics did not take them."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "collector-refused"
 
 
 class ScheduleRefused(UsageError):
@@ -259,6 +278,26 @@ class PublishRefused(JobctlError):
     code = "publish-refused"
 
 
+class NotCompleted(JobctlError):
+    """The job has no finished video to hand out: it is still open, or it ended without one."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "not-completed"
+
+
+class FileUnavailable(JobctlError):
+    """A file of a job is not there, or not surely the one that was accepted: it is not handed out."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "file-unavailable"
+
+
+class ExtraMissing(UsageError):
+    """What was asked for needs packages that are an extra of jobctl's."""
+
+    code = "extra-missing"
+
+
 class SourceUnusable(JobctlError):
     """Another table that knows of jobs could not be read; it was left as it is, the rest goes on."""
 
@@ -311,6 +350,31 @@ class DownloadFailed(JobctlError):
 
     exit_code = ExitCode.INCOMPLETE
     code = "download-failed"
+
+
+class BackupFailed(JobctlError):
+    """A backup could not be made; those there are were left as they are."""
+
+    exit_code = ExitCode.INCOMPLETE
+    code = "backup-failed"
+
+
+class BackupUnusable(UsageError):
+    """A file is no backup that can be put back here; the store was left as it is."""
+
+    code = "backup-unusable"
+
+
+class ToolMissing(UsageError):
+    """A program that is needed is not installed, or is too old."""
+
+    code = "tool-missing"
+
+
+class StoreInUse(Locked):
+    """A worker, a run or another process works with the store; it was left as it is."""
+
+    code = "store-in-use"
 
 
 def error_from(code: str, message: str, hint: str) -> JobctlError:

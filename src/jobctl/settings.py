@@ -8,14 +8,14 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
 from jobctl.errors import ConfigurationError
-from jobctl.policy import Policy, policy_from_tables
+from jobctl.policy import Backups, Policy, backups_from_table, policy_from_tables
 from jobctl.source import SIDECAR_FIELDS, Source, sources_from_list
 from jobctl.work import Work, work_from_tables
 
@@ -58,8 +58,12 @@ class Settings:
     """The keys of ``REMOTE_DEFAULTS``. A key for the renderer is never a setting."""
     policy: Policy = field(default_factory=Policy)
     """What expires, and when files may go."""
+    backup: Backups = field(default_factory=Backups)
+    """Where backups go, and how many are kept."""
     work: Work = field(default_factory=Work)
     """Which tasks workers run, and how, and which jobs are enqueued by the clock."""
+    shadow_journal: str = ""
+    """The directory where services that write a dict and a store note what the store has still to learn."""
     as_root: bool = False
     """Whether to stay root, instead of becoming the owner of store and outputs."""
     source: str | None = None
@@ -76,14 +80,15 @@ class Settings:
 
 _MACHINE_ID = "/etc/machine-id"
 _NUMBERS = {"quiet_s", "stale_after_s", "lock_stale_after_s", "plan_max_age_h"}
-_TEXTS = {"database", "host_id", "video_url_form", "thumbnail_url_form", "log_timezone"}
+_TEXTS = {"database", "host_id", "shadow_journal", "video_url_form", "thumbnail_url_form", "log_timezone"}
 _TABLES = {"layouts", "logs"}
 _POLICY_TABLES = {"expire", "cleanup", "quarantine"}
 _WORK_TABLES = {"worker", "tasks", "schedule"}
 _LARGEST_PAGE = 1_000
 _PLAIN_HTTP = frozenset({"localhost", "127.0.0.1", "::1"})
 _KNOWN = sorted(
-    {*_NUMBERS, *_TEXTS, *_TABLES, *_POLICY_TABLES, *_WORK_TABLES, "sidecar", "source", "remote", "as_root"}
+    {*_NUMBERS, *_TEXTS, *_TABLES, *_POLICY_TABLES, *_WORK_TABLES, "sidecar", "source", "remote", "backup"}
+    | {"as_root"}
 )
 _ENVIRONMENT = {
     "database": "JOBCTL_DATABASE_URL",
@@ -104,6 +109,8 @@ def load_settings(
         values["database"] = database
     values.setdefault("database", _default_database(environ))
     values.setdefault("host_id", _host_id())
+    beside = os.path.dirname(_default_database(environ))
+    values.setdefault("shadow_journal", os.path.join(beside, "shadow"))
     sources = values.pop("source", ())
     policy = policy_from_tables({name: values.pop(name, {}) for name in sorted(_POLICY_TABLES)}, path or "")
     work = work_from_tables({name: values.pop(name, {}) for name in sorted(_WORK_TABLES)}, path or "")
@@ -154,16 +161,14 @@ def _checked(name: str, value: Any, path: str) -> Any:
         if not isinstance(value, bool):
             raise ConfigurationError(f"{path}: as_root must be true or false", hint="write as_root = true")
         return value
-    if name == "source":
-        return sources_from_list(value, path)
-    if name == "sidecar":
-        return _sidecar(value, path)
     if name in _POLICY_TABLES | _WORK_TABLES:
         return value
     if name in _TABLES:
         if not isinstance(value, dict):
             raise ConfigurationError(f"{path}: {name} must be tables", hint=f"write [{name}.NAME]")
         return value
+    if name in _READERS:
+        return _READERS[name](value, path)
     if name == "remote":
         return _remote(value, f"{path}: remote")
     return _typed(name, value, path)
@@ -262,11 +267,16 @@ def _url_form(name: str, value: str, where: str) -> str:
     return value
 
 
-def _default_database(environ: Mapping[str, str]) -> str:
+def default_data_directory(environ: Mapping[str, str]) -> str:
+    """Where this user's data of jobctl lies, unless the settings say otherwise."""
     if os.geteuid() == 0:
-        return "/var/lib/jobctl/jobctl.db"
+        return "/var/lib/jobctl"
     home = environ.get("XDG_DATA_HOME") or os.path.join(environ.get("HOME", "/"), ".local", "share")
-    return os.path.join(home, "jobctl", "jobctl.db")
+    return os.path.join(home, "jobctl")
+
+
+def _default_database(environ: Mapping[str, str]) -> str:
+    return os.path.join(default_data_directory(environ), "jobctl.db")
 
 
 def _host_id() -> str:
@@ -281,5 +291,10 @@ def _host_id() -> str:
     return f"{node}-{named[:8]}" if re.fullmatch("[0-9a-f]{32}", named) else node
 
 
+_READERS: Mapping[str, Callable[[Any, str], Any]] = {
+    "source": sources_from_list,
+    "sidecar": _sidecar,
+    "backup": backups_from_table,
+}
 _SETTABLE = {*_KNOWN, "sources", "policy", "work"} - _POLICY_TABLES - _WORK_TABLES
 assert {each.name for each in fields(Settings)} == _SETTABLE  # noqa: S101 - keeps the lists complete

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -15,10 +16,14 @@ from jobctl.errors import ConfigurationError
 from jobctl.sizes import parse_size
 
 DEFAULT_RETRIES = 2
+MOST_SLOTS = 1000
+"""How many attempts one worker may run at once."""
 PLACES = ("job_id", "attempt", "scratch", "payload")
 """What a command may name in braces; ``payload`` is the path of a file that holds it as JSON."""
 
 _LARGEST = (1 << 31) - 1
+LOWEST_PRIORITY, HIGHEST_PRIORITY = -_LARGEST, _LARGEST
+MOST_RETRIES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,16 @@ class TaskSpec:
     """How long an attempt that was asked to stop is left alone, and again after SIGTERM."""
     queue: str = "default"
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a worker tells of it to those who enqueue: all but its name and its command."""
+        fields = asdict(self)
+        return {name: value for name, value in fields.items() if name not in {"name", "command"}}
+
+
+_OF_JOBS = ("queue", "retries")
+"""What of a task is settled for a job when it is enqueued."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleSpec:
@@ -51,7 +66,8 @@ class ScheduleSpec:
     cron: str
     timezone: str = "UTC"
     payload: Any = None
-    queue: str = "default"
+    queue: str | None = None
+    """``None``: the queue of the task."""
     priority: int = 0
 
 
@@ -68,6 +84,10 @@ class Work:
     """How long the heartbeat of a worker may stand still until its jobs are given to others."""
     grace_s: float = 30.0
     """How long running attempts may go on once a worker is asked to stop."""
+    queues: tuple[str, ...] = ("default",)
+    """Which queues a worker serves, the most urgent first."""
+    slots: int | None = None
+    """How many attempts a worker runs at once; ``None``: as many as the machine has processors."""
 
     @property
     def tasks(self) -> dict[str, TaskSpec]:
@@ -79,9 +99,13 @@ class Work:
         """Those of them that are commands."""
         return {name: spec for name, spec in self.tasks.items() if spec.command is not None}
 
-    def spec_by_name(self, name: str) -> TaskSpec:
-        """What is known of a task without its function."""
-        return self.tasks.get(name) or TaskSpec(name=name)
+    def spec_by_name(self, name: str, declared: Mapping[str, Any] = MappingProxyType({})) -> TaskSpec:
+        """What is known of a task without its function: what the file says goes before what a worker told.
+
+        ``declared``: that, as ``TaskSpec.told`` gives it.
+        """
+        told = {field: declared[field] for field in _OF_JOBS if field in declared}
+        return TaskSpec(name=name, **{**told, **self.overrides.get(name, {})})
 
     def spec_of(self, declared: TaskSpec) -> TaskSpec:
         """How a declared task is run here: what the file says of it goes before its own words."""
@@ -98,7 +122,7 @@ def task_spec(name: str, **keywords: Any) -> TaskSpec:
 
 def work_from_tables(tables: Mapping[str, Any], path: str) -> Work:
     """What the tables ``worker``, ``tasks`` and ``schedule`` say. Raises ``ConfigurationError``."""
-    worker = _table(tables, "worker", frozenset({"modules", "lease", "grace"}), path)
+    worker = _table(tables, "worker", frozenset({"modules", "lease", "grace", "queues", "slots"}), path)
     overrides = {
         name: _fields(_table(tables["tasks"], name, None, f"{path}: tasks"), f"{path}: tasks.{name}")
         for name in _table(tables, "tasks", None, path)
@@ -111,6 +135,8 @@ def work_from_tables(tables: Mapping[str, Any], path: str) -> Work:
         schedules=tuple(_schedule(name, schedules, f"{path}: schedule") for name in schedules),
         lease_s=_seconds(worker.get("lease", "10s"), "lease", where),
         grace_s=_seconds(worker.get("grace", "30s"), "grace", where),
+        queues=_words(worker.get("queues", ["default"]), "queues", where) or ("default",),
+        slots=_slots(worker.get("slots"), where),
     )
 
 
@@ -140,7 +166,7 @@ def _schedule(name: str, tables: Mapping[str, Any], where: str) -> ScheduleSpec:
         cron=table["cron"],
         timezone=zone,
         payload=table.get("payload"),
-        queue=_text(table.get("queue", "default"), "queue", where),
+        queue=_text(table["queue"], "queue", where) if "queue" in table else None,
         priority=_whole(table.get("priority", 0), "priority", where),
     )
 
@@ -191,6 +217,12 @@ def _whole(value: Any, key: str, where: str) -> int:
 def _count(value: Any, key: str, where: str) -> int:
     if type(value) is not int or not 0 <= value <= _LARGEST:
         raise _wrong(key, "a whole number, 0 or more", f"{key} = 3", where)
+    return value
+
+
+def _slots(value: Any, where: str) -> int | None:
+    if value is not None and (type(value) is not int or not 1 <= value <= MOST_SLOTS):
+        raise _wrong("slots", f"a whole number from 1 to {MOST_SLOTS}", "slots = 4", where)
     return value
 
 
