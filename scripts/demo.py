@@ -141,6 +141,8 @@ def _show(demo: Demo) -> None:
     log = demo.write_log()
     demo.run("recover", "--yes", "--log", str(log))
     demo.run("show", demo_tree.job_id("cut-short"))
+    demo.say("What happened, for those who ask: restarts, what each took, and what came back.")
+    demo.run("report", "--since", "1d")
     demo.say("Run it again: there is nothing left to do.")
     demo.run("recover", "--yes")
     demo.say("Take the last run back.")

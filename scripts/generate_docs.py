@@ -12,10 +12,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from jobctl.core.figures import Figure
 from jobctl.errors import ExitCode
 from jobctl.model.difference import DifferenceKind
 from jobctl.model.evidence import Trust
 from jobctl.model.finding import FindingKind
+from jobctl.model.health import Health
 from jobctl.model.logs import Says
 from jobctl.model.status import TRANSITIONS, Status
 
@@ -39,6 +41,27 @@ def differences() -> str:
     """Every kind of difference that verify tells, and what it means."""
     rows = [f"| `{kind.value}` | {kind.meaning} |" for kind in DifferenceKind]
     return "\n".join(["| difference | meaning |", "|---|---|", *rows])
+
+
+def figures() -> str:
+    """Every figure that metrics tell, and what it counts."""
+    rows = [f"| `{figure.value}` | {figure.meaning} |" for figure in Figure]
+    return "\n".join(["| figure | what it counts |", "|---|---|", *rows])
+
+
+def health() -> str:
+    """Every word for how well something is, and what it means."""
+    rows = [f"| `{each.value}` | {each.meaning} |" for each in Health]
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+def checks() -> str:
+    """Every check of the doctor, in the order they are carried out."""
+    from jobctl.ops.doctor.checks import OWN  # noqa: PLC0415 - only this block needs it
+
+    names = {None: "", "sqlite": " (SQLite)", "postgresql": " (PostgreSQL)"}
+    rows = [f"| `{each.name}`{names[each.database]} | {each.theme} | {each.why} |" for each in OWN]
+    return "\n".join(["| check | theme | why it matters |", "|---|---|---|", *rows])
 
 
 def trust() -> str:
@@ -81,6 +104,9 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "exit-codes": exit_codes,
     "findings": findings,
     "differences": differences,
+    "figures": figures,
+    "health": health,
+    "checks": checks,
     "trust": trust,
     "says": says,
     "transitions": transitions,
