@@ -11,13 +11,13 @@ from jobctl.core.pace import Pace
 from jobctl.core.settling import (
     Died,
     Ending,
+    Lost,
     NotBegun,
     Raised,
     Returned,
     Stop,
     after_death,
     settle,
-    unknown_task,
 )
 from jobctl.core.vigil import Vigil
 from jobctl.model.attempts import Claim, Lease, Peer
@@ -73,6 +73,26 @@ def test_how_a_process_died_is_told(died: Died, said: str, code: str) -> None:
     assert (ended.error, ended.error_code) == (said, code)
 
 
+def test_what_was_lost_with_others_costs_the_first_time_nothing_and_an_attempt_from_then_on() -> None:
+    lost = Lost("was killed")
+    first = settle(claim(attempt=1, most=1), lost, spec=SPEC)
+    assert (first.to, first.cause, first.extra_attempts) == (Status.QUEUED, Cause.HAND_BACK, 1)
+    last = settle(claim(attempt=2, most=2), lost, spec=SPEC)
+    assert (last.to, last.error_code) == (Status.FAILED, "killed")
+    assert last.error == "the process that ran it and others was killed"
+    assert settle(claim(), lost, spec=SPEC, has_published=True).to is Status.COMPLETED
+
+
+def test_what_could_not_begin_is_handed_back_for_a_while() -> None:
+    ended = settle(claim(), NotBegun("no process could be made for it", 5.0), spec=SPEC)
+    assert (ended.to, ended.delay_s, ended.extra_attempts) == (Status.QUEUED, 5.0, 1)
+
+
+def test_only_sigkill_is_taken_for_the_kernels_want_of_memory() -> None:
+    crashed = settle(claim(), Died("SIGSEGV", 0, 1 << 20, was_oom=True), spec=SPEC)
+    assert (crashed.error, crashed.error_code) == ("killed by SIGSEGV, peak 1.0 MiB", "killed")
+
+
 def test_what_died_after_it_published_its_video_is_not_rendered_again() -> None:
     assert settle(claim(), KILLED, spec=SPEC, has_published=True).to is Status.COMPLETED
 
@@ -88,6 +108,11 @@ def test_what_was_cancelled_and_published_nothing_is_cancelled(ending: Ending) -
     assert settle(claim(), ending, spec=SPEC, stop=Stop.CANCEL).to is Status.CANCELLED
 
 
+def test_what_was_cancelled_before_it_began_never_begins() -> None:
+    ended = settle(claim(), NotBegun("it was asked to stop before it began"), spec=SPEC, stop=Stop.CANCEL)
+    assert (ended.to, ended.error) == (Status.CANCELLED, "cancelled before it began")
+
+
 def test_what_finished_before_it_could_be_cancelled_is_completed() -> None:
     assert (
         settle(claim(), Returned(None), spec=SPEC, stop=Stop.CANCEL, has_published=True).to
@@ -95,16 +120,10 @@ def test_what_finished_before_it_could_be_cancelled_is_completed() -> None:
     )
 
 
-@pytest.mark.parametrize("ending", [RAISED, KILLED, NotBegun("…")])
+@pytest.mark.parametrize("ending", [RAISED, KILLED, Lost("…"), NotBegun("…")])
 def test_what_a_restart_cuts_off_goes_back_and_costs_no_attempt(ending: Ending) -> None:
     ended = settle(claim(attempt=3), ending, spec=SPEC, stop=Stop.DRAIN)
     assert (ended.to, ended.cause, ended.extra_attempts) == (Status.QUEUED, Cause.HAND_BACK, 1)
-
-
-def test_a_task_nobody_here_knows_waits_longer_for_a_worker_that_does() -> None:
-    ended = unknown_task(claim(), ["thumb"], ["films does not import: ImportError: x"], luck=1.0)
-    assert (ended.to, ended.delay_s, ended.error_code) == (Status.QUEUED, 60.0, "unknown-task")
-    assert "it knows thumb; films does not import: ImportError: x" in (ended.error or "")
 
 
 def test_a_job_whose_worker_died_is_tried_again_at_once_and_later_with_pauses() -> None:
@@ -134,6 +153,7 @@ endings = st.one_of(
     st.builds(
         Died, st.sampled_from(["SIGKILL", None]), st.integers(0, 255), st.integers(0, 1 << 40), st.booleans()
     ),
+    st.builds(Lost, st.text()),
     st.builds(NotBegun, st.text()),
 )
 
@@ -190,7 +210,7 @@ def test_long_jobs_are_taken_one_a_slot_and_short_ones_in_batches() -> None:
     assert pace.wanted(4, 4) == 0
     pace.note_start(0.0)
     for number in range(2_000):
-        pace.note_end(number * 0.0001)
+        pace.note_end(number * 0.0001, 4)
     assert pace.wanted(4, 4) >= 100
     assert pace.is_stuck(10.0, 4, 50)
     assert pace.wanted(4, 4) == 0

@@ -119,6 +119,11 @@ POLICY = {
         [(Kind.INTERRUPTED, True)],
         "interrupted at 75 %, last heartbeat 2025-11-04T23:00:00.000000Z: pid 4711 is gone",
     ),
+    "how far it was is told as a person says it": (
+        case(record=record("processing", progress=2.0360612), liveness=DEAD),
+        [(Kind.INTERRUPTED, True)],
+        "interrupted at 2.04 %",
+    ),
     "a dead executor with a cut video is interrupted too": (
         case(video(Verdict.PARTIAL), record=record("processing"), liveness=DEAD),
         [(Kind.BROKEN_VIDEO, False), (Kind.INTERRUPTED, True)],

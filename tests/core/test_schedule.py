@@ -22,11 +22,13 @@ from jobctl.core.schedule import (
     Task,
     crontab,
     units,
+    why_no_path,
     why_no_period,
     why_no_units,
     why_not_crontab,
     without_block,
 )
+from jobctl.core.worker_unit import worker_unit
 from jobctl.durations import parse_duration
 
 PERIODS = ("1m", "5m", "30m", "1h", "6h", "12h", "1d")
@@ -118,7 +120,7 @@ def value_of(key: str, text: str) -> str:
 def test_every_task_has_a_service_and_a_timer() -> None:
     assert [file.path for file in units(TASKS, SETTING)] == [
         f"jobctl-{task}.{kind}"
-        for task in ("recover", "expire", "cleanup", "purge")
+        for task in ("recover", "expire", "cleanup", "purge", "backup")
         for kind in ("service", "timer")
     ]
 
@@ -253,9 +255,10 @@ def test_systemd_finds_nothing_amiss(analyze: str, tmp_path: Path, changes: dict
         }
     )
     assert why_no_units(setting) is None
-    for file in units(TASKS, setting):
+    worker = worker_unit(setting, directory=str(program.parent), grace_s=30.0)
+    for file in [*units(TASKS, setting), worker]:
         (tmp_path / file.path).write_text(file.text)
-    paths = [str(tmp_path / f"jobctl-{task.name}.timer") for task in TASKS]
+    paths = [str(tmp_path / f"jobctl-{task.name}.timer") for task in TASKS] + [str(tmp_path / worker.path)]
     said = subprocess.run([analyze, "verify", *paths], capture_output=True, text=True, check=False)
     assert (said.returncode, [line for line in said.stderr.splitlines() if "jobctl" in line]) == (0, [])
 
@@ -271,3 +274,19 @@ def test_systemd_runs_each_period_as_often_as_it_is_meant(analyze: str) -> None:
         moments = re.findall(r"(?:elapse|#[0-9]+): \w+ (\S+ \S+) UTC", said.stdout)
         first, second, third = map(datetime.fromisoformat, moments)
         assert second - first == third - second == task.when.every
+
+
+def test_a_worker_is_a_service_that_is_watched_and_ends_its_attempts_itself() -> None:
+    text = worker_unit(SETTING, directory="/srv/100%", grace_s=89.5).text
+    lines = set(text.splitlines())
+    assert {"Type=notify", "Restart=always", "KillMode=mixed", "OOMPolicy=continue", "User=video"} <= lines
+    assert {"WorkingDirectory=/srv/100%%", "ExecStart=/opt/jobctl worker", "TimeoutStopSec=120s"} <= lines
+    assert "WantedBy=multi-user.target" in lines
+    assert (
+        "WantedBy=default.target" in worker_unit(replace(SETTING, user=None), directory="/", grace_s=1).text
+    )
+
+
+@pytest.mark.parametrize(("path", "said"), [("/srv ", "ends with a space"), ("/s\nrv", "cannot")])
+def test_a_place_that_a_unit_cannot_hold_is_told(path: str, said: str) -> None:
+    assert said in (why_no_path(path) or "")

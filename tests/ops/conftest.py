@@ -23,3 +23,12 @@ def world(store_url: str, tmp_path: Path) -> Iterator[World]:
 def calendar(monkeypatch: pytest.MonkeyPatch) -> Calendar:
     """Every clock that ages are counted by."""
     return Calendar(monkeypatch)
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[World]:
+    """A site on SQLite, for what no database has a part in."""
+    made = World(str(tmp_path / "store" / "jobs.db"), tmp_path / "outputs")
+    made.init()
+    yield made
+    made.close()

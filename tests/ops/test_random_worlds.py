@@ -10,12 +10,12 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 import demo_tree
+from databases import Databases as StoreDatabases
 from jobctl import __version__
 from jobctl.errors import ExitCode
 from jobctl.model.finding import FindingKind
@@ -29,7 +29,6 @@ from jobctl.policy import Policy, Rule
 from jobctl.store.engine import create_store
 from ops.random_world import FAULTS, JOBS, Builder, Drawn, State, drawn_worlds, go_wrong, observe
 from ops.world import Calendar, World, a_job_id
-from postgres import at_database
 
 RETAIN = {Status.COMPLETED: 7, Status.FAILED: 2, Status.CANCELLED: 1}
 POLICY = Policy(
@@ -52,12 +51,11 @@ def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databa
     if request.param == "sqlite":
         yield Databases("sqlite", lambda: _new_file(tmp_path))
         return
-    server = request.getfixturevalue("postgresql_server")
+    server = request.getfixturevalue("store_databases")
     made: list[str] = []
-    with psycopg.connect(server, autocommit=True) as connection:
-        yield Databases("postgresql", lambda: _new_database(connection, server, made))
-        for name in made:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    yield Databases("postgresql", lambda: _taken(server, made))
+    for url in made:
+        server.give_back(url)
 
 
 def _new_file(tmp_path: Path) -> str:
@@ -67,11 +65,9 @@ def _new_file(tmp_path: Path) -> str:
     return shutil.copyfile(empty, tmp_path / f"{next(_numbers)}.db").as_posix()
 
 
-def _new_database(connection: psycopg.Connection, server: str, made: list[str]) -> str:
-    name = f"jobctl_random_{os.getpid()}_{next(_numbers)}"
-    connection.execute(f"CREATE DATABASE {name} TEMPLATE jobctl_template_{os.getpid()}")
-    made.append(name)
-    return at_database(server, name)
+def _taken(server: StoreDatabases, made: list[str]) -> str:
+    made.append(server.take())
+    return made[-1]
 
 
 @pytest.fixture

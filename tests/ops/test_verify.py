@@ -394,11 +394,13 @@ def test_records_and_tombstones_of_expired_jobs(world: World, calendar: Calendar
         }
         connection.execute(insert(schema.tombstone), buried)
     assert told(world) == []
+    # The sums of the history tell of it as well: of a status that became one more, and of one less.
+    sums = ("tally", "jobctl verify --history")
     change(world, "job", status="failed")
-    assert told(world) == [("tombstone", show)]
+    assert told(world) == [("tombstone", show), sums, sums]
     forget(world, "job")
     forget(world, "artifact")
-    assert told(world) == [("tombstone", show)]
+    assert told(world) == [("tombstone", show), sums]
 
 
 def test_a_job_that_a_user_deleted_has_no_record_and_that_is_right(world: World) -> None:

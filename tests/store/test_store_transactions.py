@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import ExitStack
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -11,9 +12,12 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 
 from jobctl.errors import StoreUnreachable
+from jobctl.model.enqueued import New
+from jobctl.model.job import Job
 from jobctl.store import jobs
 from jobctl.store.engine import Committable, Store, open_store
-from jobctl.store.schema import job
+from jobctl.store.enqueue_alone import enqueue_alone
+from jobctl.store.schema import event, job
 from store.processes import ended, start
 from store.records import AT, create
 
@@ -66,6 +70,35 @@ def test_a_commit_passes_through_the_hook(store: Store) -> None:
     with store.write() as connection:
         create(connection, "a")
     assert seen == [0, 1]
+
+
+def test_a_job_enqueued_alone_is_one_commit_that_passes_through_the_hook(store: Store) -> None:
+    seen: list[int] = []
+
+    def hook(transaction: Committable) -> None:
+        seen.append(count(store))
+        transaction.commit()
+        seen.append(count(store))
+
+    store.commit_hook = hook
+    made = enqueue_alone(store, New(Job(job_id="a", kind="film"), {"n": 1}), actor="ada", delay_s=60.0)
+    assert seen == [0, 1]
+    with store.read() as connection:
+        assert connection.execute(select(func.count()).select_from(event)).scalar_one() == 1
+        kept = jobs.get_job(connection, "a")
+    assert (kept.created_at, kept.run_at) == (made.job.created_at, made.job.run_at)
+    assert kept.run_at is not None
+    assert kept.created_at == kept.run_at - timedelta(seconds=60)
+
+
+def test_a_job_enqueued_alone_whose_commit_fails_leaves_nothing(store: Store) -> None:
+    def hook(_: Committable) -> None:
+        raise OSError("no space left")
+
+    store.commit_hook = hook
+    with pytest.raises(OSError, match="no space"):
+        enqueue_alone(store, New(Job(job_id="a", kind="film")), actor="ada")
+    assert count(store) == 0
 
 
 def test_a_commit_that_fails_leaves_nothing(store: Store) -> None:

@@ -1,0 +1,149 @@
+"""Judgements of health: where a boundary lies, and the words."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from jobctl.core.health.clocks import judge_skew
+from jobctl.core.health.databases import (
+    Setting,
+    TableRows,
+    Transaction,
+    Wal,
+    judge_bloat,
+    judge_hosts,
+    judge_settings,
+    judge_statistics,
+    judge_transactions,
+    judge_wal,
+)
+from jobctl.core.health.words import span
+from jobctl.core.health.work import (
+    LastSuccess,
+    Serving,
+    judge_backup,
+    judge_declared,
+    judge_schedule,
+    lack_of,
+)
+from jobctl.model.health import Diagnosis, Health
+
+MIB = 1 << 20
+
+
+def health(found: Diagnosis) -> str:
+    return found.health.value
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(-3, "0s"), (0.9, "0s"), (59, "59s"), (61, "1m"), (3_601, "1h"), (7_500, "2h5m"), (90_061, "1d1h")],
+)
+def test_a_span_is_as_exact_as_it_is_short(seconds: float, shown: str) -> None:
+    assert span(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "expected"),
+    [(5, "ok"), (-5, "ok"), (5.1, "warn"), (-300, "warn"), (-301, "fail"), (7200, "fail")],
+)
+def test_clocks(ahead_s: float, expected: str) -> None:
+    assert health(judge_skew("a", "b", ahead_s)) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(64 * MIB - 1, "ok"), (64 * MIB, "warn"), (1024 * MIB, "fail")]
+)
+def test_a_log_is_judged_by_its_size(size: int, expected: str) -> None:
+    assert health(judge_wal(Wal(size, 9, 9), [], "mend")) == expected
+    assert health(judge_wal(Wal(size, 9, 3), ["pid 1 (a)"], "mend")) == expected
+
+
+@pytest.mark.parametrize(("age_s", "expected"), [(899, "ok"), (900, "warn"), (3600, "fail")])
+def test_transactions(age_s: float, expected: str) -> None:
+    assert health(judge_transactions([Transaction(7, "", "idle", age_s)], {7: "end it"})) == expected
+
+
+@pytest.mark.parametrize(
+    ("live", "dead", "expected"),
+    [
+        (0, 9_999, "ok"),
+        (0, 10_000, "warn"),
+        (1_000_000, 200_000, "ok"),
+        (1_000_000, 200_001, "warn"),
+        (99_999, 100_000, "fail"),
+        (100_000, 100_000, "warn"),
+    ],
+)
+def test_bloat(live: int, dead: int, expected: str) -> None:
+    tables = [TableRows("job", live, dead, 60.0, is_analyzed=True)]
+    assert health(judge_bloat(tables, {"job": "mend"})) == expected
+
+
+def test_small_tables_need_no_statistics() -> None:
+    for live, expected in ((999, "ok"), (1_000, "warn")):
+        tables = [TableRows("job", live, 0, None, is_analyzed=False)]
+        assert health(judge_statistics(tables, {"job": "mend"})) == expected
+
+
+@pytest.mark.parametrize(("ago_s", "expected"), [(3_599, "fail"), (3_601, "warn")])
+def test_a_host_that_was_here_within_the_hour_is_here_now(ago_s: float, expected: str) -> None:
+    assert health(judge_hosts({"a": 0.0, "b": ago_s}, "a")) == expected
+    assert judge_hosts({"a": 0.0}, "a").health is Health.OK
+
+
+def test_of_settings_only_those_that_are_off_are_told_each_with_its_command() -> None:
+    settings = [
+        Setting("fsync", "off", "configuration file"),
+        Setting("full_page_writes", "on", "default"),
+        Setting("synchronous_commit", "local", "default"),
+    ]
+    found = judge_settings(settings, {"fsync": "turn it on"})
+    assert (found.health, found.command, found.fix) == (Health.FAIL, "turn it on", "set fsync = on")
+    assert judge_settings(settings[1:], {}).said == "full_page_writes on, synchronous_commit local"
+
+
+@pytest.mark.parametrize(
+    ("every", "ago", "expected"),
+    [
+        (timedelta(minutes=5), timedelta(minutes=60), "ok"),
+        (timedelta(minutes=5), timedelta(minutes=61), "warn"),
+        (timedelta(days=1), timedelta(days=3), "ok"),
+        (timedelta(days=1), timedelta(days=3, seconds=1), "warn"),
+    ],
+)
+def test_a_command_is_late_after_three_periods(every: timedelta, ago: timedelta, expected: str) -> None:
+    ran = [LastSuccess("expire", every, ago.total_seconds())]
+    assert health(judge_schedule(ran, is_installed=True)) == expected
+
+
+@pytest.mark.parametrize(("days", "expected"), [(1.9, "ok"), (2, "warn"), (8, "fail"), (None, "warn")])
+def test_backups(days: float | None, expected: str) -> None:
+    assert health(judge_backup(None if days is None else days * 86_400)) == expected
+
+
+def test_why_nobody_takes_a_job() -> None:
+    serving = [Serving(["default"], ["render"]), Serving(["bulk"], ["scan"])]
+    assert lack_of("default", "render", serving) == ""
+    assert lack_of("video", "render", serving) == "no worker serves the queue video"
+    assert lack_of("default", "dance", serving) == "no worker knows the task dance"
+    said = "no worker of the queue default knows the task scan, only those of bulk"
+    assert lack_of("default", "scan", serving) == said
+
+
+def test_workers_that_declare_a_task_differently_are_told() -> None:
+    old, new = {"queue": "default", "retries": 2}, {"queue": "default", "retries": 5, "timeout_s": 9.0}
+    alike = [Serving(["q"], ["render"], name, {"render": old}) for name in ("w1", "w2")]
+    assert judge_declared(alike).said == "1 task known, declared alike by all workers"
+    found = judge_declared([*alike, Serving(["q"], ["render"], "w3", {"render": new})])
+    assert (found.health, found.fix.count("[tasks.render]")) == (Health.WARN, 1)
+    both = "queue default, 2 retries (worker w1) and queue default, 5 retries (worker w3)"
+    assert both in found.said
+
+
+def test_a_module_that_a_worker_goes_without_is_told() -> None:
+    found = judge_declared([Serving(["q"], [], "w1", {}, ["films does not import: SyntaxError: x"])])
+    assert found.health is Health.WARN
+    assert "worker w1 goes without a module: films does not import: SyntaxError: x" in found.said

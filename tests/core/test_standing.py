@@ -1,0 +1,116 @@
+"""What is judged of a store's standing, and in which order it is told."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from jobctl.cli.table import command_in, options_of
+from jobctl.core.health.standing import (
+    headline,
+    judge_failures,
+    judge_last_run,
+    judge_root_room,
+    judge_scan,
+    judge_silent,
+    worst_first,
+)
+from jobctl.model.health import Health, fail, ok, unknown, warn
+from jobctl.model.runs import LastRun
+from jobctl.model.standing import Changes, Outlook, Reading, RootRoom, ScanSeen, Silent, Trouble
+from jobctl.model.status import Status
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+HOUR = NOW - timedelta(hours=1)
+
+
+def test_the_worst_is_said_first_and_alone() -> None:
+    found = [Trouble("a", warn("a is slow")), Trouble("b", ok("b")), Trouble("c", fail("c is gone"))]
+    assert headline(worst_first(found)) == "Broken: c is gone (and 1 more)."
+    assert headline(worst_first(found[:1])) == "Works, but: a is slow."
+    assert headline(worst_first([Trouble("d", unknown("no answer"))])) == "Not all could be told: no answer."
+    assert headline(worst_first(found[1:2])) == "All is well."
+
+
+def test_what_is_as_bad_stays_in_its_order() -> None:
+    found = [Trouble(name, warn(name)) for name in "cab"]
+    assert [each.subject for each in worst_first(found)] == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("failed", "completed", "health"),
+    [(9, 0, Health.OK), (10, 10, Health.OK), (11, 10, Health.FAIL), (10, 0, Health.FAIL)],
+)
+def test_many_failures_are_a_failure_of_the_whole(failed: int, completed: int, health: Health) -> None:
+    arrived = {Status.FAILED: failed, Status.COMPLETED: completed}
+    assert judge_failures(Changes(HOUR, {}, arrived), NOW).health is health
+
+
+@pytest.mark.parametrize("command", ["recover", "expire", "cleanup", "quarantine purge", "backup"])
+def test_a_failed_run_is_looked_into_with_a_command_that_there_is(command: str) -> None:
+    found = judge_last_run(run(2)._replace(command=command), NOW).command
+    program, *words = found.split()
+    named = command_in(words)
+    assert (program, named) == ("jobctl", command)
+    assert set(words) <= {*command.split(), *options_of(named)}
+
+
+def test_silent_jobs_are_named_with_how_long() -> None:
+    found = judge_silent(Silent(3, True, "j1", NOW - timedelta(hours=2)), NOW)
+    assert (found.health, found.command) == (Health.WARN, "jobctl expire --dry-run")
+    assert found.said == "at least 3 jobs with a stale heartbeat, j1 for 2h"
+    assert judge_silent(Silent(), NOW).health is Health.OK
+
+
+def run(exit_code: int, **fields: object) -> LastRun:
+    values = {"error": None, "run_id": None, "counts": None, "succeeded_at": None, **fields}
+    return LastRun("cleanup", "render-1", HOUR, HOUR, exit_code, **values)  # type: ignore[arg-type]
+
+
+def test_a_command_that_ended_badly_is_told_with_what_looks_closer() -> None:
+    found = judge_last_run(run(14, error="root /srv is away"), NOW)
+    assert found.health is Health.FAIL
+    assert found.said == (
+        "cleanup on render-1 ended with exit code 14 1h ago: root /srv is away (last success: never)"
+    )
+    assert found.command == "jobctl cleanup --dry-run"
+
+
+def test_a_brake_is_a_warning_and_its_run_is_named() -> None:
+    found = judge_last_run(run(13, run_id="R1", succeeded_at=NOW - timedelta(days=3)), NOW)
+    assert (found.health, found.command) == (Health.WARN, "jobctl run show R1")
+    assert found.said.endswith("a brake held part of the plan (last success: 3d ago)")
+    assert judge_last_run(run(0), NOW).health is Health.OK
+    assert "not all was done" in judge_last_run(run(99), NOW).said
+
+
+def room(days: float | None, *, free: int = 50, is_at_least: bool = False) -> RootRoom:
+    outlook = Outlook(days, is_at_least, f"full in {days}")
+    return RootRoom("r1", "/srv", Reading(NOW, 100, free), 0, 0, outlook)
+
+
+@pytest.mark.parametrize(
+    ("seen", "health"),
+    [
+        (room(None), Health.OK),
+        (room(30), Health.OK),
+        (room(5, is_at_least=True), Health.OK),
+        (room(6.9), Health.WARN),
+        (room(0.5), Health.FAIL),
+        (room(None, free=3), Health.WARN),
+        (room(6.0, free=0), Health.FAIL),
+        (RootRoom("r1", "/srv", None, 0, 0, Outlook(None, False, "unknown"), "no answer"), Health.UNKNOWN),
+    ],
+)
+def test_a_disk_that_is_full_soon_is_told_in_time(seen: RootRoom, health: Health) -> None:
+    assert judge_root_room(seen).health is health
+
+
+def test_findings_count_until_a_run_may_have_mended_them() -> None:
+    seen = ScanSeen("r1", "/srv", HOUR, {"orphan-video": 2, "broken-video": 1, "leftover": 9})
+    assert [each.said for each in judge_scan(seen)] == [
+        "1 broken video below /srv",
+        "2 orphaned videos below /srv",
+    ]
+    assert judge_scan(seen._replace(is_outdated=True)) == []

@@ -1,0 +1,202 @@
+"""Backup: whole, checked, made beside writers; and which older ones may go."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import stat
+import threading
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from jobctl import clock
+from jobctl.core.backups import BackupName, parse_name
+from jobctl.errors import BackupFailed, ToolMissing, UsageError
+from jobctl.model.backup import Backup, BackupKind
+from jobctl.ops.backup import Target, make_backup, target_of
+from jobctl.policy import Backups
+from jobctl.store import postgresql_tools
+from jobctl.store.engine import HEAD
+from ops.world import World
+
+pytestmark = pytest.mark.usefixtures("_tools")
+
+
+def back_up(world: World, directory: Path, *, keep: int | None = None) -> Backup:
+    with world.site() as site:
+        return make_backup(site, Target(str(directory)), keep=keep)
+
+
+def age(backup: Backup, **ago: float) -> Path:
+    """Rename a backup as if it had been made earlier."""
+    name = parse_name(os.path.basename(backup.path))
+    assert name is not None
+    older = Path(backup.path).with_name(str(name._replace(made_at=name.made_at - timedelta(**ago))))
+    os.rename(backup.path, older)
+    return older
+
+
+def test_a_backup_holds_what_the_store_holds_and_is_its_owners_alone(world: World, tmp_path: Path) -> None:
+    world.queue_job(0)
+    world.start_job(1)
+    made = back_up(world, tmp_path / "backups")
+    assert made.contents.jobs == {"queued": 1, "processing": 1}
+    assert (made.contents.events, made.contents.schema) == (3, HEAD)
+    assert os.path.getsize(made.path) == made.size
+    assert stat.S_IMODE(os.stat(made.path).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(tmp_path / "backups").st_mode) == 0o700
+    name = parse_name(os.path.basename(made.path))
+    assert name == BackupName(made.contents.store_id, made.made_at, made.kind)
+
+
+def test_names_sort_by_the_moment_they_were_made(world: World, tmp_path: Path) -> None:
+    paths = [back_up(world, tmp_path).path for _ in range(3)]
+    assert sorted(paths) == paths
+
+
+def test_only_as_many_are_kept_as_asked_for_and_by_their_names_not_by_mtime(
+    world: World, tmp_path: Path
+) -> None:
+    backups = [age(back_up(world, tmp_path), days=days) for days in (3, 2, 1)]
+    os.utime(backups[0])
+    os.utime(backups[2], (0, 0))
+    made = back_up(world, tmp_path, keep=2)
+    assert made.removed == [str(backups[1]), str(backups[0])]
+    assert {str(path) for path in tmp_path.glob("jobctl-*")} == {str(backups[2]), made.path}
+
+
+def test_nothing_is_removed_that_is_not_proven_to_be_this_stores_own(world: World, tmp_path: Path) -> None:
+    old = age(back_up(world, tmp_path), days=9)
+    damaged = age(back_up(world, tmp_path), days=8)
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    name = parse_name(old.name)
+    assert name is not None
+    others = tmp_path / str(name._replace(store_id="0123456789abcdef"))
+    link = tmp_path / str(name._replace(made_at=name.made_at - timedelta(days=1)))
+    shutil.copy(old, others)
+    link.symlink_to(old)
+    (tmp_path / "jobs.db.bak").write_bytes(b"mine")
+    made = back_up(world, tmp_path, keep=1)
+    assert made.removed == [str(old)]
+    assert {path.name for path in tmp_path.iterdir() if path.name[0] != "."} > {
+        damaged.name,
+        others.name,
+        link.name,
+        "jobs.db.bak",
+        os.path.basename(made.path),
+    }
+    assert len(made.warnings) == 2
+    assert any(str(damaged) in warning for warning in made.warnings)
+
+
+def test_a_name_that_is_taken_is_left_as_it_is(world: World, tmp_path: Path) -> None:
+    taken = tmp_path / "mine.db"
+    taken.write_text("mine")
+    with world.site() as site, pytest.raises(UsageError, match="is there already"):
+        make_backup(site, target_of(site, str(taken)))
+    assert (taken.read_text(), os.listdir(tmp_path).count("mine.db")) == ("mine", 1)
+
+
+def test_the_place_is_named_by_flag_setting_or_store(world: World, tmp_path: Path) -> None:
+    with world.site() as site:
+        assert target_of(site, f"{tmp_path}/new.db") == Target(str(tmp_path), "new.db")
+        assert target_of(site, str(tmp_path)) == Target(str(tmp_path))
+        assert os.path.basename(target_of(site, None).directory) == "backups"
+        site.settings = site.settings.__class__(
+            database=world.url, host_id="host-a", backup=Backups(str(tmp_path / "set"), 3)
+        )
+        assert target_of(site, None) == Target(str(tmp_path / "set"))
+
+
+def test_what_a_killed_backup_left_is_cleared_away_but_not_another_stores(
+    world: World, tmp_path: Path
+) -> None:
+    made = back_up(world, tmp_path)
+    name = parse_name(os.path.basename(made.path))
+    assert name is not None
+    left = tmp_path / name._replace(made_at=clock.now()).part
+    others = tmp_path / name._replace(store_id="0123456789abcdef").part
+    for path in (left, Path(f"{left}-journal"), others):
+        path.write_bytes(b"half")
+    back_up(world, tmp_path)
+    assert not left.exists()
+    assert not Path(f"{left}-journal").exists()
+    assert others.exists()
+
+
+def test_writers_go_on_while_a_copy_is_made_and_it_is_of_one_moment(embedded: World, tmp_path: Path) -> None:
+    with embedded.site() as site, site.store.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE ballast (a)")
+        connection.exec_driver_sql(
+            "INSERT INTO ballast SELECT randomblob(4000) FROM (WITH RECURSIVE n(i) AS"
+            " (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000) SELECT i FROM n)"
+        )
+    steps = 0
+
+    def write(step: object) -> None:
+        nonlocal steps
+        del step
+        steps += 1
+        thread = threading.Thread(target=embedded.queue_job, args=(steps,))
+        thread.start()
+        thread.join()
+
+    with embedded.site() as site:
+        made = make_backup(site, Target(str(tmp_path)), progress=write)
+    assert steps > 3
+    assert len(embedded.job_ids()) == steps
+    assert made.contents.total == 0
+    assert made.seconds < 20
+
+
+def test_a_damaged_store_gives_no_backup(embedded: World, tmp_path: Path) -> None:
+    embedded.queue_job(0)
+    with closing(sqlite3.connect(embedded.url)) as connection:
+        page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'event'").fetchone()[0]
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with open(embedded.url, "r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 200)
+    with pytest.raises(BackupFailed, match="no backup was made"):
+        back_up(embedded, tmp_path / "backups")
+    assert [name for name in os.listdir(tmp_path / "backups") if not name.endswith(".lock")] == []
+
+
+def test_a_missing_or_old_program_is_told(
+    postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(postgresql_url, tmp_path / "outputs")
+    monkeypatch.setattr(postgresql_tools, "_PLACES", ())
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    with pytest.raises(ToolMissing, match="pg_dump is not installed here"):
+        back_up(world, tmp_path / "backups")
+    old = tmp_path / "old" / "pg_dump"
+    old.parent.mkdir()
+    old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24'\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", str(old.parent))
+    with pytest.raises(ToolMissing, match=r"of PostgreSQL 9, and the server is PostgreSQL \d+"):
+        back_up(world, tmp_path / "backups")
+
+
+def test_a_password_reaches_pg_dump_by_its_environment_alone(
+    postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = shutil.which("pg_dump")
+    spy = tmp_path / "bin" / "pg_dump"
+    spy.parent.mkdir()
+    spy.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/said\necho "$PGPASSWORD" > {tmp_path}/known\nexec {real} "$@"\n'
+    )
+    spy.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{spy.parent}:{os.environ['PATH']}")
+    head, _, host = postgresql_url.partition("@")
+    world = World(f"{head}:hunter2@{host}", tmp_path / "outputs")
+    made = back_up(world, tmp_path / "backups")
+    assert made.kind is BackupKind.POSTGRESQL
+    assert (tmp_path / "known").read_text() == "hunter2\n"
+    assert "hunter2" not in (tmp_path / "said").read_text()

@@ -1,0 +1,52 @@
+"""Rescue: a job that cannot be helped from here stands in no other's way."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from jobctl.model.enqueued import New
+from jobctl.model.files import Role
+from jobctl.model.job import Executor, Job
+from jobctl.ops.rescue import Rescuer
+from jobctl.ops.site import Site
+from jobctl.store import workers
+from jobctl.store.enqueue import enqueue_many
+from jobctl.store.leases import Holder, open_leases
+from jobctl.store.roots import get_roots
+from ops.world import World
+
+HOLDER = Holder("lost", Executor("elsewhere", "boot", 1, 1), ("default",))
+
+
+def lose(site: Site, jobs: int, *, published: int) -> None:
+    """Have a worker take jobs, want to publish some of them, and be lost."""
+    with site.store.write() as connection:
+        at = site.store.now(connection)
+        (root,) = get_roots(connection)
+        workers.register(connection, HOLDER, tasks=[], slots=1, isolation="process", lease_s=10.0, at=at)
+    sum(enqueue_many(site.store, (New(Job(job_id=f"j{number:03}")) for number in range(jobs)), actor="test"))
+    with closing(open_leases(site.store, HOLDER)) as leases:
+        assert len(leases.take_turn([], jobs, [Job(job_id="").kind]).claims) == jobs
+    with site.store.write() as connection:
+        for number in range(published):
+            name = f"j{number:03}"
+            wanted = workers.Offer(name, 1, root.root_id, f"{name}.mp4", Role.VIDEO, 1, "0" * 64)
+            workers.offer(connection, wanted, at=at)
+        workers.end_worker(connection, HOLDER.worker_id, "lost", at=at)
+
+
+def test_jobs_below_a_root_that_is_away_are_told_once_and_the_others_are_rescued(
+    world: World, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    with world.site() as site:
+        lose(site, 130, published=120)
+        world.root.rename(tmp_path / "away")
+        rescuer = Rescuer(site, actor="test", warn=said.append)
+        rescued = [each.job_id for _ in range(6) for each in rescuer.rescue()]
+        assert rescued == [f"j{number}" for number in range(120, 130)]
+        assert len(said) == 120
+        (tmp_path / "away").rename(world.root)
+        assert len(rescuer.rescue_all()) == 120
+        assert not rescuer.is_needed()

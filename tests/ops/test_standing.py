@@ -1,0 +1,110 @@
+"""One look at a store: what scans and disks add to it, on both databases."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from jobctl import clock
+from jobctl.model.health import Health
+from jobctl.model.standing import Standing
+from jobctl.model.status import Status
+from jobctl.ops import standing, tallies
+from jobctl.ops.standing import look
+from ops.world import World, dead_executor
+from store.records import claim, create
+
+
+def seen(world: World) -> Standing:
+    with world.site() as site:
+        return look(site)
+
+
+def said(found: Standing) -> dict[str, str]:
+    return {each.subject: each.diagnosis.said for each in found.troubles}
+
+
+def test_a_new_site_stands_well(world: World) -> None:
+    found = seen(world)
+    assert (found.health, found.troubles) == (Health.OK, [])
+    (room,) = found.rooms
+    assert room.now is not None
+    assert room.now.bytes >= room.now.bytes_free > 0
+    assert room.outlook.days is None
+    assert found.scans[0].finished_at is None
+
+
+def test_a_scan_tells_what_it_found_until_a_run_changed_that(world: World) -> None:
+    world.video(0)
+    world.video(1)
+    world.scan()
+    found = seen(world)
+    assert found.scans[0].findings == {"orphan-video": 2}
+    assert said(found) == {"scan": f"2 orphaned videos below {world.root}"}
+    assert found.troubles[0].diagnosis.command == "jobctl recover --dry-run"
+    world.recover()
+    after = seen(world)
+    assert after.scans[0].is_outdated
+    assert after.health is Health.OK
+    assert after.jobs[Status.COMPLETED] == after.changes.net[Status.COMPLETED] == 2
+
+
+def test_scans_note_the_room_so_that_days_can_be_told(world: World) -> None:
+    world.scan()
+    world.scan()
+    (room,) = seen(world).rooms
+    assert room.outlook.said == "unknown: 3 readings so far, scans add more"
+
+
+def test_a_disk_that_gives_no_answer_is_unknown_and_keeps_nobody_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(standing, "room_of", lambda _: answers.wait(30))
+    monkeypatch.setattr(standing, "_DISK_S", 0.05)
+    began = clock.monotonic()
+    found = seen(world)
+    answers.set()
+    assert clock.monotonic() - began < 20
+    assert found.rooms[0].trouble == "it gave no answer within 0.05 s"
+    assert found.health is Health.UNKNOWN
+
+
+def test_a_root_that_is_away_is_unknown(world: World) -> None:
+    world.root.rename(world.root.with_name("away"))
+    found = seen(world)
+    assert said(found) == {"disk": f"the room below {world.root} is not known: No such file or directory"}
+
+
+def test_jobs_without_a_sign_of_life_are_told(world: World) -> None:
+    with world.site() as site, site.store.write() as connection:
+        at = clock.now() - timedelta(hours=2)
+        create(connection, "j1", at=at)
+        claim(connection, "j1", at=at, changes={"executor": dead_executor()})
+    assert said(seen(world)) == {"heartbeats": "1 job with a stale heartbeat, j1 for 2h"}
+
+
+def test_jobs_that_nobody_takes_are_told(world: World) -> None:
+    with world.site() as site, site.store.write() as connection:
+        create(connection, "j1", kind="render", run_at=clock.now() - timedelta(minutes=10), at=clock.now())
+    found = seen(world)
+    assert said(found) == {"workers": "1 job (render) waits for 10m, and no worker serves the queue default"}
+    assert found.queues[0].oldest_job == "j1"
+
+
+def test_a_history_that_is_not_added_up_yet_keeps_nobody_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tallies, "QUICK", 2)
+    monkeypatch.setattr(standing, "QUICK", 2)
+    monkeypatch.setattr(standing, "_CATCH_UP_S", 0.0)
+    with world.site() as site, site.store.write() as connection:
+        for number in range(5):
+            create(connection, f"j{number}", run_at=clock.now() + timedelta(days=1))
+    found = seen(world)
+    assert (found.uncounted, found.jobs[Status.QUEUED]) == (5, 0)
+    monkeypatch.setattr(standing, "_CATCH_UP_S", 30.0)
+    found = seen(world)
+    assert (found.uncounted, found.jobs[Status.QUEUED]) == (0, 5)

@@ -1,0 +1,76 @@
+"""Turns at SQLite's write lock: whoever has waited longer looks more often, and nobody is refused at once."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobctl.store import sqlite_turns
+from jobctl.store.sqlite_turns import begin_immediate, pause_s
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[tuple[sqlite3.Connection, sqlite3.Connection]]:
+    """Two connections to one file."""
+    path = tmp_path / "turns.db"
+    with closing(_connect(path)) as one, closing(_connect(path)) as other:
+        one.execute("PRAGMA journal_mode = WAL")
+        yield one, other
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+
+@given(waited=st.floats(0, 100), longer=st.floats(0, 100), luck=st.floats(0, 1))
+def test_who_has_waited_longer_looks_at_least_as_soon(waited: float, longer: float, luck: float) -> None:
+    assert 0 <= pause_s(waited + longer, luck=luck) <= pause_s(waited, luck=luck) <= 0.02
+
+
+def test_a_lock_that_is_let_go_is_had(pair: tuple[sqlite3.Connection, sqlite3.Connection]) -> None:
+    one, other = pair
+    begin_immediate(one)
+    has_lock = Event()
+
+    def wait() -> None:
+        begin_immediate(other)
+        has_lock.set()
+
+    waiting = Thread(target=wait)
+    waiting.start()
+    assert not has_lock.wait(0.1)
+    one.execute("COMMIT")
+    assert has_lock.wait(30)
+    waiting.join()
+
+
+def test_a_lock_that_is_not_let_go_is_told_after_the_whole_wait(
+    pair: tuple[sqlite3.Connection, sqlite3.Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = pair
+    monkeypatch.setattr(sqlite_turns, "BUSY_TIMEOUT_S", 0.1)
+    begin_immediate(one)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        begin_immediate(other)
+
+
+def test_other_waits_of_the_connection_stay_as_long_as_they_were(
+    pair: tuple[sqlite3.Connection, sqlite3.Connection],
+) -> None:
+    one, _ = pair
+    begin_immediate(one)
+    assert one.execute("PRAGMA busy_timeout").fetchone() == (30_000,)
+
+
+def test_what_is_no_lock_is_not_waited_for(pair: tuple[sqlite3.Connection, sqlite3.Connection]) -> None:
+    one, _ = pair
+    begin_immediate(one)
+    with pytest.raises(sqlite3.OperationalError, match="within a transaction"):
+        begin_immediate(one)
