@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -22,21 +21,6 @@ def fail(attempt: jobctl.Attempt) -> None:
     raise ValueError("no \x1b[31m such [bold]slide")
 
 
-@jobctl.task("give-up")
-def give_up(attempt: jobctl.Attempt) -> None:
-    raise jobctl.GiveUp("the template is gone")
-
-
-@jobctl.task("die")
-def die(attempt: jobctl.Attempt) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-@jobctl.task("leave")
-def leave(attempt: jobctl.Attempt) -> None:
-    os._exit(7)
-
-
 @jobctl.task("stubborn", timeout="1s", cancel_grace="1s")
 def stubborn(attempt: jobctl.Attempt) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -44,14 +28,18 @@ def stubborn(attempt: jobctl.Attempt) -> None:
         time.sleep(60)
 
 
-@jobctl.task("hog", memory="300M")
-def hog(attempt: jobctl.Attempt) -> int:
-    return len(bytearray(1 << 30))
+@jobctl.task("endless", timeout="1s", cancel_grace="1s", retries=0)
+def endless(attempt: jobctl.Attempt) -> None:
+    while True:
+        time.sleep(60)
 
 
-@jobctl.task("odd-result")
-def odd_result(attempt: jobctl.Attempt) -> object:
-    return {1, 2}
+@jobctl.task("overdue", timeout="1s", cancel_grace="2s", backoff="1s")
+def overdue(attempt: jobctl.Attempt) -> None:
+    while not attempt.cancelled:
+        time.sleep(0.01)
+    Path(attempt.payload, f"{attempt.job_id}.{attempt.number}").touch()
+    time.sleep(60)
 
 
 @jobctl.task("measure")
@@ -67,6 +55,15 @@ def wait(attempt: jobctl.Attempt) -> str:
             return "went"
         time.sleep(0.01)
     return "stopped"
+
+
+@jobctl.task("hasty")
+def hasty(attempt: jobctl.Attempt) -> None:
+    """Tells three things in a moment, and nothing more."""
+    for percent, note in ((10, "reading"), (40, "composing"), (75, "stalled")):
+        attempt.progress(percent / 100, note)
+    while not Path(attempt.payload).exists():
+        time.sleep(0.01)
 
 
 @jobctl.task("film", backoff="1s")

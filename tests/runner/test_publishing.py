@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from jobctl import clock
-from jobctl.errors import JobctlError
+from jobctl.errors import JobctlError, PublishRefused
 from jobctl.model.attempts import AttemptId
 from jobctl.model.enqueued import New
 from jobctl.model.job import Job
@@ -23,7 +26,7 @@ from jobctl.settings import load_settings
 from jobctl.store import jobs, workers
 from jobctl.store.enqueue import enqueue
 from jobctl.store.leases import Holder, open_leases
-from jobctl.store.schema import job
+from jobctl.store.schema import job, root
 from media import encode, truncate
 
 
@@ -61,8 +64,9 @@ class Stage:
         """Take the job, in its next attempt."""
         holder = Holder("w1", self.site.executor, ("default",))
         with closing(open_leases(self.site.store, holder)) as leases:
-            (claim,) = leases.take_turn([], 1).claims
+            (claim,) = leases.take_turn([], 1, ["film"]).claims
         scratch = self.scratch / str(claim.attempt)
+        self.attempt_id = claim.id
         self.attempt = Attempt(claim.id, "film", None, Direct(Desk(self.site, "w1")), str(scratch))
         return self.attempt
 
@@ -85,6 +89,21 @@ def test_a_published_video_is_recorded_with_its_bytes(stage: Stage) -> None:
     assert (artifact.sha256, artifact.verdict) == (published.sha256, "whole")
 
 
+def test_what_a_crash_would_leave_of_a_video_is_known_as_a_part_of_it(stage: Stage) -> None:
+    seen: list[str] = []
+
+    class Watched(Direct):
+        def ask(self, message: list[Any]) -> Any:
+            seen.extend(path.name for path in stage.root.glob(".*.part"))
+            return super().ask(message)
+
+    scratch = str(stage.scratch / "watched")
+    attempt = Attempt(stage.attempt_id, "film", None, Watched(Desk(stage.site, "w1")), scratch)
+    attempt.publish(stage.film(), stage.root / "presentation_j1.mp4")
+    assert seen
+    assert all(re.fullmatch(r"\.presentation_j1\.mp4\.[0-9a-f]{12}\.part", name) for name in seen)
+
+
 def test_a_thumbnail_is_published_as_it_is(stage: Stage) -> None:
     made = Path(stage.attempt.scratch, "t.jpg")
     made.write_bytes(b"a picture")
@@ -99,6 +118,71 @@ def test_what_lies_outside_of_a_root_is_refused(stage: Stage, place: str) -> Non
     with pytest.raises(JobctlError, match=r"registered root|jobctl's own"):
         stage.attempt.publish(stage.film(), stage.root / place)
     assert not (stage.root / place).exists()
+
+
+def test_what_is_refused_is_left_where_it_was_and_nothing_is_made_elsewhere(stage: Stage) -> None:
+    film = stage.film()
+    with pytest.raises(JobctlError, match="registered root"):
+        stage.attempt.publish(film, stage.root.parent / "new" / "film.mp4")
+    assert film.exists()
+    assert not (stage.root.parent / "new").exists()
+
+
+def test_a_broken_file_is_put_back_where_it_was_given(stage: Stage) -> None:
+    broken = truncate(stage.film(), keep=0.5)
+    with pytest.raises(JobctlError, match=f"^{broken} was not published: the file is partial"):
+        stage.attempt.publish(broken, stage.root / "presentation_j1.mp4")
+    assert broken.exists()
+    assert [path.name for path in stage.root.iterdir()] == [".jobctl"]
+
+
+def test_without_a_root_nothing_is_published(stage: Stage) -> None:
+    with stage.site.store.write() as connection:
+        connection.execute(delete(root))
+    with pytest.raises(JobctlError, match="does not lie below a registered root"):
+        stage.attempt.publish(stage.film(), stage.root / "presentation_j1.mp4")
+
+
+def test_a_symlinked_directory_counts_as_where_it_leads(stage: Stage, tmp_path: Path) -> None:
+    (stage.root / "inside").mkdir()
+    (tmp_path / "outside").mkdir()
+    for name, leads_to in (("in", stage.root / "inside"), ("out", tmp_path / "outside")):
+        (stage.root / name).symlink_to(leads_to)
+    with pytest.raises(JobctlError, match="does not lie below a registered root"):
+        stage.attempt.publish(stage.film(), stage.root / "out" / "presentation_j1.mp4")
+    assert list((tmp_path / "outside").iterdir()) == []
+    stage.attempt.publish(stage.film(), stage.root / "in" / "presentation_j1.mp4")
+    with stage.site.store.read() as connection:
+        (artifact,) = jobs.artifacts_of(connection, "j1")
+    assert artifact.path == "inside/presentation_j1.mp4"
+
+
+def test_a_role_that_there_is_not_is_refused_by_its_name(stage: Stage) -> None:
+    with pytest.raises(JobctlError, match="'film' is no role of a file") as refused:
+        stage.attempt.publish(stage.film(), stage.root / "presentation_j1.mp4", role="film")
+    assert (refused.value.hint or "").startswith("roles: video, thumbnail, slide")
+    assert not (stage.root / "presentation_j1.mp4").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["x"] * 9, [None, "video"], ["\0", "video"], ["/x", {}]])
+def test_whatever_an_attempt_asks_its_worker_answers(stage: Stage, words: list[Any]) -> None:
+    answer = Desk(stage.site, "w1").answer(Told(stage.attempt_id, "place", 1, words))
+    assert answer is not None
+    assert answer.kind == PublishRefused.code
+
+
+def test_a_copied_video_keeps_its_mode(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it was made on another file system, as scratch directories often are."""
+    film = stage.film()
+    film.chmod(0o644)
+
+    def cannot_move(source: str, target: str) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr("jobctl.runner.attempt.os.rename", cannot_move)
+    stage.attempt.publish(film, stage.root / "presentation_j1.mp4")
+    assert (stage.root / "presentation_j1.mp4").stat().st_mode & 0o777 == 0o644
+    assert not film.exists()
 
 
 def test_a_file_of_somebody_elses_keeps_its_name(stage: Stage) -> None:

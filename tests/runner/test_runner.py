@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import jobctl
+from cli.calling import answer
 from jobctl import clock
 from jobctl.model.status import Status
 from jobctl.ops.init import initialise
 from jobctl.settings import load_settings
 from jobctl.store import workers
-from runner.working import Crewed, crewed
-
-
-@pytest.fixture
-def crew(store_url: str) -> Iterator[Crewed]:
-    with crewed(store_url) as made:
-        yield made
-
-
-@pytest.fixture
-def queue(store_url: str) -> Iterator[jobctl.Queue]:
-    with jobctl.Queue(store_url) as opened:
-        yield opened
+from runner.working import Crewed
 
 
 @pytest.mark.parametrize("isolation", ["process", "thread"])
@@ -36,30 +24,6 @@ def test_a_job_is_run_and_its_result_kept(crew: Crewed, queue: jobctl.Queue, iso
     job = crew.job(made.job_id)
     assert (job.status, job.attempt) == (Status.COMPLETED, 1)
     assert crew.statuses("g1") == ["queued", "processing", "completed"]
-
-
-@pytest.mark.parametrize(
-    ("task", "payload", "error", "code"),
-    [
-        ("give-up", None, "the template is gone", "gave-up"),
-        ("die", None, "killed by SIGKILL", "killed"),
-        ("leave", None, "its process ended without a result, with exit code 7", "died"),
-        ("stubborn", None, "it ran longer than its limit of 1s", "timeout"),
-        ("hog", None, "MemoryError", "out-of-memory"),
-        ("odd-result", None, "the handler's result cannot be kept as JSON", "bad-result"),
-        ("nobody", None, "no task 'nobody' is known to its worker", "unknown-task"),
-    ],
-)
-def test_each_way_to_fail_has_one_clear_outcome_and_the_worker_lives(
-    crew: Crewed, queue: jobctl.Queue, task: str, payload: object, error: str, code: str
-) -> None:
-    queue.enqueue(task, payload, job_id="bad", max_attempts=1)
-    queue.enqueue("greet", "after", job_id="good", priority=-1)
-    assert crew.run() == 0
-    job = crew.job("bad")
-    assert (job.status, job.error_code) == (Status.FAILED, code)
-    assert (job.error or "").startswith(error)
-    assert crew.job("good").status is Status.COMPLETED
 
 
 def test_a_failure_is_tried_again_and_each_attempt_keeps_its_traceback(
@@ -76,18 +40,40 @@ def test_a_failure_is_tried_again_and_each_attempt_keeps_its_traceback(
     assert "ValueError: no" in traces[0]
 
 
+def test_the_last_thing_a_handler_tells_is_shown_also_where_it_tells_much_at_once(
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path
+) -> None:
+    queue.enqueue("hasty", str(tmp_path / "go"), job_id="h1")
+    crew.start()
+    crew.until(lambda: crew.job("h1").progress == 75)
+    crew.until(lambda: "stalled" in str(crew.shown("h1")))
+    (tmp_path / "go").touch()
+    assert crew.until_ended("h1").status == Status.COMPLETED
+
+
 def test_a_module_that_does_not_import_is_told_with_the_jobs_it_should_have_run(
     crew: Crewed, queue: jobctl.Queue
 ) -> None:
     queue.enqueue("greet", job_id="g1", max_attempts=1)
-    assert crew.run(tasks="no_such_module") == 0
-    assert "no_such_module does not import: ModuleNotFoundError" in (crew.job("g1").error or "")
+    crew.start(tasks="no_such_module")
+    trouble = "no_such_module does not import: ModuleNotFoundError"
+    crew.until(lambda: trouble in (crew.shown("g1")["lack"] or ""))
+    assert "no worker knows the task greet" in crew.shown("g1")["lack"]
+    crew.until(lambda: "1 job (greet) waits" in crew.said())
+    assert crew.statuses("g1") == ["queued"]
+    assert trouble in " ".join(answer("workers", database=crew.url)["warnings"])
 
 
-def test_a_payload_of_ten_megabytes_arrives(crew: Crewed, queue: jobctl.Queue) -> None:
-    queue.enqueue("measure", "x" * 10_000_000, job_id="m1")
-    assert crew.run() == 0
-    assert crew.job("m1").status is Status.COMPLETED
+def test_two_services_share_a_queue_and_each_runs_its_own_jobs(crew: Crewed, queue: jobctl.Queue) -> None:
+    queue.enqueue("greet", job_id="g1", max_attempts=1)
+    queue.enqueue("fine", job_id="f1", max_attempts=1)
+    crew.start(tasks="handlers", slots=1)
+    crew.start(tasks="tempers", slots=1)
+    ended = [crew.until_ended(job_id) for job_id in ("g1", "f1")]
+    assert [(job.status, job.attempt) for job in ended] == [(Status.COMPLETED, 1)] * 2
+    named = answer("enqueue", "fail", database=crew.url)
+    assert named["warnings"] == []
+    assert crew.job(named["data"]["job_id"]).max_attempts == 2, "as its decorator says"
 
 
 def test_a_running_job_is_asked_to_stop_and_cancelled(
@@ -100,6 +86,31 @@ def test_a_running_job_is_asked_to_stop_and_cancelled(
     assert crew.until_ended("w1").status is Status.CANCELLED
 
 
+def test_a_job_that_is_cancelled_while_its_time_is_over_is_not_tried_again(
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path
+) -> None:
+    queue.enqueue("overdue", str(tmp_path), job_id="o1")
+    crew.start()
+    crew.until((tmp_path / "o1.1").exists)
+    queue.cancel("o1")
+    job = crew.until_ended("o1")
+    assert (job.status, job.attempt) == (Status.CANCELLED, 1)
+
+
+def test_what_was_taken_ahead_and_handed_back_says_so(
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path
+) -> None:
+    queue.enqueue_many(jobctl.Request("greet", "you") for _ in range(40))
+    queue.enqueue("wait", str(tmp_path), job_id="w1")
+    queue.enqueue_many(jobctl.Request("greet", "you", job_id=f"g{number}") for number in range(3))
+    crew.start("--burst", slots=1)
+    said = "it was taken ahead, and would have waited for a longer one"
+    # It may be taken ahead again.
+    crew.until(lambda: any((event.detail or {}).get("reason") == said for event in crew.history("g0")))
+    (tmp_path / "go").touch()
+    assert crew.until_ended("g0").status is Status.COMPLETED
+
+
 def test_a_killed_workers_job_runs_again_on_another_and_nothing_is_lost(
     crew: Crewed, queue: jobctl.Queue, tmp_path: Path
 ) -> None:
@@ -108,6 +119,7 @@ def test_a_killed_workers_job_runs_again_on_another_and_nothing_is_lost(
     crew.until((tmp_path / "w1.1").exists)
     first.kill()
     first.wait()
+    assert [one["state"] for one in answer("workers", database=crew.url)["data"]["items"]] == ["gone"]
     crew.start()
     crew.until((tmp_path / "w1.2").exists)
     (tmp_path / "go").touch()
@@ -185,6 +197,18 @@ def test_two_hundred_jobs_in_threads_each_run_once(crew: Crewed, queue: jobctl.Q
     assert crew.run("--isolation", "thread", slots=4) == 0
     assert {crew.job(f"j{number}").status for number in range(200)} == {Status.COMPLETED}
     assert {crew.job(f"j{number}").attempt for number in range(200)} == {1}
+
+
+def test_a_time_limit_in_threads_costs_that_job_alone_and_the_worker_goes_on(
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path
+) -> None:
+    endless = queue.enqueue("endless", max_attempts=1)
+    other = queue.enqueue("wait", str(tmp_path))
+    crew.start("--isolation", "thread", slots=2)
+    assert crew.until_ended(endless.job_id).error_code == "timeout"
+    (tmp_path / "go").touch()
+    assert crew.until_ended(other.job_id).status is Status.COMPLETED
+    assert "queued" in crew.statuses(other.job_id)[1:], "it was handed back, and begun anew"
 
 
 def _states(crew: Crewed, state: str) -> list[str]:

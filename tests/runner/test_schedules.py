@@ -8,8 +8,9 @@ from threading import Thread
 from jobctl.model.job import Job
 from jobctl.runner.schedules import Schedules, tick_before
 from jobctl.store import jobs, ticks
+from jobctl.store.declared import tell_tasks
 from jobctl.store.engine import Store
-from jobctl.work import ScheduleSpec, Work
+from jobctl.work import ScheduleSpec, TaskSpec, Work
 
 NIGHTLY = ScheduleSpec(
     name="nightly", task="report", cron="30 2 * * *", timezone="Europe/Berlin", payload={"n": 1}
@@ -30,6 +31,15 @@ def test_a_new_entry_begins_now_and_does_not_make_up_for_the_past(store: Store) 
     assert Schedules(store, WORK, "w").enqueue_due() == []
     with store.read() as connection:
         assert set(ticks.last_ticks(connection)) == {"nightly"}
+
+
+def test_a_job_is_scheduled_as_workers_declare_its_task(store: Store) -> None:
+    with store.write() as connection:
+        ticks.advance(connection, "nightly", datetime(2026, 1, 1, tzinfo=UTC))
+        told = {"report": TaskSpec(name="report", queue="reports", retries=7).told}
+        tell_tasks(connection, "w", told, troubles=[], since=datetime(2026, 1, 1, tzinfo=UTC))
+    (job,) = Schedules(store, WORK, "w").enqueue_due()
+    assert (job.queue, job.max_attempts) == ("reports", 8)
 
 
 def test_many_workers_enqueue_one_job_for_a_tick(store: Store) -> None:

@@ -6,20 +6,25 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
+from cli.calling import answer
 from jobctl import clock
 from jobctl.model.job import Event, Job
 from jobctl.model.status import ENDED
 from jobctl.store import jobs
 from jobctl.store.engine import Store, open_store
+from jobctl.store.schema import job_body
 
 _HERE = Path(__file__).parent
 _PROGRAM = "from jobctl.cli import main; main()"
-_PATIENCE_S = 60.0
+_PATIENCE_S = float(os.environ.get("PATIENCE", "60"))
 
 
 class Crewed:
@@ -29,16 +34,26 @@ class Crewed:
         self.url = url
         self.store: Store = open_store(url)
         self.workers: list[subprocess.Popen[bytes]] = []
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as this
 
-    def start(self, *options: str, tasks: str = "handlers", slots: int = 2) -> subprocess.Popen[bytes]:
-        """Start one worker."""
+    def start(
+        self,
+        *options: str,
+        tasks: str = "handlers",
+        slots: int = 2,
+        preexec_fn: Callable[[], None] | None = None,
+        **env: str,
+    ) -> subprocess.Popen[bytes]:
+        """Start one worker, with ``env`` in its environment."""
         words = ["worker", "--tasks", tasks, "--slots", str(slots), "--lease", "2s", *options]
-        places = os.pathsep.join([str(_HERE), str(_HERE.parent)])
+        places = os.pathsep.join([str(_HERE), str(_HERE.parent), *filter(None, [env.pop("PYTHONPATH", "")])])
         worker = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM, *words],
-            env={**os.environ, "JOBCTL_DATABASE_URL": self.url, "PYTHONPATH": places},
-            stderr=subprocess.DEVNULL,
+            env={**os.environ, "JOBCTL_DATABASE_URL": self.url, "PYTHONPATH": places, **env},
+            stdin=subprocess.DEVNULL,
+            stderr=self._log,
             stdout=subprocess.DEVNULL,
+            preexec_fn=preexec_fn,  # noqa: PLW1509 - there is no other thread
         )
         self.workers.append(worker)
         return worker
@@ -46,6 +61,20 @@ class Crewed:
     def run(self, *options: str, **how: Any) -> int:
         """Run a worker until nothing is due."""
         return self.start("--burst", *options, **how).wait(timeout=_PATIENCE_S)
+
+    def said(self) -> str:
+        """What the workers told their operator, all of them in one."""
+        return os.pread(self._log.fileno(), 1 << 20, 0).decode(errors="replace")
+
+    def shown(self, job_id: str) -> dict[str, Any]:
+        """What ``jobctl show`` tells of a job."""
+        return dict(answer("show", job_id, database=self.url)["data"])
+
+    def result(self, job_id: str) -> Any:
+        with self.store.read() as connection:
+            return connection.execute(
+                select(job_body.c.result).where(job_body.c.job_id == job_id)
+            ).scalar_one_or_none()
 
     def job(self, job_id: str) -> Job:
         with self.store.read() as connection:
@@ -64,7 +93,7 @@ class Crewed:
         deadline = clock.monotonic() + _PATIENCE_S
         while not condition():
             if clock.monotonic() > deadline:
-                raise AssertionError("it never came to that")
+                raise AssertionError(f"it never came to that; the workers said:\n{self.said()}")
             clock.sleep(0.02)
 
     def statuses(self, job_id: str) -> list[str | None]:
@@ -76,6 +105,7 @@ class Crewed:
                 worker.send_signal(signal.SIGCONT)
                 worker.kill()
             worker.wait()
+        self._log.close()
         self.store.close()
 
 

@@ -1,0 +1,120 @@
+"""What is lost with the process that ran it: who pays for it; nothing outlives its worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jobctl
+from jobctl.runner.marks import make_marks
+from runner.test_faults import is_running
+from runner.working import Crewed
+
+
+@pytest.mark.parametrize("isolation", ["process", "thread"])
+def test_who_is_lost_with_others_pays_from_the_second_time_on(
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path, isolation: str
+) -> None:
+    """What kills its crew each time ends failed; who ran beside it the first time has lost nothing."""
+    signs = [str(tmp_path / "beside.1"), str(tmp_path / "alone")]
+    queue.enqueue("kills-its-crew", signs, job_id="poison", max_attempts=2)
+    queue.enqueue("wait", str(tmp_path), job_id="beside", max_attempts=1)
+    worker = crew.start("--isolation", isolation, "--tasks", "tempers", slots=2)
+    crew.until((tmp_path / "beside.2").exists)
+    (tmp_path / "go").touch()
+    beside = crew.until_ended("beside")
+    assert (beside.status, beside.attempt, beside.max_attempts) == ("completed", 2, 2)
+    (tmp_path / "alone").touch()
+    poison = crew.until_ended("poison")
+    assert (poison.status, poison.error_code, poison.attempt) == ("failed", "killed", 3)
+    assert worker.poll() is None
+    reasons = [(event.detail or {}).get("reason") for event in crew.history("poison")]
+    assert [said for said in reasons if said] == [LOST[isolation]]
+
+
+LOST = {
+    "process": "the process that ran it and others was killed",
+    "thread": "the process that ran it and others was killed by SIGKILL",
+}
+
+
+def test_a_thread_that_ran_alone_is_known_to_have_ended_its_process(
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path
+) -> None:
+    queue.enqueue("kills-its-crew", [str(tmp_path)], job_id="poison", max_attempts=1)
+    for number in range(3):
+        queue.enqueue("fine", job_id=f"f{number}", max_attempts=1, priority=-1)
+    assert crew.run("--isolation", "thread", tasks="tempers", slots=1) == 0
+    assert (crew.job("poison").status, crew.job("poison").attempt) == ("failed", 1)
+    assert crew.shown("poison")["error"].startswith("killed by SIGKILL, peak ")
+    assert {crew.job(f"f{number}").status for number in range(3)} == {"completed"}
+
+
+@pytest.mark.parametrize("garbage", ["garbage", '["task",{}]', '["progress","x",1,1' + "0" * 400 + ",null]"])
+def test_a_thread_that_writes_garbage_to_the_channel_ends_failed_and_the_worker_lives(
+    crew: Crewed, queue: jobctl.Queue, garbage: str
+) -> None:
+    queue.enqueue("babbles", garbage + "\n", job_id="b1", max_attempts=1)
+    worker = crew.start("--isolation", "thread", tasks="tempers", slots=1)
+    crew.until_ended("b1")
+    assert crew.shown("b1")["error"] == "its process wrote what is no message to its worker"
+    queue.enqueue("fine", job_id="f1")
+    assert crew.until_ended("f1").status == "completed"
+    assert worker.poll() is None
+
+
+@pytest.mark.parametrize("victim", ["worker", "forkserver"])
+def test_what_handlers_started_does_not_outlive_their_worker_or_their_crew(
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path, victim: str
+) -> None:
+    queue.enqueue("starts-a-program", str(tmp_path), job_id="s1")
+    worker = crew.start(tasks="tempers")
+    crew.until((tmp_path / "pids").exists)
+    program, forkserver = map(int, (tmp_path / "pids").read_text().split())
+    os.kill(worker.pid if victim == "worker" else forkserver, signal.SIGKILL)
+    crew.until(lambda: not is_running(program))
+
+
+def test_marks_tell_which_were_begun_and_which_were_not_ended() -> None:
+    marks = make_marks(3)
+    marks.begin(0, 1)
+    marks.begin(1, 2)
+    marks.end(0, 1)
+    marks.begin(0, 3)
+    assert (marks.last_begun(), marks.running()) == (3, {2, 3})
+    marks.close()
+
+
+ENDS_BEFORE_ITS_GROUP_IS_SIGNALLED = """
+import os, socket
+from jobctl.model.attempts import AttemptId
+from jobctl.runner import forkserver
+
+def note(pid, number):
+    with open(f"/proc/{pid}/stat") as file:
+        print(file.read().rpartition(")")[2].split()[0])
+
+control, told = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+forks = forkserver.Forks(control, {})
+forkserver._signal_group = note
+pid = os.fork() or os._exit(0)
+os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+forks._children[pid] = forkserver._Child(AttemptId("j", 1), 0)
+forks._reap()
+print(told.recv(1000).decode())
+"""
+
+
+def test_what_an_ended_attempt_left_is_killed_while_its_number_is_still_its_own() -> None:
+    """Signalled once it was waited for, the number may be somebody else's process."""
+    said = subprocess.run(
+        [sys.executable, "-c", ENDS_BEFORE_ITS_GROUP_IS_SIGNALLED], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    assert said[0] == "Z", "it is a zombie: nobody has its number"
+    assert json.loads(said[1])[:4] == ["exited", "j", 1, 0]
