@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count
@@ -12,12 +15,17 @@ import psycopg
 import pytest
 from hypothesis import settings
 
+import statements
+from databases import Databases
 from jobctl import __version__
 from jobctl.store.engine import Store, create_store, open_store
 from postgres import at_database, running, system_binaries, wheel_binaries
 
 settings.register_profile("jobctl", deadline=None, print_blob=True)
 settings.load_profile("jobctl")
+statements.share()
+# A run in the background has it ignored, and so would all programs that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 _numbers = count(1)
@@ -34,38 +42,32 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
-    """A PostgreSQL server with a template database that holds an empty store."""
+    """A PostgreSQL server: the URL of its ``postgres`` database."""
     given = os.environ.get("JOBCTL_TEST_PG_URL")
     if given:
-        yield from _with_template(given)
+        yield given
         return
     binaries = system_binaries() or wheel_binaries()
     if binaries is None:
         pytest.fail("no PostgreSQL: install the test requirements, or set JOBCTL_TEST_PG_URL")
     with running(binaries) as url:
-        yield from _with_template(url)
+        yield url
 
 
-def _with_template(url: str) -> Iterator[str]:
-    name = f"jobctl_template_{os.getpid()}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    store, _ = create_store(at_database(url, name), now=datetime.now(UTC), version=__version__)
-    store.close()
-    yield url
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+@pytest.fixture(scope="session")
+def store_databases(postgresql_server: str) -> Iterator[Databases]:
+    """Databases of that server, each with an empty store."""
+    made = Databases(postgresql_server)
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def postgresql_url(postgresql_server: str) -> Iterator[str]:
+def postgresql_url(store_databases: Databases) -> Iterator[str]:
     """The URL of a database of this test's own, with an empty store."""
-    name = f"jobctl_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE jobctl_template_{os.getpid()}")
-    yield at_database(postgresql_server, name)
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    url = store_databases.take()
+    yield url
+    store_databases.give_back(url)
 
 
 @pytest.fixture
@@ -79,6 +81,14 @@ def bare_postgresql_url(postgresql_server: str) -> Iterator[str]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture
+def _tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL's client programs, of the server's own version, in PATH."""
+    binaries = system_binaries() or wheel_binaries()
+    if binaries is not None:
+        monkeypatch.setenv("PATH", f"{binaries}{os.pathsep}{os.environ['PATH']}")
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A place for a store, where none is yet; each test runs on both databases."""
@@ -88,16 +98,27 @@ def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty store; each test runs on both databases."""
-    if request.param == "postgresql":
-        url: str = request.getfixturevalue("postgresql_url")
-        return url
-    path = str(tmp_path / "store" / "jobs.db")
-    store, _ = create_store(path, now=datetime.now(UTC), version=__version__)
-    store.close()
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with an empty store, to be copied."""
+    path = tmp_path_factory.mktemp("empty") / "jobs.db"
+    create_store(str(path), now=datetime.now(UTC), version=__version__)[0].close()
     return path
+
+
+@pytest.fixture
+def sqlite_url(empty_file: Path, tmp_path: Path) -> str:
+    """The path of a file of this test's own, with an empty store."""
+    path = tmp_path / "store" / "jobs.db"
+    path.parent.mkdir(mode=0o700)
+    return str(shutil.copy(empty_file, path))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty store; each test runs on both databases."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
 
 
 @pytest.fixture
@@ -106,6 +127,12 @@ def store(store_url: str) -> Iterator[Store]:
     opened = open_store(store_url)
     yield opened
     opened.close()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Name a failure at once: the run may go on for minutes, or be cut."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ and sys.__stdout__ is not None:
+        print(f"\n{report.when} of {report.nodeid} failed", file=sys.__stdout__, flush=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

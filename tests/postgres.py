@@ -65,9 +65,34 @@ def best_guise() -> Guise:
     return Guise.NAMESPACE
 
 
+@dataclass
+class Server:
+    """A server that runs."""
+
+    url: str
+    """Of its ``postgres`` database."""
+    starter: _Starter
+    log: IO[bytes]
+    fsync: bool
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start, also after a crash; returns once it answers."""
+        argv = [self.starter.binary("postgres"), "-D", f"{self.starter.directory}/data"]
+        options = _options(self.starter.directory, fsync=self.fsync)
+        self.process = self.starter.popen([*argv, *options], self.log)
+        _await(self.url, self.process, Path(self.log.name))
+
+    def stop(self) -> None:
+        """Stop as in a crash: what was not committed is gone, every connection is cut."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait()
+
+
 @contextmanager
-def running(binaries: Path, *, fsync: bool = False, guise: Guise | None = None) -> Iterator[str]:
-    """Run a server of its own; gives the URL of its ``postgres`` database."""
+def serving(binaries: Path, *, fsync: bool = False, guise: Guise | None = None) -> Iterator[Server]:
+    """Run a server of its own."""
     with tempfile.TemporaryDirectory(prefix="jobctl-pg-", dir=_short_place()) as directory:
         started = _Starter(directory, binaries, guise or best_guise())
         initdb = [started.binary("initdb"), "-D", f"{directory}/data", "-U", _USER, "-A", "trust"]
@@ -75,15 +100,19 @@ def running(binaries: Path, *, fsync: bool = False, guise: Guise | None = None) 
         with open(f"{directory}/log", "wb") as log:
             if started.popen(initdb, log).wait() != 0:
                 raise RuntimeError(f"initdb failed: {Path(log.name).read_text()}")
-            postgres = [started.binary("postgres"), "-D", f"{directory}/data"]
-            server = started.popen([*postgres, *_options(directory, fsync=fsync)], log)
+            server = Server(f"postgresql://{_USER}@/postgres?host={directory}", started, log, fsync)
             try:
-                url = f"postgresql://{_USER}@/postgres?host={directory}"
-                _await(url, server, Path(log.name))
-                yield url
+                server.start()
+                yield server
             finally:
-                server.send_signal(signal.SIGQUIT)
-                server.wait()
+                server.stop()
+
+
+@contextmanager
+def running(binaries: Path, *, fsync: bool = False, guise: Guise | None = None) -> Iterator[str]:
+    """Run a server of its own; gives the URL of its ``postgres`` database."""
+    with serving(binaries, fsync=fsync, guise=guise) as server:
+        yield server.url
 
 
 def _short_place() -> str | None:

@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import generate_docs
+from cli.calling import call
 from jobctl import errors
 from jobctl.cli.table import COMMANDS
 from jobctl.core.layout import layout_from_mapping
@@ -23,9 +25,12 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
-def program(*arguments: str) -> str:
-    command = [str(Path(sys.executable).with_name("jobctl")), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+@cache
+def help_of(*command: str) -> str:
+    """The help of a command, asked for once however many pages name it."""
+    asked = call(*command, "--help")
+    assert asked.exit_code == 0, asked.output
+    return asked.stdout
 
 
 @pages
@@ -39,11 +44,11 @@ def test_every_command_named_exists_with_its_options(page: Path) -> None:
         words = "".join(code).split("#")[0].split()[1:]
         name = " ".join(words[:2]) if " ".join(words[:2]) in COMMANDS else words[0].rstrip(",")
         if name.startswith("--"):
-            assert name in program("--help"), code
+            assert name in help_of(), code
             continue
         assert name in COMMANDS, code
         for option in (word for word in words if word.startswith("--")):
-            assert option.partition("=")[0] in program(*name.split(), "--help"), code
+            assert option.partition("=")[0] in help_of(*name.split()), code
 
 
 @pages
@@ -65,7 +70,7 @@ def test_the_configuration_in_the_readme_is_one(tmp_path: Path) -> None:
     layout_from_mapping("invoices", settings.layouts["invoices"])
 
 
-@pytest.mark.parametrize("page", ["cleanup.md", "evidence.md", "runner.md", "transfer.md"])
+@pytest.mark.parametrize("page", ["backup.md", "cleanup.md", "evidence.md", "runner.md", "transfer.md"])
 def test_the_configuration_in_the_docs_is_one(page: str, tmp_path: Path) -> None:
     examples = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
     assert examples

@@ -218,7 +218,8 @@ CHANGES = re.compile(
 @pytest.mark.parametrize("module", sorted(OUTPUTS.rglob("*.py")), ids=lambda path: path.stem)
 def test_nothing_else_below_outputs_changes_the_disk(module: Path) -> None:
     """Or a crash at that place would never be tried."""
-    if module.name == "effects.py":
+    # What room.py writes to has no name: whatever happens, nothing is left of it.
+    if module.name in {"effects.py", "room.py"}:
         return
     calls = [node.func for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call)]
     assert [call for call in map(ast.unparse, calls) if CHANGES.fullmatch(call)] == []

@@ -10,6 +10,7 @@ import io
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,41 +18,73 @@ from typing import Any, NamedTuple
 import pytest
 from rich.console import Console, RenderableType
 
+import reported
 from jobctl.core.duplicates import By, Copy, CopyGroup, judge_copies
 from jobctl.core.requests import AskedJob, RequestGroup, SameBy, judge_requests
+from jobctl.model import health
+from jobctl.model.attempts import LeaseNote
+from jobctl.model.backup import BackupKind, Contents, Lost, RestorePlan
+from jobctl.model.detail import JobBody, JobDetail
 from jobctl.model.difference import Difference, DifferenceKind
 from jobctl.model.files import FileIdentity, Tier, Verdict
 from jobctl.model.finding import Finding, FindingKind
+from jobctl.model.health import Diagnosis, Examined
 from jobctl.model.job import Artifact, Confidence, Event, Executor, Job, Origin
 from jobctl.model.plan import Action, Kept, Outcome, Verb
 from jobctl.model.quarantine import Entry, Whereabouts
 from jobctl.model.runs import LastRun
 from jobctl.model.status import Status
+from jobctl.report.backup_screen import plan_screen as plan_screen_of_restore
+from jobctl.report.billing_page import billing_page
 from jobctl.report.digest import Digest
+from jobctl.report.doctor_screen import check_line, troubles_screen
 from jobctl.report.duplicate_digest import DuplicateDigest
 from jobctl.report.duplicates_screen import SearchExtent, duplicates_screen
+from jobctl.report.event_listing import event_screen_columns
 from jobctl.report.job_screen import explanation_screen, job_screen
 from jobctl.report.listings import (
     ENTRY_COLUMNS,
     KEPT_COLUMNS,
     Step,
+    chosen_job_columns,
     job_columns,
     kept_line,
     root_columns,
     run_columns,
 )
+from jobctl.report.page_screen import page_screen
 from jobctl.report.plan_screen import digest_plan, entry_screen, plan_screen, report_screen, run_screen
 from jobctl.report.scan_screen import Extent, scan_screen
 from jobctl.report.screen import line, table
 from jobctl.report.status_screen import last_run_columns
+from jobctl.report.story_page import story_page
+from jobctl.report.users_page import users_page
 from jobctl.report.verify_screen import verify_screen
+from reported import DAY, ZONE, a_story, some_bills, users
 
 GOLDEN = Path(__file__).with_name("golden")
 WIDTHS = (80, 160)
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 JOB = "4ec967c0-30a9-5b7d-90a3-eb2a5eeb13eb"
 VIDEO = f"presentation_{JOB}.mp4"
+LONG_ERROR = "e\x1b[2J\n[x]ab" * 10_000
 HOSTILE = "a\x1b[31m red\x1b[0m/[bold]b\nc\u202e\udcff.mp4"
+
+
+RESTORE = RestorePlan(
+    file=f"/srv/{HOSTILE}.db",
+    size=311_296,
+    kind=BackupKind.SQLITE,
+    made_at=datetime(2026, 11, 22, 1, 37, 55, tzinfo=UTC),
+    backup=Contents("45f1c9d7cdee4317", "0004", {"completed": 1_187, "failed": 17}, 10_412, 10_412, NOW),
+    now=Contents(
+        "45f1c9d7cdee4317", "0005", {"completed": 1_212, "failed": 18, HOSTILE: 1}, 10_566, 10_566, NOW
+    ),
+    now_said=None,
+    lost=Lost(27, 9, 154),
+    kept_as=f"/var/lib/{HOSTILE}.before-20261123T120000.118204Z",
+    migrates_from="0004",
+)
 
 
 class Screen(NamedTuple):
@@ -212,7 +245,69 @@ def _show(width: int) -> Iterable[RenderableType]:
             {"reason": "pid 4711 on host a is gone"},
         ),
     ]
-    return job_screen(_job(), [video, hostile], events, NOW, width=width)
+    body = JobBody({"slides": 3, "title": "a \x1b[31m[red]title"}, None)
+    lease = LeaseNote(2, "a-4f1a22e0", "composing \x1b[2J", _ago(hours=1))
+    return job_screen(JobDetail(_job(), [video, hostile], events, NOW, body, lease), width=width)
+
+
+def _show_attempts(width: int) -> Iterable[RenderableType]:
+    trace = (
+        'Traceback (most recent call last):\n  File "films.py", line 7, in render\nValueError: \x1b[31m[bold]'
+    )
+    failed = {"cause": "retry", "error": "ValueError: \x1b[31m[bold]", "error_code": "error"}
+    events = [
+        Event(1, JOB, _ago(hours=3), "created", "service", None, None, None, "queued", None),
+        _change(2, 3, 1, "queued", "processing", {"cause": "claim"}),
+        _change(3, 2, 1, "processing", "queued", {**failed, "traceback": trace, "retry_after_s": 9.7}),
+        _change(4, 1, 2, "queued", "processing", {"cause": "claim"}),
+    ]
+    job = replace(_job(), status=Status.QUEUED, run_at=NOW + timedelta(minutes=5))
+    return job_screen(JobDetail(job, [], events, NOW), width=width)
+
+
+def _trail() -> list[Event]:
+    reason = "no heartbeat for 20 min; \x1b[31m[bold]its worker\u202e is gone"
+    rescue = _change(4, 1, 2, "processing", "failed", {"cause": "proof-of-death", "reason": reason})
+    long_ago = Event(1, JOB, _ago(days=700), "created", "service", None, None, None, "queued", None)
+    return [
+        long_ago,
+        _change(2, 3, 1, "queued", "processing", {"cause": "claim"}),
+        _change(3, 2, 1, "processing", "completed", {"cause": "executor"}),
+        rescue._replace(actor="ada", run_id="20261123-110000-4f1a"),
+        Event(5, HOSTILE, NOW, "artifact", "worker \x1b[2J", None, 1, None, None, {"path": HOSTILE}),
+    ]
+
+
+def _events(width: int) -> Iterable[RenderableType]:
+    return [table(event_screen_columns(NOW, of_one=False), _trail(), width)]
+
+
+def _followed(width: int) -> Iterable[RenderableType]:
+    """Tables that come one after another stand in line."""
+    columns = event_screen_columns(NOW, of_one=False)
+    for number, event in enumerate(_trail()[:4]):
+        yield table(columns, [event], width, with_heading=not number)
+
+
+def _events_of_one(width: int) -> Iterable[RenderableType]:
+    return [table(event_screen_columns(NOW, of_one=True), _trail()[:4], width)]
+
+
+def _chosen_columns(width: int) -> Iterable[RenderableType]:
+    names = ["job_id", "kind", "queue", "error_code", "started_at", "executor"]
+    return [table(chosen_job_columns(NOW, names), [_job(), Job(job_id=HOSTILE)], width)]
+
+
+def _show_aside(width: int) -> Iterable[RenderableType]:
+    aside = f"its file {VIDEO} is in quarantine until 2026-12-04 03:00:00; back with"
+    told = f"{aside} 'jobctl quarantine restore 20261120-030000-4f1a/2'"
+    return job_screen(JobDetail(replace(_job(), status=Status.EXPIRED), [], [], NOW, aside=told), width=width)
+
+
+def _change(number: int, hours: float, attempt: int, before: str, after: str, detail: Any) -> Event:
+    return Event(
+        number, JOB, _ago(hours=hours), "status", "worker a-4f1a22e0", None, attempt, before, after, detail
+    )
 
 
 def _explain(width: int) -> Iterable[RenderableType]:
@@ -364,7 +459,47 @@ def _last_runs(width: int) -> Iterable[RenderableType]:
     return [table(last_run_columns(NOW), runs, width)]
 
 
+def _examined(check: str, theme: str, why: str, diagnosis: Diagnosis) -> Examined:
+    return Examined(check, theme, why, diagnosis, 0.004)
+
+
+EXAMINED = [
+    _examined("store", "store", "Everything rests on it.", health.ok("/var/lib/jobctl/jobctl.db")),
+    _examined(
+        "wal",
+        "store",
+        "A log that a reader keeps from being written back grows without bound, and slows all reading down.",
+        health.warn(
+            "the write-ahead log has grown to 72.1 MiB, and a reader keeps it from being written back",
+            "end the transaction that reads since long (it is open in pid 4711 (python)), then give the room"
+            " back",
+            "/opt/jobctl/bin/python -m sqlite_utils query /var/lib/jobctl/jobctl.db"
+            " 'PRAGMA wal_checkpoint(TRUNCATE)'",
+        ),
+    ),
+    _examined(
+        "roots",
+        "roots",
+        "Nothing is scanned below a root that is away.",
+        health.fail(
+            "root /srv/out cannot be opened: No such file or directory; nothing was changed", "mount it"
+        ),
+    ),
+    _examined("writable", "roots", "Why.", health.unknown("/srv/out cannot be opened: see 'roots'")),
+    _examined("licence", "installed", HOSTILE, health.warn(HOSTILE, HOSTILE)),
+]
+
+
+def _doctor(_: int) -> Iterable[RenderableType]:
+    yield from (check_line(one, 16) for one in EXAMINED)
+    yield from troubles_screen(EXAMINED)
+
+
 SCREENS = [
+    Screen("story", lambda width: page_screen(story_page(a_story()), width)),
+    Screen("story-hostile", lambda width: page_screen(story_page(a_story(reported.HOSTILE)), width)),
+    Screen("users", lambda width: page_screen(users_page(users(), DAY, ZONE, NOW), width)),
+    Screen("billing", lambda width: page_screen(billing_page(some_bills(), DAY), width)),
     Screen("quarantine", _entries),
     Screen("quarantine-entry", lambda _: entry_screen(_entry(2, HOSTILE))),
     Screen("verify", _differences),
@@ -377,11 +512,19 @@ SCREENS = [
     Screen("plan", _plan),
     Screen("report", _report),
     Screen("show", _show),
+    Screen("show-attempts", _show_attempts),
     Screen("explain", _explain),
     Screen("list", lambda width: [table(job_columns(NOW), [_job(), Job(job_id="b" * 36)], width)]),
+    Screen("list-chosen", _chosen_columns),
+    Screen("events", _events),
+    Screen("events-followed", _followed),
+    Screen("events-of-one", _events_of_one),
+    Screen("show-aside", _show_aside),
     Screen("runs", lambda width: [table(run_columns(NOW), RUNS, width)]),
     Screen("run", lambda _: run_screen(RUNS[1]._asdict())),
+    Screen("restore", lambda width: plan_screen_of_restore(RESTORE, width)),
     Screen("roots", lambda width: [table(root_columns(NOW), ROOTS, width)]),
+    Screen("doctor", _doctor),
 ]
 
 
@@ -426,6 +569,33 @@ def test_no_screen_is_wider_than_its_terminal_or_lets_control_characters_through
 @pytest.mark.parametrize("width", WIDTHS)
 def test_ids_are_never_cut(width: int) -> None:
     assert JOB in render([table(job_columns(NOW), [_job()], width)], width)
+
+
+@pytest.mark.parametrize("width", [*WIDTHS, 120, 200])
+def test_long_words_of_others_push_neither_ids_nor_other_rows_off_the_screen(width: int) -> None:
+    job = replace(_job(), owner="o" * 300, error=LONG_ERROR)
+    told = Event(1, JOB, NOW, "status", "a" * 300, None, 1, "processing", "failed", {"error": LONG_ERROR})
+    for listing in (
+        table(job_columns(NOW), [job], width),
+        table(event_screen_columns(NOW, of_one=False), [told], width),
+    ):
+        shown = render([listing], width)
+        assert JOB in shown
+        assert len(shown.splitlines()) < 20
+
+
+def test_a_long_error_is_shown_in_part_with_how_to_see_the_rest() -> None:
+    failed = {"error": LONG_ERROR, "error_code": "error", "traceback": LONG_ERROR.replace("\n", "")}
+    events = [
+        _change(1, 2, 1, "queued", "processing", {"cause": "claim"}),
+        _change(2, 1, 1, "processing", "failed", {"cause": "executor", **failed}),
+    ]
+    detail = JobDetail(replace(_job(), error=LONG_ERROR), [], events, NOW)
+    shown = render(job_screen(detail, width=80), 80)
+    assert len(shown.splitlines()) < 80
+    assert "characters; --verbose shows all)" in " ".join(shown.split())
+    whole = render(job_screen(detail, width=80, is_verbose=True), 80)
+    assert "".join(whole.split()).count("\\x1b[2J") >= 2 * LONG_ERROR.count("\x1b[2J")
 
 
 def test_markup_in_a_name_is_only_text() -> None:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, select
 
 import jobctl
+from jobctl import clock
 from jobctl.errors import JobExists, UnknownJob, UsageError
 from jobctl.model.status import Status
+from jobctl.store import jobs
+from jobctl.store.engine import Store, create_store
+from jobctl.store.schema import tombstone
 
 
 @pytest.fixture
@@ -74,3 +82,104 @@ def test_an_id_that_is_taken_is_refused_and_a_payload_that_is_no_json(queue: job
         queue.enqueue("render", job_id="one")
     with pytest.raises(ValueError, match="JSON"):
         queue.enqueue("render", {1, 2})
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"task": ""}, "'' is no task"),
+        ({"priority": 1 << 40}, "priority 1099511627776 is no whole number"),
+        ({"priority": "high"}, "priority 'high' is no whole number"),
+        ({"max_attempts": 0}, "max_attempts 0 is no whole number"),
+        ({"at": datetime(2030, 1, 1)}, "with its zone"),
+        ({"at": "2030-01-01"}, "with its zone"),
+        ({"at": datetime(2030, 1, 1, tzinfo=UTC), "delay": 5}, "delay and at exclude each other"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_on_either_database(
+    queue: jobctl.Queue, said: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        queue.enqueue(**{"task": "render", **said})
+    with pytest.raises(ValueError, match=why):
+        queue.enqueue_many([jobctl.Request(**{"task": "render", **said})])
+
+
+def test_of_many_those_that_are_there_are_left_out_and_other_jobs_are_told(
+    queue: jobctl.Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert queue.enqueue_many([jobctl.Request("render", 1, key="k"), jobctl.Request("render", 1, job_id="i")])
+    again = [jobctl.Request("render", 1, key="k"), jobctl.Request("render", 1, job_id="i")]
+    assert queue.enqueue_many(again) == 0
+    assert _told(caplog) == []
+    others = [jobctl.Request("render", 2, key="k"), jobctl.Request("other", 1, job_id="i")]
+    assert queue.enqueue_many(others) == 0
+    assert [message.partition(" has ")[2] or message for message in _told(caplog)] == [
+        "the key 'k', with another payload; nothing was enqueued",
+        "a job i is recorded already, another one; it was left as it is",
+    ]
+
+
+def _told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the queue said; the driver may log that a pipeline was cut short, or not, as the race goes."""
+    return [record.getMessage() for record in caplog.records if record.name == "jobctl.queue"]
+
+
+def test_a_queue_goes_on_where_another_file_was_put_in_the_stores_place(tmp_path: Path) -> None:
+    """As a restored backup is: what is written then must not go to the file that was moved aside."""
+    url, aside = str(tmp_path / "jobs.db"), tmp_path / "aside.db"
+    for path in (url, str(tmp_path / "other.db")):
+        create_store(path, now=clock.now(), version="1")[0].close()
+    with jobctl.Queue(url) as queue:
+        queue.enqueue("render", job_id="before")
+        for end in ("", "-wal", "-shm"):
+            os.rename(f"{url}{end}", f"{aside}{end}")
+        os.rename(tmp_path / "other.db", url)
+        queue.enqueue("render", job_id="after")
+        assert queue.get("after").status is Status.QUEUED
+        with pytest.raises(UnknownJob):
+            queue.get("before")
+
+
+def test_a_forked_process_uses_connections_of_its_own(queue: jobctl.Queue) -> None:
+    queue.enqueue("render", job_id="parent-1")
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            queue.enqueue("render", job_id="child")
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    queue.enqueue("render", job_id="parent-2")
+    assert [queue.get(each).status for each in ("parent-1", "child", "parent-2")] == [Status.QUEUED] * 3
+
+
+def test_a_queue_rides_out_that_its_connections_were_cut(postgresql_url: str) -> None:
+    with jobctl.Queue(postgresql_url) as queue, psycopg.connect(postgresql_url, autocommit=True) as other:
+        queue.enqueue("render", job_id="before")
+        other.execute(
+            # Until they are gone, and for a minute at most.
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE pid != pg_backend_pid()"
+            " AND datname = current_database()"
+        )
+        assert queue.enqueue("render", job_id="after").status is Status.QUEUED
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_deleted_job_that_is_enqueued_again_begins_a_new_life(
+    queue: jobctl.Queue, store: Store, many: bool
+) -> None:
+    queue.enqueue("render", job_id="again")
+    with store.write() as connection:
+        jobs.delete_job(connection, "again", actor="ada", at=clock.now())
+    requests = [jobctl.Request("render", job_id="again"), *(jobctl.Request("render") for _ in range(30))]
+    assert queue.enqueue_many(requests if many else requests[:1]) == (31 if many else 1)
+    with store.read() as connection:
+        assert connection.execute(select(tombstone.c.closed_at)).scalar_one() is not None
+
+
+def test_what_no_database_holds_is_written_out(queue: jobctl.Queue) -> None:
+    queue.enqueue_many([jobctl.Request("render", {"text": "a\0b"}, owner="o\0\udce9", job_id="odd")])
+    assert queue.get("odd").owner == "o\\x00\\udce9"

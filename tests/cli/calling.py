@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import sys
@@ -18,8 +19,10 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
+from jobctl import clock
 from jobctl.cli.app import make_app
 
+_PATIENCE_S = 120.0
 PROGRAM = str(Path(sys.executable).with_name("jobctl"))
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -80,7 +83,7 @@ def on_terminal(
     )
     os.close(theirs)
     seen = b""
-    while chunk := _read(ours):
+    while chunk := read(ours):
         seen += chunk
         if typed and b"[y/N]" in seen:
             os.write(ours, typed)
@@ -89,7 +92,21 @@ def on_terminal(
     return Shown(process.wait(), seen.decode())
 
 
-def _read(fd: int) -> bytes:
+def read_until(terminal: int, words: bytes, seen: bytes = b"") -> bytes:
+    """Read what a program shows on its terminal until it shows these words; what was shown by then."""
+    deadline = clock.monotonic() + _PATIENCE_S
+    while words not in seen:
+        left_s = deadline - clock.monotonic()
+        assert left_s > 0, seen[-4000:]
+        if select.select([terminal], [], [], left_s)[0]:
+            chunk = read(terminal)
+            assert chunk, seen[-4000:]
+            seen += chunk
+    return seen
+
+
+def read(fd: int) -> bytes:
+    """What a terminal shows next; nothing when its program has ended."""
     try:
         return os.read(fd, 65_536)
     except OSError:  # how Linux says that the other side of a terminal is closed

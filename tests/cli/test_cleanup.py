@@ -155,7 +155,7 @@ def test_how_a_command_ended_last_stays_visible(tidy: World) -> None:
     assert told["exit_code"] == 4
     assert (ended["expire"], ended["cleanup"][0]) == ((0, None), 14)
     assert "cannot be opened" in str(ended["cleanup"][1])
-    metrics = call("metrics", database=tidy.url).stdout
+    metrics = call("metrics", "--prometheus", database=tidy.url).stdout
     assert f'jobctl_last_run_exit_code{{command="cleanup",host="{tidy_host(tidy)}"}} 14\n' in metrics
     assert 'jobctl_jobs{status="expired"} 1\n' in metrics
 
@@ -179,9 +179,11 @@ def tidy_host(world: World) -> str:
 def test_metrics_replace_a_file_whole(tidy: World, tmp_path: Path) -> None:
     target = tmp_path / "jobctl.prom"
     target.write_text("old")
-    assert call("metrics", "--to", str(target), database=tidy.url).exit_code == 0
+    assert call("metrics", "--prometheus", "--output", str(target), database=tidy.url).exit_code == 0
     assert target.read_text().startswith("# HELP jobctl_jobs ")
-    refused = call("metrics", "--to", str(tmp_path / "none" / "x.prom"), database=tidy.url)
+    refused = call(
+        "metrics", "--prometheus", "--output", str(tmp_path / "none" / "x.prom"), database=tidy.url
+    )
     assert (refused.exit_code, "hint:" in refused.stderr) == (2, True)
 
 

@@ -61,9 +61,21 @@ BAD = [
     Bad("bad tier", lambda w: ["scan", "--tier", "9", *_at(w)], 2, "usage", "'9'", "scan --help"),
     Bad("bad status", lambda w: ["list", "--status", "zombie", *_at(w)], 2, "usage", "zombie", "list --help"),
     Bad("bad number", lambda w: ["list", "--limit", "0", *_at(w)], 2, "usage", "0", "list --help"),
-    Bad("bad age", lambda w: ["list", "--older", "soon", *_at(w)], 2, "usage", "'soon'", "--older 36h"),
     Bad(
-        "bad moment", lambda w: ["scan", "--since", "2026-99", *_at(w)], 2, "usage", "2026-99", "--since 36h"
+        "bad age",
+        lambda w: ["list", "--older", "soon", *_at(w)],
+        2,
+        "usage",
+        "'soon'",
+        "--older 2h, '3d ago'",
+    ),
+    Bad(
+        "bad moment",
+        lambda w: ["scan", "--since", "2026-99", *_at(w)],
+        2,
+        "usage",
+        "2026-99",
+        "--since 2h, '3d ago'",
     ),
     Bad(
         "bad cursor", lambda w: ["list", "--after", "x", *_at(w)], 2, "unknown-job", "no job x", "jobctl list"

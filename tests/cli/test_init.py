@@ -107,7 +107,10 @@ def test_a_directory_of_another_store_is_refused(outputs: Path, database: str, t
     other = str(tmp_path / "other.db")
     refused = answer("init", "--root", str(outputs), database=other)
     assert refused["exit_code"] == 14
+    assert refused["errors"][0]["message"].endswith(f"nothing was changed, except that {other} was made")
     assert marker_of(outputs) == marker
+    again = answer("init", "--root", str(outputs), database=other)
+    assert again["errors"][0]["message"].endswith("nothing was changed")
 
 
 def test_a_root_without_its_marker_is_marked_anew_and_not_trusted(outputs: Path, database: str) -> None:

@@ -17,6 +17,7 @@ from jobctl.errors import ScheduleRefused
 from jobctl.ops.schedule import Kind, Schedule, ScheduleOptions
 from jobctl.ops.schedule_files import install, remove
 from ops.world import World
+from postgres import system_binaries, wheel_binaries
 
 NOBODY = 65_534
 SECRET_URL = "postgresql://ops:hunter2@127.0.0.1:1/jobs"
@@ -61,7 +62,7 @@ def as_cron_runs(command: str) -> subprocess.CompletedProcess[str]:
     command = command.replace("--jitter 60s", "--jitter 0.001s").replace("--jitter 1800s", "--jitter 0.001s")
     return subprocess.run(
         ["/bin/sh", "-c", command],
-        env={"HOME": "/", "PATH": "/usr/bin:/bin"},
+        env={"HOME": "/", "PATH": f"{system_binaries() or wheel_binaries()}:/usr/bin:/bin"},
         cwd="/",
         capture_output=True,
         text=True,
@@ -69,14 +70,27 @@ def as_cron_runs(command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_line_of_the_crontab_runs_and_says_nothing(either: World) -> None:
+def test_every_line_of_the_crontab_runs_and_says_nothing(either: World, tmp_path: Path) -> None:
     either.video()
-    result = call("schedule", "--cron", database=either.url)
-    assert (result.exit_code, len(commands(result.stdout))) == (0, 4)
+    (tmp_path / "jobctl.toml").write_text(f'[backup]\ndirectory = "{tmp_path}/backups"\n')
+    result = call("schedule", "--cron", "--config", str(tmp_path / "jobctl.toml"), database=either.url)
+    assert (result.exit_code, len(commands(result.stdout))) == (0, 5)
     for command in commands(result.stdout):
         ended = as_cron_runs(command)
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", ""), command
     assert len(either.job_ids()) == 1
+    assert len(list((tmp_path / "backups").glob("jobctl-*"))) == 1
+
+
+def test_units_may_write_where_backups_go_once_that_is_there(world: World, tmp_path: Path) -> None:
+    (tmp_path / "jobctl.toml").write_text(f'[backup]\ndirectory = "{tmp_path}/backups"\n')
+    command = ("schedule", "--systemd", "--user", "root", "--config", str(tmp_path / "jobctl.toml"))
+    told = answer(*command, database=world.url)
+    assert any(f"backups go to {tmp_path}/backups" in warning for warning in told["warnings"])
+    (tmp_path / "backups").mkdir()
+    told = answer(*command, database=world.url)
+    assert told["warnings"] == []
+    assert f"ReadWritePaths={tmp_path}/backups\n" in told["data"]["items"][0]["text"]
 
 
 def test_every_service_runs_what_the_crontab_runs(either: World) -> None:
@@ -126,9 +140,9 @@ def test_units_are_written_where_they_are_wanted_and_removed_again(world: World,
     printed = answer(*there, database=world.url)["data"]["items"]
     assert {item["path"]: item["text"] for item in printed}[str(service)] == service.read_text()
     assert stat.S_IMODE(service.stat().st_mode) == 0o644
-    assert len(list((tmp_path / "units").iterdir())) == 8
+    assert len(list((tmp_path / "units").iterdir())) == 10
     assert call(*there, "--remove", "--only", "purge").exit_code == 0
-    assert len(list((tmp_path / "units").iterdir())) == 6
+    assert len(list((tmp_path / "units").iterdir())) == 8
 
 
 def test_they_are_removed_when_the_store_is_gone_and_so_is_what_enabled_them(
@@ -141,7 +155,7 @@ def test_they_are_removed_when_the_store_is_gone_and_so_is_what_enabled_them(
     (wants / "jobctl-expire.timer").symlink_to(tmp_path / "units" / "jobctl-expire.timer")
     (wants / "other.timer").symlink_to("/usr/lib/other.timer")
     removed = answer(*there, "--remove", database=str(tmp_path / "gone.db"))["data"]["removed"]
-    assert len(removed) == 9
+    assert len(removed) == 11
     assert [each.name for each in (tmp_path / "units").iterdir()] == ["timers.target.wants"]
     assert [each.name for each in wants.iterdir()] == ["other.timer"]
     assert answer(*there, "--remove")["data"] == {"removed": [], "next": None}
@@ -284,6 +298,8 @@ def test_json_holds_each_file(world: World) -> None:
     "wrong",
     [
         ["--cron", "--systemd"],
+        ["--cron", "--worker"],
+        ["--worker", "--only", "purge"],
         ["--install", "--remove"],
         ["--only", "sleep"],
         ["--every", "expire=7m"],
@@ -340,3 +356,35 @@ def test_a_wait_comes_before_the_store_is_opened(world: World, tmp_path: Path, c
     assert call(*command, "--jitter", "0.001s", database=world.url).exit_code == 0
     wrong = call(*command, "--jitter", "-1m", database=str(tmp_path / "no-store.db"))
     assert (wrong.exit_code, "--jitter" in wrong.stderr) == (2, True)
+
+
+def test_a_worker_gets_a_service_that_starts_it_where_it_was_asked_for(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "app"
+    place.mkdir()
+    (place / "jobctl.toml").write_text('[worker]\nmodules = ["films"]\ngrace = "2m"\n')
+    (place / "films.py").write_text(
+        'import jobctl\n\n@jobctl.task("render")\ndef render(attempt):\n    pass\n'
+    )
+    monkeypatch.chdir(place)
+    there = ("schedule", "--worker", "--directory", str(tmp_path / "units"))
+    assert call(*there, "--install", "--yes", database=world.url).exit_code == 0
+    (unit,) = (tmp_path / "units").iterdir()
+    lines = dict(line.split("=", 1) for line in unit.read_text().splitlines() if "=" in line)
+    assert (unit.name, lines["TimeoutStopSec"]) == ("jobctl-worker.service", "150s")
+    words = [*shlex.split(lines["ExecStart"]), "--burst"]
+    ended = subprocess.run(words, cwd=lines["WorkingDirectory"], capture_output=True, text=True, check=False)
+    assert (ended.returncode, "serves default with render" in ended.stderr) == (0, True), ended.stderr
+    wants = tmp_path / "units" / "multi-user.target.wants"
+    wants.mkdir()
+    (wants / unit.name).symlink_to(unit)
+    assert len(answer(*there, "--remove")["data"]["removed"]) == 2
+
+
+def test_a_worker_without_tasks_gets_no_service(world: World, tmp_path: Path) -> None:
+    result = call(
+        "schedule", "--worker", "--directory", str(tmp_path), "--install", "--yes", database=world.url
+    )
+    assert (result.exit_code, "which tasks a worker can run" in result.stderr) == (2, True)
+    assert list(tmp_path.glob("*.service")) == []

@@ -45,6 +45,12 @@ def test_help_needs_only_typer(name: str) -> None:
     assert loaded(*name.split(), "--help") == {"typer"}
 
 
-def test_a_listing_off_a_terminal_needs_only_the_store(world: object) -> None:
+@pytest.mark.parametrize("name", ["list", "status"])
+def test_a_listing_off_a_terminal_needs_only_the_store(name: str, world: object) -> None:
     url = world.url  # type: ignore[attr-defined]
-    assert loaded("list", "--database", url) <= {"typer", "sqlalchemy"}
+    assert loaded(name, "--database", url) <= {"typer", "sqlalchemy"}
+
+
+def test_the_tables_of_one_database_need_nothing_of_the_other() -> None:
+    program = "import sys, jobctl.store.schema; sys.exit('sqlalchemy.dialects.postgresql' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from importlib import import_module
+from typing import Any
 
 import pytest
 import typer
@@ -17,9 +18,12 @@ OF_EVERY_COMMAND = {"--database", "--config", "--json", "--quiet", "--verbose", 
 
 
 def options_in_truth(name: str) -> set[str]:
-    command = typer.main.get_command(make_app())
-    for word in name.split():
-        command = command.commands[word]  # type: ignore[attr-defined]
+    command: Any = typer.main.get_command(make_app())
+    words = name.split()
+    while words:
+        _, command, words = command.resolve_command(
+            command.make_context("", [], resilient_parsing=True), words
+        )
     context = command.make_context(name, [], resilient_parsing=True)
     found = {option for parameter in command.get_params(context) for option in parameter.opts}
     return {option for option in found if option.startswith("--")}
@@ -58,7 +62,7 @@ def test_a_group_called_bare_shows_its_commands(group: str) -> None:
 def test_a_mistyped_command_is_recognised() -> None:
     result = call("recovr")
     assert result.exit_code == 2
-    assert "Did you mean 'recover'?" in result.stderr
+    assert "Did you mean 'recover'" in result.stderr
 
 
 def test_the_version_is_the_packages() -> None:
@@ -70,7 +74,7 @@ def test_the_version_is_the_packages() -> None:
     ("line", "position", "expected"),
     [
         ("jobctl ", 1, list(names_below())),
-        ("jobctl re", 1, ["recover", "retry", "remote"]),
+        ("jobctl re", 1, [name for name in names_below() if name.startswith("re")]),
         ("jobctl root ", 2, ["list", "adopt"]),
         ("jobctl scan --fin", 2, ["--finding"]),
         ("jobctl root adopt --js", 3, ["--json"]),

@@ -25,25 +25,38 @@ import sqlalchemy.dialects.sqlite.pysqlite
 
 from jobctl import cli
 from jobctl.cli import app
-from jobctl.cli.commands import cleanup, expire, import_, quarantine, recover, scan, undo
+from jobctl.cli.commands import backup, cleanup, expire, import_, quarantine, recover, restore, scan, undo
 from jobctl.evidence import dumped_job, rules
 from jobctl.model.plan import Action, Outcome
-from jobctl.ops import apply, explain, ingest, init, lastruns, moves, space, transfer
+from jobctl.ops import (
+    apply,
+    explain,
+    ingest,
+    init,
+    lastruns,
+    moves,
+    restore_postgresql,
+    restore_sqlite,
+    space,
+    transfer,
+)
+from jobctl.ops import backup as backup_op
 from jobctl.ops import cleanup as cleanup_op
 from jobctl.ops import expire as expire_op
 from jobctl.ops import quarantine as quarantine_op
 from jobctl.ops import recover as recover_op
+from jobctl.ops import restore as restore_op
 from jobctl.ops import runs as runs_op
 from jobctl.ops import undo as undo_op
 from jobctl.outputs import effects, manifest
-from jobctl.store import runs
+from jobctl.store import backup_contents, postgresql_backup, run_steps, sqlite_backup
 
 # Imported before the first fork, so that no child pays for it.
 rules.rule_sets({})
 PRELOADED = (apply, dumped_job, explain, import_, ingest, init, psycopg, recover, recover_op, sqlalchemy)
 PRELOADED += (transfer, undo, undo_op)
 PRELOADED += (cleanup, cleanup_op, expire, expire_op, lastruns, quarantine, quarantine_op, scan)
-PRELOADED += (app, runs_op, space)
+PRELOADED += (app, runs_op, space, backup, backup_op, restore, restore_op, restore_postgresql)
 
 
 def _fault(how: str) -> None:
@@ -72,14 +85,14 @@ def _install(order: dict[str, Any]) -> None:
 
 def _tear_the_chunk() -> None:
     """A deliberately wrong variant: records are committed before their history and outcome."""
-    record_events = runs._Chunk.record_events
+    record_events = run_steps._Chunk.record_events
 
-    def commit_first(chunk: runs._Chunk) -> None:
+    def commit_first(chunk: run_steps._Chunk) -> None:
         effects.commit(_Statement(chunk.connection, "COMMIT"))
         chunk.connection.exec_driver_sql("BEGIN")
         record_events(chunk)
 
-    runs._Chunk.record_events = commit_first  # type: ignore[method-assign]
+    run_steps._Chunk.record_events = commit_first  # type: ignore[method-assign]
 
 
 def _forget_what_was_moved() -> None:
@@ -111,7 +124,45 @@ def tell_late() -> None:
     manifest.Run.append = late  # type: ignore[method-assign]
 
 
+def _keep_nothing() -> None:
+    """A deliberately wrong variant: the store that is there is replaced and not kept."""
+    restore_sqlite._Restore._keep = lambda *_: None  # type: ignore[method-assign,assignment]
+
+
+def _trust_absence() -> None:
+    """A deliberately wrong variant: older records condemn files that are newer."""
+    backup_contents.begin_anew = lambda *_, **__: None
+
+
+def _die_midway() -> None:
+    """Killed in the middle of what must be one step."""
+
+    def die(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    replace, load = sqlite_backup.replace_contents, postgresql_backup._load
+    tables = []
+
+    def replace_and_die(*arguments: Any, on_step: Any, **named: Any) -> None:
+        def step(done: int, total: int) -> None:
+            on_step(done, total)
+            if done > total / 2:
+                die()
+
+        replace(*arguments, on_step=step, **named)
+
+    def load_and_die(*arguments: Any) -> int:
+        tables.append(load(*arguments))
+        return die() or tables[-1] if len(tables) > 5 else tables[-1]
+
+    sqlite_backup.replace_contents = replace_and_die
+    postgresql_backup._load = load_and_die
+
+
 _VARIANTS = {
+    "unkept": _keep_nothing,
+    "trusting": _trust_absence,
+    "killed-midway": _die_midway,
     "torn": _tear_the_chunk,
     "forgetful": _forget_what_was_moved,
     "hasty": _journal_before_moving,

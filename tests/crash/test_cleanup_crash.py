@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from sqlalchemy import select
 
+from crash.faults import every_kill, faults_of
 from crash.program import Ended, Program
 from jobctl.ops.runs import list_runs
 from jobctl.ops.verify import Verification
@@ -32,15 +33,6 @@ grace = "0.000001s"
 [quarantine]
 retention = "0.000001s"
 """
-# Killed before an effect is killed after the one before it.
-KILLED = [("after", "SIGKILL")]
-# Both errors take one way through the program: each effect has one of them before and the other after.
-FAULTS = [
-    [*KILLED, ("before", "EIO"), ("after", "ENOSPC")],
-    [*KILLED, ("before", "ENOSPC"), ("after", "EIO")],
-]
-# What a fault leaves on disk is the same whatever the store is: there a sample is enough.
-EVERY_OF_A_SERVER = 3
 VOLATILE = {
     "job": {"recovered_at", "updated_at", "version"},
     "artifact": {"run_id", "noted_at", "version"},
@@ -58,6 +50,10 @@ class Stage:
     program: Program
     saved: Path
     admin_url: str | None
+
+    @property
+    def is_server(self) -> bool:
+        return self.admin_url is not None
 
     def run(self, *argv: str, **how: Any) -> Ended:
         return self.program.run(
@@ -160,14 +156,6 @@ def stage(request: pytest.FixtureRequest, store_url: str, tmp_path: Path) -> Ite
         made.close()
 
 
-def faults_of(stage: Stage, effects: int, *, kills_only: bool) -> Iterator[tuple[int, str, str]]:
-    """Which effect is replaced by what, and whether before or after it."""
-    is_server = stage.admin_url is not None
-    for number in range(1, effects + 1, EVERY_OF_A_SERVER if is_server else 1):
-        for when, how in KILLED if is_server or kills_only else FAULTS[number % 2]:
-            yield number, when, how
-
-
 def nothing() -> None:
     """Commands that need no walk before."""
 
@@ -182,7 +170,8 @@ def expect_that_any_fault_heals(
     assert undisturbed.returncode == 0, undisturbed.stderr
     wanted, effects = stage.end_state(), undisturbed.effects
     assert wanted["differences"] == []
-    for number, when, how in faults_of(stage, len(effects), kills_only=variant is not None):
+    sample = faults_of(len(effects), is_server=stage.is_server)
+    for number, when, how in every_kill(len(effects)) if variant else sample:
         stage.put_back()
         prepare()
         told = f"{how} {when} effect {number} ({effects[number - 1]})"
@@ -245,7 +234,7 @@ def test_a_file_whose_other_name_was_moved_before_a_crash_waits_for_another_grac
     effects = stage.run("cleanup", "--yes").effects
     wanted = stage.end_state()
     assert len(wanted["aside"]) == 3
-    for number, _, _ in faults_of(stage, len(effects), kills_only=True):
+    for number, _, _ in faults_of(len(effects), is_server=stage.is_server, kills_only=True):
         stage.put_back()
         stage.walk()
         stage.run("cleanup", "--yes", fault={"number": number, "when": "after", "how": "SIGKILL"})
