@@ -15,7 +15,7 @@ from jobctl.store.leases import CLAIM_DETAIL
 
 _now = clock.now
 _CLAIM_BLINDLY = """
-SELECT j.job_id, j.attempt + 1, j.max_attempts, j.kind, CAST(b.payload AS TEXT), j.run_at
+SELECT j.job_id, j.attempt + 1, j.spared, j.max_attempts, j.kind, CAST(b.payload AS TEXT), j.run_at
 FROM job AS j LEFT JOIN job_body AS b ON b.job_id = j.job_id
 WHERE j.status = 'queued' AND coalesce(j.run_at, '') <= ? ORDER BY j.job_id LIMIT ?
 """

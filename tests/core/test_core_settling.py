@@ -30,8 +30,8 @@ RAISED = Raised("ValueError: no", "error", "Traceback …", is_final=False)
 KILLED = Died("SIGKILL", 0, 100 << 20, was_oom=False)
 
 
-def claim(attempt: int = 1, most: int = 3) -> Claim:
-    return Claim("j1", attempt, most, "render", None, 0.0)
+def claim(attempt: int = 1, most: int = 3, spared: int = 0) -> Claim:
+    return Claim("j1", attempt, spared, most, "render", None, 0.0)
 
 
 def test_what_returned_is_completed_with_its_result() -> None:
@@ -76,16 +76,22 @@ def test_how_a_process_died_is_told(died: Died, said: str, code: str) -> None:
 def test_what_was_lost_with_others_costs_the_first_time_nothing_and_an_attempt_from_then_on() -> None:
     lost = Lost("was killed")
     first = settle(claim(attempt=1, most=1), lost, spec=SPEC)
-    assert (first.to, first.cause, first.extra_attempts) == (Status.QUEUED, Cause.HAND_BACK, 1)
-    last = settle(claim(attempt=2, most=2), lost, spec=SPEC)
+    assert (first.to, first.cause, first.is_spared) == (Status.QUEUED, Cause.HAND_BACK, True)
+    last = settle(claim(attempt=2, most=1, spared=1), lost, spec=SPEC)
     assert (last.to, last.error_code) == (Status.FAILED, "killed")
     assert last.error == "the process that ran it and others was killed"
     assert settle(claim(), lost, spec=SPEC, has_published=True).to is Status.COMPLETED
 
 
+def test_attempts_that_were_handed_back_make_no_pause_longer_and_use_up_no_try() -> None:
+    after_deploys = settle(claim(attempt=21, most=2, spared=20), RAISED, spec=SPEC, luck=1.0)
+    assert after_deploys.delay_s == settle(claim(attempt=1, most=2), RAISED, spec=SPEC, luck=1.0).delay_s
+    assert settle(claim(attempt=22, most=2, spared=20), RAISED, spec=SPEC).to is Status.FAILED
+
+
 def test_what_could_not_begin_is_handed_back_for_a_while() -> None:
     ended = settle(claim(), NotBegun("no process could be made for it", 5.0), spec=SPEC)
-    assert (ended.to, ended.delay_s, ended.extra_attempts) == (Status.QUEUED, 5.0, 1)
+    assert (ended.to, ended.delay_s, ended.is_spared) == (Status.QUEUED, 5.0, True)
 
 
 def test_only_sigkill_is_taken_for_the_kernels_want_of_memory() -> None:
@@ -123,20 +129,24 @@ def test_what_finished_before_it_could_be_cancelled_is_completed() -> None:
 @pytest.mark.parametrize("ending", [RAISED, KILLED, Lost("…"), NotBegun("…")])
 def test_what_a_restart_cuts_off_goes_back_and_costs_no_attempt(ending: Ending) -> None:
     ended = settle(claim(attempt=3), ending, spec=SPEC, stop=Stop.DRAIN)
-    assert (ended.to, ended.cause, ended.extra_attempts) == (Status.QUEUED, Cause.HAND_BACK, 1)
+    assert (ended.to, ended.cause, ended.is_spared) == (Status.QUEUED, Cause.HAND_BACK, True)
 
 
 def test_a_job_whose_worker_died_is_tried_again_at_once_and_later_with_pauses() -> None:
-    job = Job(job_id="j1", max_attempts=3)
-    assert after_death(job, Lease("j1", 1, "w", is_cancelled=False), has_video=False, luck=1.0).delay_s == 0.0
-    assert (
-        after_death(job, Lease("j1", 2, "w", is_cancelled=False), has_video=False, luck=1.0).delay_s == 10.0
-    )
+    def pause(attempt: int, spared: int = 0) -> float | None:
+        job = Job(job_id="j1", attempt=attempt, spared=spared, max_attempts=3)
+        lease = Lease("j1", attempt, "w", is_cancelled=False)
+        return after_death(job, lease, has_video=False, luck=1.0).delay_s
+
+    assert (pause(1), pause(2), pause(9, spared=7)) == (0.0, 10.0, 10.0)
 
 
 def test_a_job_that_killed_its_workers_once_too_often_has_failed() -> None:
     ended = after_death(
-        Job(job_id="j1", max_attempts=3), Lease("j1", 3, "w", is_cancelled=False), has_video=False, luck=0
+        Job(job_id="j1", attempt=5, spared=2, max_attempts=3),
+        Lease("j1", 5, "w", is_cancelled=False),
+        has_video=False,
+        luck=0,
     )
     assert (ended.to, ended.error_code) == (Status.FAILED, "lease-lapsed")
     assert ended.error == "worker w died or was cut off in attempt 3 of 3"

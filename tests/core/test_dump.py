@@ -117,6 +117,13 @@ def test_an_export_is_read_back_as_it_was() -> None:
     assert to_document(from_document(document)) == document
 
 
+def test_an_export_of_a_version_that_did_not_count_spared_attempts_says_none() -> None:
+    earlier = exact(attempt=3)
+    del earlier["spared"]
+    row = from_document(earlier)
+    assert (row["attempt"], row["spared"]) == (3, 0)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

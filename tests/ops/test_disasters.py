@@ -498,10 +498,13 @@ def test_a_disk_that_fails_a_move_leaves_the_file_and_says_so(
 
 def test_a_new_job_of_an_expired_id_is_a_new_incarnation(world: World, calendar: Calendar) -> None:
     world.queue_job(0)
+    with world.site() as site, site.store.write() as connection:
+        connection.exec_driver_sql(f"UPDATE {site.store.dialect.table('job')} SET attempt = 3, spared = 1")
     calendar.pass_(days=2)
     world.expire(MONTH)
     with world.site() as site, site.store.write() as connection:
         new = Job(job_id=a_job_id(0), owner="bob")
         made = jobs.create_job(connection, new, actor="service", at=site.store.now(connection))
     assert (made.status, made.owner) == (Status.QUEUED, "bob")
+    assert (made.attempt, made.tries) == (3, 0), "numbers go on for the fence; it has all its tries"
     assert differences(world) == []

@@ -69,6 +69,14 @@ def test_a_dead_worker_gives_its_job_back_while_attempts_are_left(world: World) 
     assert (job.status, job.attempt, job.executor) == (Status.QUEUED, 1, None)
 
 
+def test_an_attempt_that_cost_it_none_leaves_a_job_all_its_tries(world: World) -> None:
+    world.start_job(0, executor=dead_executor())
+    with world.site() as site, site.store.write() as connection:
+        connection.exec_driver_sql(f"UPDATE {site.store.dialect.table('job')} SET attempt = 7, spared = 7")
+    (action,) = world.expire_plan(WEEK)
+    assert (action.verb, action.reason.partition(":")[0]) == (Verb.REQUEUE, "attempt 0 of 1")
+
+
 def test_a_zombie_whose_video_is_whole_is_completed(world: World) -> None:
     world.video()
     world.start_job(0, executor=dead_executor(), ago_s=9_000)

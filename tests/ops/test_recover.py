@@ -111,6 +111,20 @@ def test_undo_brings_records_and_tree_back(world: World) -> None:
     assert (world.tables(), world.tree()) == before
 
 
+def test_undo_of_a_run_that_did_not_know_a_column_yet_gives_it_its_default(world: World) -> None:
+    world.video(0)
+    world.start_job(0, executor=dead_executor(), progress=99.0, ago_s=9_000)
+    before = world.tables()
+    report = world.recover()
+    with world.site() as site, site.store.write() as connection:
+        table = site.store.dialect.table("run_action")
+        without = "{0} - 'spared'" if "postgresql" in world.url else "json_remove({0}, '$.spared')"
+        for rows in ("job_before", "job_after"):
+            connection.exec_driver_sql(f"UPDATE {table} SET {rows} = {without.format(rows)}")
+    world.undo(report.run_id)
+    assert world.tables() == before
+
+
 def test_a_second_undo_finds_nothing_left(world: World) -> None:
     world.video()
     report = world.recover()

@@ -617,7 +617,7 @@ RECORD = st.fixed_dictionaries(
         **dict.fromkeys(("kind", "queue"), TEXT),
         **dict.fromkeys(("created_at", "completed_at", "last_heartbeat"), st.none() | MOMENT),
         **dict.fromkeys(("run_at", "started_at", "recovered_at"), st.none() | MOMENT),
-        **dict.fromkeys(("priority", "attempt", "max_attempts"), INT32),
+        **dict.fromkeys(("priority", "attempt", "spared", "max_attempts"), INT32),
         "created_files": st.none() | st.lists(TEXT, max_size=3),
         "executor": st.none() | EXECUTOR,
         "provenance": st.none() | st.dictionaries(TEXT, st.dictionaries(TEXT, JSON, max_size=2), max_size=2),

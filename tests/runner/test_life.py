@@ -120,7 +120,7 @@ def test_asked_a_second_time_a_worker_hands_back_at_once_and_nothing_is_charged(
     worker.terminate()
     assert worker.wait(timeout=60) == 0
     job = crew.job("e1")
-    assert (job.status, job.attempt, job.max_attempts) == ("queued", 1, 2)
+    assert (job.status, job.attempt, job.tries, job.max_attempts) == ("queued", 1, 0, 1)
 
 
 def test_interrupted_twice_on_a_terminal_it_hands_back_and_the_handler_never_sees_the_key(

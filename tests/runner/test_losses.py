@@ -29,7 +29,7 @@ def test_who_is_lost_with_others_pays_from_the_second_time_on(
     crew.until((tmp_path / "beside.2").exists)
     (tmp_path / "go").touch()
     beside = crew.until_ended("beside")
-    assert (beside.status, beside.attempt, beside.max_attempts) == ("completed", 2, 2)
+    assert (beside.status, beside.attempt, beside.tries) == ("completed", 2, 1)
     (tmp_path / "alone").touch()
     poison = crew.until_ended("poison")
     assert (poison.status, poison.error_code, poison.attempt) == ("failed", "killed", 3)

@@ -38,7 +38,7 @@ def test_a_worker_whose_grace_is_over_waits_for_no_task_longer_than_two_seconds(
 ) -> None:
     steps = Steps()
     spec = TaskSpec(name="film", cancel_grace_s=cancel_grace_s)
-    running = Running(Claim("j", 1, 1, "film", None, 0.0), spec, cast("Crew", steps), since=0.0)
+    running = Running(Claim("j", 1, 0, 1, "film", None, 0.0), spec, cast("Crew", steps), since=0.0)
     running.ask_to_stop(stop, 100.0)
     while "SIGKILL j" not in steps.told:
         now = running.deadline

@@ -177,9 +177,9 @@ def test_a_retry_waits_and_keeps_what_went_wrong(store: Store, leases: Leases) -
 def test_what_comes_from_an_old_attempt_changes_nothing(store: Store, leases: Leases) -> None:
     put(store, "j1")
     leases.take_turn([], 1, KINDS)
-    leases.take_turn([done("j1", 1, Status.QUEUED, delay_s=0.0, extra_attempts=1)], 0)
+    leases.take_turn([done("j1", 1, Status.QUEUED, delay_s=0.0, is_spared=True)], 0)
     (second,) = leases.take_turn([], 1, KINDS).claims
-    assert (second.attempt, second.max_attempts) == (2, 2)
+    assert (second.attempt, second.spared, second.tries, second.max_attempts) == (2, 1, 1, 1)
     before = read(store, "j1")
     assert leases.take_turn([done("j1", 1, result='"stale"')], 0).settled == frozenset()
     assert leases.report([ProgressReport("j1", 1, 99.0, "stale")]) == {AttemptId("j1", 1)}
@@ -207,7 +207,7 @@ def ask_to_cancel(store: Store, job_id: str) -> None:
         done("j", 1, result='"made"'),
         done("j", 1, Status.FAILED, error="no disk", error_code="OSError"),
         done("j", 1, Status.QUEUED, error="no disk", delay_s=60.0),
-        Settlement("j", 1, Status.QUEUED, Cause.HAND_BACK, detail={"reason": "a deploy"}, extra_attempts=1),
+        Settlement("j", 1, Status.QUEUED, Cause.HAND_BACK, detail={"reason": "a deploy"}, is_spared=True),
     ],
     ids=["returned", "failed", "failed, to be tried again", "handed back"],
 )

@@ -47,6 +47,9 @@ _STATES = ("present", "missing", "quarantined", "purged")
 _LONGEST_ID = 200
 _INT32, _INT64 = 2**31, 2**63
 _EXACT = 2**53
+_NOT_YET = {"spared": 0}
+"""What the exports of earlier versions do not say, and what it was then."""
+
 _LARGEST = 1.7976931348623157e308
 _EXECUTOR = {"host": str, "boot_id": str, "pid": int, "pid_start": int, "instance": str}
 
@@ -60,7 +63,7 @@ _KINDS = {
     **dict.fromkeys(("created_at", "completed_at", "last_heartbeat", "run_at", "started_at"), "moment?"),
     "recovered_at": "moment?",
     **dict.fromkeys(("progress", "max_progress"), "number?"),
-    **dict.fromkeys(("priority", "attempt", "max_attempts"), "int32"),
+    **dict.fromkeys(("priority", "attempt", "spared", "max_attempts"), "int32"),
     "created_files": "texts?",
     "executor": "executor?",
     "provenance": "provenance?",
@@ -87,7 +90,7 @@ _EVENT_KINDS = {
 }
 _JSON_FIELDS = frozenset({"created_files", "executor", "provenance", *BODY_FIELDS})
 _NUMBER_FIELDS = frozenset({"progress", "max_progress"})
-_INTEGER_FIELDS = frozenset({"priority", "attempt", "max_attempts"})
+_INTEGER_FIELDS = frozenset({"priority", "attempt", "spared", "max_attempts"})
 
 DUMPED = (
     *(
@@ -145,7 +148,7 @@ def from_document(document: Mapping[str, Any]) -> Row:
     unknown = sorted(set(document) - set(EXPORTED))
     if unknown:
         raise Wrong(f"it has a field no export has: {unknown[0]!r}")
-    row: Row = {name: document.get(name) for name in JOB_FIELDS}
+    row: Row = {name: document.get(name, _NOT_YET.get(name)) for name in JOB_FIELDS}
     row["body"] = {name: document.get(name) for name in BODY_FIELDS}
     for name in ("artifacts", "events"):
         row["body"][name] = row["body"][name] or []
@@ -189,6 +192,7 @@ def from_dump(known: Mapping[str, Any], rest: Mapping[str, Any], where: str, ter
         "queue": "default",
         "priority": 0,
         "attempt": 0,
+        "spared": 0,
         "max_attempts": 1,
         **values,
         "origin": Origin.IMPORTED.value,

@@ -34,8 +34,8 @@ def _instead_of_failing(material: Material, action: Action) -> Action:
     job_row = action.job_before
     if action.verb is not Verb.FAIL or job_row is None:
         return action
-    attempt, most = int(job_row["attempt"]), int(job_row["max_attempts"])
-    if attempt >= most:
+    tries, most = int(job_row["attempt"]) - int(job_row["spared"]), int(job_row["max_attempts"])
+    if tries >= most:
         return action
     check_transition(action.job_id, Status(job_row["status"]), Status.QUEUED, Cause.RESCUE, None)
     after = {**job_row, "status": Status.QUEUED.value, "executor": None}
@@ -43,7 +43,7 @@ def _instead_of_failing(material: Material, action: Action) -> Action:
         seq=0,
         verb=Verb.REQUEUE,
         job_id=action.job_id,
-        reason=f"attempt {attempt} of {most}: {material.case.liveness.reason}",
+        reason=f"attempt {tries} of {most}: {material.case.liveness.reason}",
         from_status=action.from_status,
         to_status=Status.QUEUED.value,
         expect_version=action.expect_version,

@@ -270,6 +270,7 @@ def _new_job(material: Material, belief: Belief) -> Row:
         "queue": "default",
         "priority": 0,
         "attempt": 0,
+        "spared": 0,
         "max_attempts": 1,
         "origin": Origin.RECOVERED.value,
         "provenance": belief.provenance,

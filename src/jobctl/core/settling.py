@@ -130,12 +130,10 @@ def after_death(job: Job, lease: Lease, *, has_video: bool, luck: float) -> Sett
         return Settlement(
             *lease.id, Status.CANCELLED, Cause.OPERATOR, error="cancelled while it ran", detail=detail
         )
-    if lease.attempt < job.max_attempts:
-        delay_s = (
-            delay_after(lease.attempt - 1, base_s=10.0, most_s=600.0, luck=luck) if lease.attempt > 1 else 0.0
-        )
+    if job.tries < job.max_attempts:
+        delay_s = delay_after(job.tries - 1, base_s=10.0, most_s=600.0, luck=luck) if job.tries > 1 else 0.0
         return Settlement(*lease.id, Status.QUEUED, Cause.RESCUE, detail=detail, delay_s=delay_s)
-    said = f"worker {lease.worker} died or was cut off in attempt {lease.attempt} of {job.max_attempts}"
+    said = f"worker {lease.worker} died or was cut off in attempt {job.tries} of {job.max_attempts}"
     code = ErrorCode.LEASE_LAPSED.value
     return Settlement(
         *lease.id, Status.FAILED, Cause.PROOF_OF_DEATH, error=said, error_code=code, detail=detail
@@ -153,7 +151,7 @@ class Failure(NamedTuple):
 
 def _hand_back(of: AttemptId, why: str, pause_s: float = 0.0) -> Settlement:
     detail = {"reason": why}
-    return Settlement(*of, Status.QUEUED, Cause.HAND_BACK, detail=detail, delay_s=pause_s, extra_attempts=1)
+    return Settlement(*of, Status.QUEUED, Cause.HAND_BACK, detail=detail, delay_s=pause_s, is_spared=True)
 
 
 def _fail(claim: Claim, failure: Failure, spec: TaskSpec | None, luck: float) -> Settlement:
@@ -165,10 +163,10 @@ def _fail(claim: Claim, failure: Failure, spec: TaskSpec | None, luck: float) ->
         error_code=failure.code,
         detail=failure.detail,
     )
-    if failure.is_final or claim.attempt >= claim.max_attempts:
+    if failure.is_final or claim.tries >= claim.max_attempts:
         return failed
     base_s, most_s = (spec.backoff_s, spec.backoff_max_s) if spec else (10.0, 3600.0)
-    delay_s = delay_after(claim.attempt, base_s=base_s, most_s=most_s, luck=luck)
+    delay_s = delay_after(claim.tries, base_s=base_s, most_s=most_s, luck=luck)
     return failed._replace(to=Status.QUEUED, cause=Cause.RETRY, delay_s=delay_s)
 
 

@@ -19,14 +19,23 @@ class AttemptId(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A job that was taken. ``payload`` is JSON text; ``waited_s`` counts from when it was due."""
+    """A job that was taken. ``payload`` is JSON text; ``waited_s`` counts from when it was due.
+
+    ``spared``: how many of its attempts before this one cost it nothing.
+    """
 
     job_id: str
     attempt: int
+    spared: int
     max_attempts: int
     kind: str
     payload: str | None
     waited_s: float
+
+    @property
+    def tries(self) -> int:
+        """Which of its ``max_attempts`` this is."""
+        return self.attempt - self.spared
 
     @property
     def id(self) -> AttemptId:
@@ -36,7 +45,7 @@ class Claim(NamedTuple):
 class Settlement(NamedTuple):
     """How an attempt ends. ``result`` is JSON text; ``delay_s`` the pause before the next attempt.
 
-    ``extra_attempts``: 1 where it was not the job's fault, so that it costs no attempt.
+    ``is_spared``: it was not the job's fault, so that it costs none of its ``max_attempts``.
     ``is_delivered``: its video is published, so that asking to cancel it comes too late.
     """
 
@@ -49,7 +58,7 @@ class Settlement(NamedTuple):
     error_code: str | None = None
     detail: Mapping[str, Any] | None = None
     delay_s: float | None = None
-    extra_attempts: int = 0
+    is_spared: bool = False
     is_delivered: bool = False
 
     @property

@@ -39,7 +39,11 @@ class Executor(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """A job record. ``progress`` is what was last reported, whatever it says; show ``shown_progress``."""
+    """A job record. ``progress`` is what was last reported, whatever it says; show ``shown_progress``.
+
+    ``attempt`` numbers every attempt that ever began, for the fence; ``spared`` counts those of them that
+    cost the job none of its ``max_attempts``, since they were handed back or belong to an expired record.
+    """
 
     job_id: str
     status: Status = Status.QUEUED
@@ -58,6 +62,7 @@ class Job:
     priority: int = 0
     run_at: datetime | None = None
     attempt: int = 0
+    spared: int = 0
     max_attempts: int = 1
     max_progress: float | None = None
     executor: Executor | None = None
@@ -71,6 +76,11 @@ class Job:
     updated_at: datetime | None = None
     started_at: datetime | None = None
     recovered_at: datetime | None = None
+
+    @property
+    def tries(self) -> int:
+        """How many of its ``max_attempts`` it has had."""
+        return self.attempt - self.spared
 
     @property
     def shown_progress(self) -> float | None:

@@ -167,7 +167,7 @@ def retry(site: Site, job_id: str, *, expect_version: int | None = None) -> Job:
                 hint=f"run 'jobctl show {job_id}'",
             )
         at = site.store.now(connection)
-        most = max(now.max_attempts, now.attempt + 1)
+        most = max(now.max_attempts, now.tries + 1)
         job = _change(site, connection, now, Status.QUEUED, at, max_attempts=most, run_at=at)
         wake(connection, job.queue)
         return job

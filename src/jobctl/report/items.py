@@ -43,6 +43,7 @@ _FURTHER_JOB_FIELDS = (
     "queue",
     "priority",
     "run_at",
+    "spared",
     "max_attempts",
     "error_code",
     "idempotency_key",

@@ -126,7 +126,7 @@ def _record(detail: JobDetail) -> Iterator[tuple[str, str]]:
     yield "origin", " · ".join(part for part in (job.origin, _confidence(job)) if part)
     yield "owner", job.owner or ""
     yield "task", f"{job.kind} in queue {job.queue}" + (f", priority {job.priority}" if job.priority else "")
-    yield "attempt", f"{job.attempt} of {job.max_attempts}" if job.attempt else ""
+    yield "attempt", _attempt(job)
     yield "worker", "" if lease is None else f"{lease.worker}{_asked(lease, now)}"
     yield "payload", _short(detail.body.payload)
     yield "result", _short(detail.body.result)
@@ -140,6 +140,13 @@ def _cut(value: str) -> str:
     if len(value) <= _LONGEST_VALUE:
         return value
     return f"{cut(value, _LONGEST_VALUE)} ({len(value):,} characters; --verbose shows all)"
+
+
+def _attempt(job: Job) -> str:
+    if not job.attempt:
+        return ""
+    counted = f"{job.tries} of {job.max_attempts}"
+    return f"{counted}, and {job.spared} more at no cost" if job.spared else counted
 
 
 def _percent(job: Job) -> str:

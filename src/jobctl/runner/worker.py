@@ -187,7 +187,7 @@ class Worker:
         known = {*self._running, *(each.id for each in self._settling)}
         for lease in held:
             if lease.id not in known:
-                claim = Claim(*lease.id, 0, "", None, 0.0)
+                claim = Claim(*lease.id, 0, 0, "", None, 0.0)
                 stop = Stop.CANCEL if lease.is_cancelled else None
                 lost = NotBegun("the answer to its claim was lost")
                 self._settling.append(settle(claim, lost, spec=None, stop=stop))

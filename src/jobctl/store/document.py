@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, cast, func, literal_column
+from sqlalchemy import Column, ColumnElement, Connection, DefaultClause, cast, func, literal, literal_column
 
 from jobctl.store.schema import Document
 
@@ -16,7 +16,16 @@ class DocumentReader:
         self._is_postgresql = connection.dialect.name == "postgresql"
 
     def field(self, document: ColumnElement[Any], column: Column[Any]) -> ColumnElement[Any]:
-        """The document's field of the column's name, as the column's type; NULL where it has none."""
+        """The document's field of the column's name, as the column's type; NULL where it has none.
+
+        A column that is never NULL may be younger than the document: then, what it has by default.
+        """
+        found = self._field(document, column)
+        if column.nullable or not isinstance(column.server_default, DefaultClause):
+            return found
+        return func.coalesce(found, cast(literal(str(column.server_default.arg)), column.type))
+
+    def _field(self, document: ColumnElement[Any], column: Column[Any]) -> ColumnElement[Any]:
         if not self._is_postgresql:
             return func.json_extract(document, f'$."{column.name}"')
         if isinstance(column.type, Document):

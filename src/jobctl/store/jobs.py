@@ -129,7 +129,7 @@ def _succeeding(connection: Connection, new: Job) -> dict[str, int]:
         raise _exists(connection, new)
     for table in (artifact, job_body, lease, publication, job):
         connection.execute(delete(table).where(table.c.job_id == job_id))
-    return {"version": old.version + 1, "attempt": old.attempt}
+    return {"version": old.version + 1, "attempt": old.attempt, "spared": old.attempt}
 
 
 def change_status(

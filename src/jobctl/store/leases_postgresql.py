@@ -99,7 +99,7 @@ claimed AS (
         executor = %(executor)s::jsonb, progress = NULL, max_progress = NULL, error = NULL, error_code = NULL,
         started_at = now(), last_heartbeat = now(), updated_at = now()
     WHERE j.job_id = ANY (ARRAY(SELECT job_id FROM due)) AND j.status || '' = 'queued'
-    RETURNING j.job_id, j.attempt, j.max_attempts, j.kind
+    RETURNING j.job_id, j.attempt, j.spared, j.max_attempts, j.kind
 ),
 leased AS (
     INSERT INTO jobctl.lease (job_id, attempt, worker)
@@ -127,10 +127,10 @@ _SETTLE = """
 WITH asked AS MATERIALIZED (
     SELECT * FROM unnest(
         %(job_id)s::text[], %(attempt)s::int[], %(status)s::text[], %(result)s::text[], %(error)s::text[],
-        %(error_code)s::text[], %(detail)s::text[], %(delay_s)s::float8[], %(extra)s::int[],
+        %(error_code)s::text[], %(detail)s::text[], %(delay_s)s::float8[], %(spared)s::int[],
         %(cancel_error)s::text[], %(cancel_detail)s::text[]
     ) AS a (
-        job_id, attempt, status, result, error, error_code, detail, delay_s, extra,
+        job_id, attempt, status, result, error, error_code, detail, delay_s, spared,
         cancel_error, cancel_detail
     )
 ),
@@ -141,7 +141,7 @@ released AS (
 ),
 meant AS MATERIALIZED (
     SELECT a.job_id, a.attempt, false AS is_cancelled, a.status, a.result, a.error, a.error_code, a.detail,
-        a.delay_s, a.extra
+        a.delay_s, a.spared
     FROM asked AS a LEFT JOIN released AS r ON r.job_id = a.job_id AND r.attempt = a.attempt
     WHERE r.cancel_at IS NULL OR a.cancel_error IS NULL
     UNION ALL
@@ -156,7 +156,7 @@ settled AS (
         progress = CASE WHEN a.status = 'completed' THEN 100.0 ELSE j.progress END,
         executor = CASE WHEN a.status = 'queued' THEN NULL ELSE j.executor END,
         run_at = CASE WHEN a.status = 'queued' THEN now() + a.delay_s * interval '1 second' ELSE j.run_at END,
-        max_attempts = j.max_attempts + a.extra
+        spared = j.spared + a.spared
     FROM meant AS a
     WHERE j.job_id = a.job_id AND j.attempt = a.attempt AND j.status || '' = 'processing'
         AND j.job_id = ANY (%(job_id)s::text[])
@@ -297,7 +297,7 @@ class PostgreSQLLeases:
             "error_code": [each.error_code for each in settlements],
             "detail": [event_detail(each) for each in settlements],
             "delay_s": [each.delay_s for each in settlements],
-            "extra": [each.extra_attempts for each in settlements],
+            "spared": [int(each.is_spared) for each in settlements],
             "cancel_error": [each and each.error for each in instead],
             "cancel_detail": [each and event_detail(each) for each in instead],
         }

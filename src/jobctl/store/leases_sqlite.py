@@ -43,7 +43,7 @@ WHERE status = 'queued' AND queue = ? AND kind = ? AND priority = ? AND coalesce
 ORDER BY coalesce(run_at, ''), job_id LIMIT ?
 """
 _FOUND = """
-SELECT j.job_id, j.attempt + 1, j.max_attempts, j.kind, CAST(b.payload AS TEXT),
+SELECT j.job_id, j.attempt + 1, j.spared, j.max_attempts, j.kind, CAST(b.payload AS TEXT),
     coalesce(j.run_at, j.created_at)
 FROM json_each(?) AS due CROSS JOIN job AS j ON j.job_id = due.value
 LEFT JOIN job_body AS b ON b.job_id = j.job_id
@@ -77,7 +77,7 @@ UPDATE job SET status = ?1, version = version + 1, updated_at = ?2, error = ?3, 
     progress = iif(?1 = 'completed', 100.0, progress),
     executor = iif(?1 = 'queued', NULL, executor),
     run_at = iif(?1 = 'queued', ?5, run_at),
-    max_attempts = max_attempts + ?6
+    spared = spared + ?6
 WHERE job_id = ?7 AND attempt = ?8 AND status = 'processing'
 """
 _RESULT = """
@@ -270,7 +270,7 @@ class SQLiteLeases:
         execute.executemany(
             _EVENT, [(row[0], at, actor, row[1], "queued", "processing", CLAIM_DETAIL) for row in found]
         )
-        return [Claim._make([*row[:5], _waited_s(row[5], now)]) for row in found]
+        return [Claim._make([*row[:6], _waited_s(row[6], now)]) for row in found]
 
     @contextmanager
     def _write(self) -> Iterator[tuple[sqlite3.Cursor, datetime]]:
@@ -309,7 +309,7 @@ def _settled(each: Settlement, at: str, now: datetime) -> tuple[Any, ...]:
         each.error,
         each.error_code,
         run_at,
-        each.extra_attempts,
+        each.is_spared,
         each.job_id,
         each.attempt,
     )

@@ -162,6 +162,7 @@ job = Table(
     _moment("updated_at", nullable=False),
     _moment("started_at"),
     _moment("recovered_at"),
+    Column("spared", Integer, nullable=False, server_default="0"),
     _one_of("status", [status.value for status in Status], "status"),
 )
 # By task, so that a worker never reads past jobs of tasks it does not know. A job without a time may run

@@ -18,7 +18,7 @@ TABLE = "jobs"
 _TYPES: Mapping[str, type] = {
     **dict.fromkeys(EXPORTED, str),
     **dict.fromkeys(("progress", "max_progress"), float),
-    **dict.fromkeys(("priority", "attempt", "max_attempts"), int),
+    **dict.fromkeys(("priority", "attempt", "spared", "max_attempts"), int),
 }
 _SEARCHED = ("status", "created_at", "owner")
 _BATCH = 500
