@@ -35,3 +35,16 @@ def number(attempt: jobctl.Attempt) -> int:
     while not Path(attempt.payload, f"go-{attempt.number}").exists():
         time.sleep(0.01)
     return attempt.number
+
+
+@jobctl.task("outgrows")
+def outgrows(attempt: jobctl.Attempt) -> None:
+    """Enter a group of processes that may have little memory, and take more."""
+    Path(attempt.payload, "cgroup.procs").write_text(str(os.getpid()))
+    kept = [b"x" * (8 << 20) for _ in range(64)]
+    raise MemoryError(f"{len(kept)} pieces of 8 MiB were to be had")
+
+
+@jobctl.task("modest")
+def modest(attempt: jobctl.Attempt) -> str:
+    return "done"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -142,6 +144,38 @@ def test_a_job_that_the_kernel_killed_for_memory_says_so(
     assert crew.shown("o1")["error"].endswith(", likely out of memory")
     # It died while nothing was killed for memory, although something was before.
     assert crew.shown("o2")["error_code"] == "killed"
+
+
+@pytest.fixture
+def little_memory() -> Iterator[Path]:
+    """A control group of 96 MiB; see cgroups(7)."""
+    for base, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        group = Path(base, f"jobctl-test-{os.getpid()}")
+        with suppress(OSError):
+            group.mkdir()
+        try:
+            if (group / limit).exists():
+                (group / limit).write_text(str(96 << 20))
+                yield group
+                return
+        finally:
+            with suppress(FileNotFoundError):
+                group.rmdir()
+    pytest.skip("this machine allows no control groups")
+
+
+def test_what_outgrows_the_memory_of_its_control_group_is_killed_and_told_and_the_worker_lives(
+    crew: Crewed, queue: jobctl.Queue, little_memory: Path
+) -> None:
+    queue.enqueue("outgrows", str(little_memory), job_id="o1", max_attempts=1)
+    queue.enqueue("modest", job_id="m1", priority=-1)
+    assert crew.run(tasks="greedy", slots=1) == 0
+    shown = crew.shown("o1")
+    assert (shown["status"], shown["error_code"]) == ("failed", "out-of-memory")
+    peak = re.fullmatch(r"killed by SIGKILL, peak ([0-9.]+) MiB, likely out of memory", shown["error"])
+    assert peak, shown["error"]
+    assert 48 < float(peak[1]) < 128
+    assert crew.shown("m1")["status"] == "completed"
 
 
 def test_the_count_of_such_kills_is_read_from_the_kernel() -> None:
