@@ -33,6 +33,7 @@ from jobctl.ops.new_file import PRIVATE, write_new_file
 from jobctl.ops.report import story_of
 from jobctl.ops.runs import actions_of, list_runs
 from jobctl.ops.site import Site, open_site
+from jobctl.report.backup_screen import run_item
 from jobctl.report.envelope import to_json
 from jobctl.report.items import action_item, job_item
 from jobctl.report.story_page import story_data
@@ -306,7 +307,7 @@ def _roots(material: _Material) -> Iterator[Any]:
 
 def _runs(material: _Material) -> Iterator[Any]:
     for run in list_runs(material.site, limit=_MOST_RUNS):
-        yield run._asdict()
+        yield run_item(run._asdict())
 
 
 def _steps(material: _Material) -> Iterator[Any]:
