@@ -19,6 +19,7 @@ import pytest
 from sqlalchemy import insert
 
 import jobctl
+from databases import pg_dump_for
 from jobctl import clock
 from jobctl.core.backups import how_to_take_back, taking_back
 from jobctl.errors import BackupUnusable, StoreInUse, StoreOlderThanRoot, UsageError
@@ -354,7 +355,7 @@ def _old_backup(world: World, tmp_path: Path) -> str:
             source.execute("VACUUM INTO ?", (str(tmp_path / "old.db"),))
         return str(tmp_path / "old.db")
     path = str(tmp_path / "old.dump")
-    subprocess.run(["pg_dump", "-Fc", "-n", "jobctl", "-f", path, "-d", world.url], check=True)
+    subprocess.run([pg_dump_for(world.url), "-Fc", "-n", "jobctl", "-f", path, "-d", world.url], check=True)
     return path
 
 

@@ -20,6 +20,7 @@ from jobctl.core.health.work import judge_backup, judge_declared, judge_leases, 
 from jobctl.core.outlook import outlook_of
 from jobctl.core.tally import Grain
 from jobctl.model.standing import Reading, RootRoom, ScanSeen, Standing, Trouble, Worker
+from jobctl.ops.doctor.places import examine_absence
 from jobctl.ops.doctor.work import BACKUP, examine_locks, examine_runs, holding
 from jobctl.ops.serving import is_lost, serving_now, waiting_in
 from jobctl.ops.site import Site
@@ -64,6 +65,7 @@ def look(site: Site) -> Standing:
             Trouble("locks", examine_locks(site, connection)),
             Trouble("leases", judge_leases(holding(site, connection))),
             Trouble("runs", examine_runs(site, connection)),
+            Trouble("absence", examine_absence(site, connection)),
             *_judged_workers(site, connection, found),
         ]
     found.rooms = [_room(site, row, disks, readings[row.root_id], now) for row in known]
@@ -110,11 +112,13 @@ def _judged_workers(site: Site, connection: Connection, found: Standing) -> list
 def _scan_seen(connection: Connection, row: RootRow) -> ScanSeen:
     newest = standing.newest_complete_scan(connection, row.root_id)
     if newest is None:
-        return ScanSeen(row.root_id, row.path, None, {})
+        return ScanSeen(row.root_id, row.path, None, {}, suspended_at=row.negatives_suspended_at)
     mended = standing.last_mending(connection)
     is_outdated = mended is not None and mended >= newest.started_at
     findings = newest.counts.get("findings") or {}
-    return ScanSeen(row.root_id, row.path, newest.finished_at, findings, is_outdated)
+    return ScanSeen(
+        row.root_id, row.path, newest.finished_at, findings, is_outdated, row.negatives_suspended_at
+    )
 
 
 def _readings(connection: Connection, row: RootRow, now: datetime) -> list[Reading]:

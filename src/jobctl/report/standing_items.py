@@ -72,6 +72,7 @@ _ROOT: Sequence[Column[_RootSeen]] = (
     Column(name="scanned_at", value=lambda row: row.scan.finished_at),
     Column(name="orphaned", value=lambda row: found_by(row.scan, FindingKind.ORPHAN_VIDEO)),
     Column(name="broken", value=lambda row: found_by(row.scan, FindingKind.BROKEN_VIDEO)),
+    Column(name="suspended_at", value=lambda row: row.scan.suspended_at),
 )
 
 
@@ -153,4 +154,5 @@ def _root(room: RootRoom, scan: ScanSeen) -> dict[str, Any]:
         "last_complete_scan": scan.finished_at,
         "findings": dict(scan.findings) if scan.finished_at else None,
         "changed_since_scan": scan.is_outdated,
+        "suspended_at": scan.suspended_at,
     }
