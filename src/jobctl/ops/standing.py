@@ -6,6 +6,7 @@ It takes the same short time with ten jobs and with ten million, and waits for n
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from jobctl.core.health.standing import (
@@ -38,8 +39,12 @@ _GONE_FOR = timedelta(days=1)
 _DISK_S = 0.5
 
 
-def look(site: Site) -> Standing:
-    """Read it all at one moment, and judge it."""
+def look(site: Site, *, clean: Callable[[str], str] = str) -> Standing:
+    """Read it all at one moment, and judge it.
+
+    ``clean``: what is done to the texts of errors first. What is judged quotes a part of them, in which
+    half a secret would not be known for one.
+    """
     uncounted = catch_up(site, within_s=_CATCH_UP_S, at_once=_CATCH_UP_EVENTS)
     disks = _Disks()
     with site.store.read() as connection:
@@ -55,7 +60,10 @@ def look(site: Site) -> Standing:
             queues=standing.queue_depths(connection, now),
             silent=standing.silent_jobs(connection, now - timedelta(seconds=site.settings.stale_after_s)),
             workers=_workers(site, connection, now),
-            last_runs=lastruns.last_runs(connection),
+            last_runs=[
+                run._replace(error=clean(run.error)) if run.error else run
+                for run in lastruns.last_runs(connection)
+            ],
             scans=[_scan_seen(connection, row) for row in known],
             rooms=[],
             unfinished=[row.run_id for row in claims.open_runs(connection)],
