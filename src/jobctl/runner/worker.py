@@ -214,7 +214,8 @@ class Worker:
         self._crews.end()
         with suppress(JobctlError), self._site.store.write() as connection:
             now = self._site.store.now(connection)
-            workers.end_worker(connection, self._holder.worker_id, "stopped", at=now)
+            counters = self.counters.as_json()
+            workers.end_worker(connection, self._holder.worker_id, "stopped", at=now, counters=counters)
         self._line.close()
         self._notifier.close()
 

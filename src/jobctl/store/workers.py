@@ -66,13 +66,23 @@ def register(
 
 
 def end_worker(
-    connection: Connection, worker_id: str, state: str, *, at: datetime, beat: int | None = None
+    connection: Connection,
+    worker_id: str,
+    state: str,
+    *,
+    at: datetime,
+    beat: int | None = None,
+    counters: Mapping[str, float] | None = None,
 ) -> bool:
-    """Record that a worker ended: ``stopped``, or ``lost``; with ``beat`` only if it has not beaten since."""
+    """Record that a worker ended: ``stopped``, or ``lost``; with ``beat`` only if it has not beaten since.
+
+    ``counters``: what it did, where that has become more since it last beat.
+    """
     still = [worker.c.worker_id == worker_id, worker.c.ended_at.is_(None)]
     if beat is not None:
         still.append(worker.c.beat == beat)
-    ended = connection.execute(update(worker).where(*still).values(state=state, ended_at=at))
+    values = {"state": state, "ended_at": at} | ({} if counters is None else {"counters": dict(counters)})
+    ended = connection.execute(update(worker).where(*still).values(values))
     return ended.rowcount == 1
 
 
