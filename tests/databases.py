@@ -14,7 +14,10 @@ import psycopg
 from psycopg import sql
 
 from jobctl import __version__
+from jobctl.store.dialect import PostgreSQL, dialect_of
 from jobctl.store.engine import create_store
+from jobctl.store.postgresql_backup import server_version
+from jobctl.store.postgresql_tools import find_tool
 from jobctl.store.schema import SCHEMA
 from postgres import at_database
 
@@ -50,6 +53,13 @@ WHERE n.nspname = %s AND relkind = 'r' AND pg_relation_size(pg_class.oid) > 0
 _OTHERS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
+
+
+def pg_dump_for(url: str) -> str:
+    """The program that dumps this database, found as jobctl finds it: never one older than the server."""
+    dialect = dialect_of(url)
+    assert isinstance(dialect, PostgreSQL)
+    return find_tool("pg_dump", at_least=server_version(dialect), why="a test dumps a store").path
 
 
 class Databases:

@@ -7,6 +7,7 @@ import struct
 import tracemalloc
 from pathlib import Path
 
+import av
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -304,6 +305,42 @@ def test_a_cluster_that_is_gone_is_noticed(tmp_path: Path, kind: str, how: str) 
         changed = content[:segment] + size.to_bytes(8) + content[segment + 8 : second] + content[end:]
     path.write_bytes(changed)
     assert judge(path, Tier.TABLES).verdict is Verdict.CORRUPT
+
+
+def length(path: Path, depth: Tier = Tier.TABLES) -> float | None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return container.examine(fd, os.fstat(fd).st_size, depth).duration_s
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_the_length_is_the_one_that_the_decoder_tells(tmp_path: Path, name: str) -> None:
+    path = media.encode(tmp_path / f"video.{WHOLE[name]['container']}", **WHOLE[name])
+    if "fragmented" in name:
+        # Its header does not know how much follows.
+        assert length(path) is None
+        return
+    with av.open(str(path)) as opened:
+        assert length(path) == pytest.approx(opened.duration / av.time_base, abs=0.001)
+    assert length(path, Tier.BOXES) is None
+
+
+@pytest.mark.parametrize(
+    ("at", "value"), [(12, bytes(4)), (16, bytes(4)), (16, b"\xff" * 4), (0, b"\1" + b"\xff" * 40)]
+)
+def test_a_length_that_cannot_be_is_none_and_breaks_no_video(tmp_path: Path, at: int, value: bytes) -> None:
+    path = patched(made(tmp_path, "mp4, moov last"), b"mvhd", at, value)
+    assert length(path) is None
+    assert judge(path).verdict is Verdict.WHOLE
+
+
+@pytest.mark.parametrize("value", [b"\x7f\xf0" + bytes(6), b"\xff" * 8, bytes(8), b"\x80" + bytes(7)])
+def test_a_length_of_matroska_that_cannot_be_is_none_too(tmp_path: Path, value: bytes) -> None:
+    path = patched(made(tmp_path, "mkv"), b"\x44\x89\x88", -4 + 3, value)
+    assert length(path) is None
+    assert judge(path).verdict is Verdict.WHOLE
 
 
 def patched(path: Path, table: bytes, at: int, value: bytes) -> Path:

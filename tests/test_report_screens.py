@@ -23,7 +23,7 @@ from jobctl.core.duplicates import By, Copy, CopyGroup, judge_copies
 from jobctl.core.requests import AskedJob, RequestGroup, SameBy, judge_requests
 from jobctl.model import health
 from jobctl.model.attempts import LeaseNote
-from jobctl.model.backup import BackupKind, Contents, Lost, RestorePlan
+from jobctl.model.backup import BackupKind, Contents, Lost, PutBack, RestorePlan
 from jobctl.model.detail import JobBody, JobDetail
 from jobctl.model.difference import Difference, DifferenceKind
 from jobctl.model.files import FileIdentity, Tier, Verdict
@@ -35,6 +35,7 @@ from jobctl.model.quarantine import Entry, Whereabouts
 from jobctl.model.runs import LastRun
 from jobctl.model.status import Status
 from jobctl.report.backup_screen import plan_screen as plan_screen_of_restore
+from jobctl.report.backup_screen import run_item
 from jobctl.report.billing_page import billing_page
 from jobctl.report.digest import Digest
 from jobctl.report.doctor_screen import check_line, troubles_screen
@@ -382,6 +383,20 @@ RUNS = [
         finished_at=_ago(minutes=59),
     ),
 ]
+RESTORED = {
+    **RUNS[1]._asdict(),
+    "command": "restore",
+    "counts": {"jobs": 1_204, "events": 10_412},
+    "exit_code": 0,
+    "actions": 0,
+    "restored": PutBack(
+        f"/srv/backups/{HOSTILE}.db",
+        BackupKind.SQLITE,
+        _ago(days=1),
+        f"/var/lib/{HOSTILE}.before-20261123T110000.118204Z",
+        was_sound=True,
+    ),
+}
 
 
 class _Root(NamedTuple):
@@ -523,6 +538,7 @@ SCREENS = [
     Screen("show-aside", _show_aside),
     Screen("runs", lambda width: [table(run_columns(NOW), RUNS, width)]),
     Screen("run", lambda _: run_screen(RUNS[1]._asdict())),
+    Screen("run-restore", lambda _: run_screen(run_item(RESTORED))),
     Screen("restore", lambda width: plan_screen_of_restore(RESTORE, width)),
     Screen("roots", lambda width: [table(root_columns(NOW), ROOTS, width)]),
     Screen("doctor", _doctor),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,8 +15,11 @@ from sqlalchemy import Engine, create_engine, select
 
 import jobctl
 from jobctl import clock
-from jobctl.errors import JobExists, UnknownJob, UsageError
-from jobctl.model.status import Status
+from jobctl.errors import IllegalTransition, JobctlError, JobExists, UnknownJob, UsageError
+from jobctl.model.status import Cause, Status
+from jobctl.ops import queue as queue_operations
+from jobctl.ops.site import open_site
+from jobctl.settings import load_settings
 from jobctl.store import jobs
 from jobctl.store.engine import Store, create_store
 from jobctl.store.schema import tombstone
@@ -183,3 +187,42 @@ def test_a_deleted_job_that_is_enqueued_again_begins_a_new_life(
 def test_what_no_database_holds_is_written_out(queue: jobctl.Queue) -> None:
     queue.enqueue_many([jobctl.Request("render", {"text": "a\0b"}, owner="o\0\udce9", job_id="odd")])
     assert queue.get("odd").owner == "o\\x00\\udce9"
+
+
+def test_a_cancel_that_came_too_late_says_what_the_job_is_now(store_url: str, queue: jobctl.Queue) -> None:
+    """The executor ends the job between the look at it and the change: it is looked at again."""
+    settings, answers = load_settings(database=store_url, environ={}), []
+    queue.enqueue("render", job_id="j1")
+    with open_site(settings) as site, open_site(settings) as other:
+        with site.store.write() as connection:
+            at = site.store.now(connection)
+            step = {"actor": "service", "at": at}
+            jobs.change_status(
+                connection, "j1", Status.PROCESSING, expect=Status.QUEUED, cause=Cause.CLAIM, **step
+            )
+
+        def cancel() -> None:
+            try:
+                queue_operations.cancel(other, "j1")
+            except JobctlError as error:
+                answers.append(error)
+
+        late = threading.Thread(target=cancel)
+        with site.store.write() as connection:
+            jobs.change_status(
+                connection, "j1", Status.COMPLETED, expect=Status.PROCESSING, cause=Cause.EXECUTOR, **step
+            )
+            late.start()
+            if site.store.dialect.name == "postgresql":
+                _await_somebody_waiting(settings.database)
+        late.join()
+    (error,) = answers
+    assert isinstance(error, IllegalTransition)
+    assert "completed" in error.message
+
+
+def _await_somebody_waiting(url: str) -> None:
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with psycopg.connect(url, autocommit=True) as connection:
+        while not connection.execute(waiting).fetchone():
+            clock.sleep(0.01)

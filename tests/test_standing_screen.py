@@ -100,7 +100,7 @@ def broken() -> Standing:
     refused = f"root {HOSTILE} cannot be opened: " + "no such file, " * 80
     found.last_runs = [_run("cleanup", 14, refused, hours=5), _run("expire", 13, minutes=4)]
     found.scans.append(ScanSeen("r9", f"/srv/{HOSTILE}", HOUR, {"orphan-video": 1_204, "broken-video": 3}))
-    found.scans.append(ScanSeen("r10", "/mnt/gone", HOUR, {"orphan-video": 7}, is_outdated=True))
+    found.scans.append(ScanSeen("r10", "/mnt/gone", HOUR, {"orphan-video": 7}, True, HOUR))
     unknown = Outlook(None, False, "unknown: the room goes up and down")
     found.rooms.append(
         _room(f"/srv/{HOSTILE}", 0.1, Outlook(0.6, False, "full in about 0.6 days at the pace seen"))

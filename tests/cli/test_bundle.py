@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 
 from cli.calling import answer, call, installed, on_terminal
+from jobctl.errors import ExitCode
 from jobctl.model.job import Job
 from jobctl.model.status import Cause, Status
 from jobctl.ops import bundle
+from jobctl.ops.lastruns import begin, end
+from jobctl.ops.standing import look
 from jobctl.store import jobs
 from jobctl.store.engine import Store
 from jobctl.store.secrecy import GONE, LONGEST_TEXT, Redactor, is_secret_name
@@ -98,12 +101,47 @@ def test_a_bundle_holds_what_it_says(store_url: str, store: Store, tmp_path: Pat
         == ALL
     )
     assert not any(part["fault"] for part in manifest["parts"])
-    assert parts["status.json"][0]["jobs"] == {"failed": 1}
+    assert parts["status.json"][0]["jobs"]["failed"] == 1
     assert [event["to_status"] for event in parts["events.jsonl"]] == ["failed", "processing", "queued"]
     assert parts["jobs.jsonl"][0]["error"] == "no space left on device"
     assert {each["check"] for each in parts["doctor.jsonl"]} >= {"store", "schema", "clock-jumps"}
     assert parts["versions.jsonl"][1]["store"] == store.dialect.name
     assert parts["report.json"][0]["activity"]["failed"] == 1
+
+
+def test_its_status_is_what_status_tells(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world.site() as site:
+        fail_jobs(site.store, 12, "no space left on device")
+    # By the environment: commands name no store then, as in a bundle.
+    monkeypatch.setenv("JOBCTL_DATABASE_URL", world.url)
+    told = answer("status")
+    target = tmp_path / "ticket.tar.gz"
+    call("bundle", "--to", str(target), database=world.url)
+    (status,) = parts_of(target)["status.json"]
+    for name in ("said", "health", "troubles", "queues", "workers", "unfinished_runs"):
+        assert status[name] == told["data"][name], name
+    assert status["said"].startswith("Broken: 12 of 12 jobs that ended within")
+    assert status["jobs"] == told["counts"]
+
+
+def test_half_a_secret_is_in_no_trouble_that_quotes_a_part_of_an_error(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the first characters of an error are quoted: a secret is taken out of it before that."""
+    monkeypatch.setenv("ELAI_API_KEY", "correct horse battery staple")
+    for length in range(270, 301):
+        error = f"{'x' * (length - 1)} correct horse battery staple"
+        with world.site() as site:
+            end(site, "cleanup", started=begin(site), code=ExitCode.INTERNAL, error=error)
+            told = look(site, clean=Redactor(["correct horse battery staple"]).text)
+        assert "correct" not in str(told.troubles), length
+    target = tmp_path / "ticket.tar.gz"
+    call("bundle", "--to", str(target), database=world.url)
+    (status,) = parts_of(target)["status.json"]
+    assert [each["subject"] for each in status["troubles"]] == ["cleanup"]
+    assert "correct" not in content_of(target)
 
 
 def test_no_secret_gets_into_the_archive(
@@ -121,6 +159,7 @@ def test_no_secret_gets_into_the_archive(
     payload = {"prompt": "hello", "note": f"again {hidden['payload']}", "auth": auth}
     with world.site() as site:
         fail_jobs(site.store, 1, error, payload)
+        end(site, "cleanup", started=begin(site), code=ExitCode.INTERNAL, error=error)
     config = tmp_path / "jobctl.toml"
     config.write_text(
         f"""

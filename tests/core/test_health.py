@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from datetime import timedelta
 
 import pytest
@@ -19,7 +21,7 @@ from jobctl.core.health.databases import (
     judge_transactions,
     judge_wal,
 )
-from jobctl.core.health.words import span
+from jobctl.core.health.words import shell_word, span
 from jobctl.core.health.work import (
     LastSuccess,
     Serving,
@@ -147,3 +149,15 @@ def test_a_module_that_a_worker_goes_without_is_told() -> None:
     found = judge_declared([Serving(["q"], [], "w1", {}, ["films does not import: SyntaxError: x"])])
     assert found.health is Health.WARN
     assert "worker w1 goes without a module: films does not import: SyntaxError: x" in found.said
+
+
+@pytest.mark.parametrize("name", ["it's", "a\x1b[31m\n\\", "\u202efdp", "caf\udce9 1"])
+def test_a_name_that_is_told_is_the_same_name_to_bash(name: str) -> None:
+    printed = subprocess.run(
+        ["bash", "-c", f"printf %s {shell_word(name)}"],
+        env={"LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        check=True,
+    )
+    assert os.fsdecode(printed.stdout) == name
+    assert shell_word(name).isprintable()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from jobctl.cli.table import command_in, options_of
+from jobctl.core.health.places import Suspended, judge_absence
 from jobctl.core.health.standing import (
     headline,
     judge_failures,
@@ -16,6 +18,7 @@ from jobctl.core.health.standing import (
     judge_silent,
     worst_first,
 )
+from jobctl.model.backup import BackupKind, PutBack
 from jobctl.model.health import Health, fail, ok, unknown, warn
 from jobctl.model.runs import LastRun
 from jobctl.model.standing import Changes, Outlook, Reading, RootRoom, ScanSeen, Silent, Trouble
@@ -114,3 +117,26 @@ def test_findings_count_until_a_run_may_have_mended_them() -> None:
         "2 orphaned videos below /srv",
     ]
     assert judge_scan(seen._replace(is_outdated=True)) == []
+
+
+def suspended(**changes: Any) -> Suspended:
+    back = PutBack("/srv/b.db", BackupKind.SQLITE, HOUR, None, was_sound=True)
+    return Suspended({"r1": "/srv/a"}, HOUR, None, are_all=True, put_back=back)._replace(**changes)
+
+
+def test_where_absence_is_not_trusted_it_is_told_since_when_why_and_what_ends_it() -> None:
+    assert judge_absence([], NOW).health is Health.OK
+    assert judge_absence([suspended()], NOW) == warn(
+        "nothing is called missing for 1h, since 2026-11-23 11:00 UTC: the backup of 2026-11-23 11:00 UTC "
+        "was put back (/srv/b.db); below /srv/a",
+        "apply a complete recover, before any worker starts",
+        "jobctl recover --yes",
+    )
+
+
+def test_one_root_of_several_is_recovered_alone_and_anothers_host_is_named() -> None:
+    some = judge_absence([suspended(are_all=False, roots={"r1": "/a", "r2": "/b"}, put_back=None)], NOW)
+    assert some.said.endswith("an older copy was put back; below /a, /b")
+    assert some.command == "jobctl recover --root r1 --yes && jobctl recover --root r2 --yes"
+    other = judge_absence([suspended(host="web-2")], NOW)
+    assert (other.fix, other.command) == ("on web-2, apply a complete recover: jobctl recover --yes", "")

@@ -17,6 +17,7 @@ import pytest
 from crash.program import Ended, Program
 from jobctl.core.backups import parse_name
 from jobctl.ops.roots import list_roots
+from jobctl.ops.runs import list_runs
 from ops.world import World, a_job_id
 
 pytestmark = [pytest.mark.crash, pytest.mark.usefixtures("_tools")]
@@ -82,6 +83,10 @@ class Stage:
         with self.world.site() as site:
             return all(root.is_suspended for root in list_roots(site))
 
+    def restores(self) -> int:
+        with self.world.site() as site:
+            return [run.command for run in list_runs(site)].count("restore")
+
 
 def jobs_in(path: Path) -> set[str]:
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
@@ -124,6 +129,7 @@ def expect_old_or_new(stage: Stage, told: str) -> None:
     assert jobs in (OLD, NEW), f"{told}: the store is neither the old one nor the new one"
     assert jobs == NEW or NEW in kept, f"{told}: the store that was there is lost"
     assert jobs == NEW or stage.is_suspended(), f"{told}: absence would be trusted"
+    assert jobs == NEW or stage.restores() == 1, f"{told}: the journal does not tell of it"
 
 
 def expect_done(stage: Stage, told: str) -> None:
@@ -132,12 +138,13 @@ def expect_done(stage: Stage, told: str) -> None:
     assert stage.world.job_ids() == OLD, told
     assert NEW in stage.kept(), told
     assert stage.is_suspended(), told
+    assert stage.restores() == 1, told
     assert stage.left_over() == [], told
 
 
 def restore_under_every_fault(stage: Stage, variant: str | None = None) -> None:
     effects = stage.restore().effects
-    assert effects.count("commit") >= 2
+    assert effects.count("commit") == 1
     for number in range(1, len(effects) + 1):
         for when, how in FAULTS[number % 2]:
             stage.put_back()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from databases import pg_dump_for
 from jobctl import clock
 from jobctl.core.backups import BackupName, parse_name
 from jobctl.errors import BackupFailed, ToolMissing, UsageError
@@ -186,7 +187,7 @@ def test_a_missing_or_old_program_is_told(
 def test_a_password_reaches_pg_dump_by_its_environment_alone(
     postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = shutil.which("pg_dump")
+    real = pg_dump_for(postgresql_url)
     spy = tmp_path / "bin" / "pg_dump"
     spy.parent.mkdir()
     spy.write_text(

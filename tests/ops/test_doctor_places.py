@@ -18,7 +18,11 @@ from pathlib import Path
 import pytest
 
 from jobctl.model.health import Health
+from jobctl.model.standing import Standing
+from jobctl.ops.backup import Target, make_backup
 from jobctl.ops.doctor import clocks, places
+from jobctl.ops.restore import carry_out, prepare_restore
+from jobctl.ops.standing import look
 from jobctl.outputs.room import Room
 from jobctl.store import roots
 from ops.doctoring import diagnosis, is_ill, mend
@@ -119,10 +123,46 @@ def test_a_root_whose_older_copy_was_put_back_is_trusted_again_after_a_recover(w
     with world.site() as site, site.store.write() as connection:
         for row in roots.get_roots(connection):
             roots.suspend_negatives(connection, row.root_id, at=site.store.now(connection))
-    found = diagnosis(world, "roots")
-    assert found.health is Health.WARN
-    mend(world, found)
     assert diagnosis(world, "roots").health is Health.OK
+    found = diagnosis(world, "absence")
+    assert found.health is Health.WARN
+    assert f"an older copy was put back; below {world.root}" in found.said
+    mend(world, found)
+    assert diagnosis(world, "absence").health is Health.OK
+
+
+@pytest.mark.usefixtures("_tools")
+def test_after_a_restore_since_when_and_from_which_backup_is_told_until_a_complete_recover(
+    world: World, tmp_path: Path
+) -> None:
+    """By the doctor, and by status."""
+    with world.site() as site:
+        made = make_backup(site, Target(str(tmp_path / "backups")))
+    assert [diagnosis(world, "absence").health, standing_of(world).scans[0].suspended_at] == [Health.OK, None]
+    with prepare_restore(world.settings, made.path) as prepared:
+        carry_out(world.settings, prepared)
+    found, seen = diagnosis(world, "absence"), standing_of(world)
+    with world.site() as site, site.store.read() as connection:
+        (row,) = roots.get_roots(connection)
+    assert row.negatives_suspended_at is not None
+    assert (found.health, found.command) == (Health.WARN, "jobctl recover --yes")
+    assert f"since {row.negatives_suspended_at:%Y-%m-%d %H:%M} UTC" in found.said
+    assert f"the backup of {made.made_at:%Y-%m-%d %H:%M} UTC was put back ({made.path})" in found.said
+    (trouble,) = [each for each in seen.troubles if each.subject == "absence"]
+    assert trouble.diagnosis.command == found.command
+    assert seen.scans[0].suspended_at == row.negatives_suspended_at
+
+    # A plan that shows what it would do lifts nothing.
+    world.plan()
+    assert diagnosis(world, "absence").health is Health.WARN
+    mend(world, found)
+    assert diagnosis(world, "absence").health is Health.OK
+    assert standing_of(world).troubles == []
+
+
+def standing_of(world: World) -> Standing:
+    with world.site() as site:
+        return look(site)
 
 
 def test_another_hosts_root_is_none_of_ours(world: World, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -55,6 +56,16 @@ def test_a_file_that_others_reach_is_closed_to_them(
     assert "hunter2" not in repr(found)
     mend(embedded, found)
     assert diagnosis_of(settings, "configuration").health is Health.OK
+
+
+def test_the_mode_of_what_is_no_regular_file_is_nobodys_fault(tmp_path: Path) -> None:
+    """``--config /dev/null`` reads nothing; to close the device to others would break the machine."""
+    pipe = tmp_path / "settings"
+    os.mkfifo(pipe)
+    pipe.chmod(0o666)
+    for path in ("/dev/null", str(pipe)):
+        found = diagnosis_of(replace(load_settings(database="x", environ={}), source=path), "configuration")
+        assert (found.health, found.command) == (Health.OK, "")
 
 
 def test_a_password_on_the_command_line_of_a_worker_is_told(

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from jobctl.model.enqueued import New
 from jobctl.model.files import Role
 from jobctl.model.job import Executor, Job
+from jobctl.model.status import Status
 from jobctl.ops.rescue import Rescuer
 from jobctl.ops.site import Site
+from jobctl.store import jobs as job_store
 from jobctl.store import workers
 from jobctl.store.enqueue import enqueue_many
 from jobctl.store.leases import Holder, open_leases
 from jobctl.store.roots import get_roots
+from media import encode
 from ops.world import World
 
 HOLDER = Holder("lost", Executor("elsewhere", "boot", 1, 1), ("default",))
@@ -34,6 +40,24 @@ def lose(site: Site, jobs: int, *, published: int) -> None:
             wanted = workers.Offer(name, 1, root.root_id, f"{name}.mp4", Role.VIDEO, 1, "0" * 64)
             workers.offer(connection, wanted, at=at)
         workers.end_worker(connection, HOLDER.worker_id, "lost", at=at)
+
+
+def test_a_rescued_video_is_recorded_with_its_length(world: World) -> None:
+    """It was read through to complete its job: that is when its length is known."""
+    path = encode(world.root / "j000.mp4")
+    with world.site() as site:
+        lose(site, 1, published=0)
+        with site.store.write() as connection:
+            (root,) = get_roots(connection)
+            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            wanted = ("j000", 1, root.root_id, path.name, Role.VIDEO, path.stat().st_size, sha256)
+            workers.offer(connection, workers.Offer(*wanted), at=site.store.now(connection))
+        (rescued,) = Rescuer(site, actor="test", warn=lambda _: None).rescue_all()
+        assert rescued.to is Status.COMPLETED
+        with site.store.read() as connection:
+            (file,) = job_store.artifacts_of(connection, "j000")
+    assert file.media is not None
+    assert file.media["duration_s"] == pytest.approx(2.0, abs=0.1)
 
 
 def test_jobs_below_a_root_that_is_away_are_told_once_and_the_others_are_rescued(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -17,8 +19,10 @@ import pytest
 from sqlalchemy import insert
 
 import jobctl
+from databases import pg_dump_for
 from jobctl import clock
-from jobctl.errors import BackupUnusable, StoreInUse, StoreOlderThanRoot
+from jobctl.core.backups import how_to_take_back, taking_back
+from jobctl.errors import BackupUnusable, StoreInUse, StoreOlderThanRoot, UsageError
 from jobctl.evidence.executor import current_executor
 from jobctl.model.backup import Backup, Contents, Lost
 from jobctl.model.plan import Verb
@@ -29,11 +33,15 @@ from jobctl.ops.init import initialise
 from jobctl.ops.lastruns import last_runs
 from jobctl.ops.quarantine import PurgeOptions, plan_purge
 from jobctl.ops.restore import Restored, carry_out, prepare_restore
-from jobctl.ops.roots import list_roots
+from jobctl.ops.roots import adopt_root, list_roots
+from jobctl.ops.runs import list_runs
+from jobctl.ops.site import operator
+from jobctl.ops.undo import roots_of_run
 from jobctl.policy import Policy, Rule
 from jobctl.store import backup_contents, schema
 from jobctl.store.engine import HEAD
 from jobctl.store.migrations import migrate
+from jobctl.store.roots import get_roots
 from ops.world import Calendar, World, a_job_id, dead_executor, verbs
 
 pytestmark = pytest.mark.usefixtures("_tools")
@@ -347,7 +355,7 @@ def _old_backup(world: World, tmp_path: Path) -> str:
             source.execute("VACUUM INTO ?", (str(tmp_path / "old.db"),))
         return str(tmp_path / "old.db")
     path = str(tmp_path / "old.dump")
-    subprocess.run(["pg_dump", "-Fc", "-n", "jobctl", "-f", path, "-d", world.url], check=True)
+    subprocess.run([pg_dump_for(world.url), "-Fc", "-n", "jobctl", "-f", path, "-d", world.url], check=True)
     return path
 
 
@@ -475,6 +483,81 @@ def test_the_restored_store_knows_of_the_backup_it_was_made_from(world: World, t
     with world.site() as site:
         (known,) = [run for run in last_runs(site) if run.command == "backup"]
     assert known.succeeded_at == made.made_at
+
+
+def test_a_restore_is_a_run_that_tells_from_which_backup_and_what_was_kept(
+    world: World, tmp_path: Path
+) -> None:
+    made = back_up(world, tmp_path / "backups")
+    restored = restore(world, made.path)
+    with world.site() as site:
+        (run,) = list_runs(site)
+        (last,) = [each for each in last_runs(site) if each.command == "restore"]
+    with world.site() as site, site.store.read() as connection:
+        (root,) = get_roots(connection)
+    assert (run.run_id, run.command, run.state, run.exit_code) == (restored.run_id, "restore", "finished", 0)
+    assert (run.actor, run.host) == (operator(), world.host)
+    assert run.restored is not None
+    assert run.restored[:4] == (made.path, made.kind, made.made_at, restored.plan.kept_as)
+    assert (last.run_id, last.exit_code, last.succeeded_at) == (run.run_id, 0, run.finished_at)
+    assert root.negatives_suspended_at == run.started_at
+
+
+def test_undo_says_of_a_restore_what_takes_it_back(world: World, tmp_path: Path) -> None:
+    made = back_up(world, tmp_path / "backups")
+    restored = restore(world, made.path)
+    with (
+        world.site() as site,
+        pytest.raises(UsageError, match="put a backup in the store's place") as refused,
+    ):
+        roots_of_run(site, restored.run_id)
+    assert str(restored.plan.kept_as) in (refused.value.hint or "")
+
+
+def test_what_takes_a_restore_back_does(world: World, tmp_path: Path) -> None:
+    """The very commands that 'jobctl run show' names."""
+    world.queue_job(0)
+    made = back_up(world, tmp_path / "backups")
+    world.queue_job(1)
+    restore(world, made.path)
+    with world.site() as site:
+        put_back = list_runs(site)[0].restored
+    assert put_back is not None
+    command = taking_back(put_back)
+    assert command is not None
+    if world.url.endswith(".db"):
+        restore(world, shlex.split(command)[2])
+    else:
+        with psycopg.connect(world.url) as server:
+            for statement in re.findall(r"-c '([^']+)'", command):
+                server.execute(statement)
+        with pytest.raises(StoreOlderThanRoot):
+            world.recover()
+        with world.site() as site:
+            adopt_root(site, str(world.root))
+    assert world.job_ids() == {a_job_id(0), a_job_id(1)}
+    assert world.recover().exit_code == 0
+
+
+def test_of_a_store_that_could_not_be_read_only_its_place_is_told(embedded: World, tmp_path: Path) -> None:
+    made = back_up(embedded, tmp_path / "backups")
+    Path(embedded.url).write_bytes(b"\0" * 9_000)
+    restored = restore(embedded, made.path)
+    with embedded.site() as site:
+        put_back = list_runs(site)[0].restored
+    assert put_back is not None
+    assert taking_back(put_back) is None
+    assert f"kept as {restored.plan.kept_as}, where it could not be read" in how_to_take_back(put_back)
+
+
+def test_a_store_that_was_lost_left_nothing_to_take_back(embedded: World, tmp_path: Path) -> None:
+    made = back_up(embedded, tmp_path / "backups")
+    shutil.rmtree(Path(embedded.url).parent)
+    restore(embedded, made.path)
+    with embedded.site() as site:
+        put_back = list_runs(site)[0].restored
+    assert put_back is not None
+    assert "nothing was kept" in how_to_take_back(put_back)
 
 
 def test_it_works_for_a_second_time_in_the_same_place(world: World, tmp_path: Path) -> None:

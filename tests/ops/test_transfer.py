@@ -235,6 +235,43 @@ def test_a_bad_entry_is_told_and_the_rest_is_imported(world: World, tmp_path: Pa
     assert world.job_ids() == {"a"}
 
 
+@pytest.mark.parametrize(
+    ("field", "called", "exact"),
+    [
+        ("kind", "task", False),
+        ("kind", "task", True),
+        ("queue", "queue", False),
+        ("idempotency_key", "idempotency key", True),
+    ],
+)
+def test_a_name_that_no_index_takes_is_told_and_the_rest_is_imported(
+    world: World, other: World, tmp_path: Path, field: str, called: str, exact: bool
+) -> None:
+    """Of other programs, and of exports: enqueueing refuses it on both databases as well."""
+    long, longest = "é" * 2_000, "x" * 500
+    documents = [
+        {"job_id": name, "status": "queued", field: text} for name, text in (("a", longest), ("b", long))
+    ]
+    if exact:
+        with other.site() as site, site.store.write() as connection:
+            for each in documents:
+                job = Job(job_id=each["job_id"], **{field: each[field]})
+                jobs.create_job(connection, job, actor="ada", at=site.store.now(connection))
+        file = export(other, tmp_path / "dump.jsonl")
+    else:
+        file = write(tmp_path, "\n".join(map(json.dumps, documents)), "dump.jsonl")
+    report, (told,), _ = bring_in(world, file)
+    assert (report.exit_code, report.counts["done"]) == (ExitCode.INCOMPLETE, 1)
+    assert told.endswith(f": its {called} is 4,000 bytes long, more than 500")
+    assert world.job_ids() == {"a"}
+
+
+def test_an_owner_may_have_any_length(world: World, tmp_path: Path) -> None:
+    owner = "".join(chr(0x4E00 + number % 20_000) for number in range(5_000))
+    file = write(tmp_path, {"a": {"status": "queued", "owner": owner}})
+    assert bring_in(world, file)[0].counts["done"] == 1
+
+
 def test_a_record_that_differs_is_told_and_never_overwritten(world: World, tmp_path: Path) -> None:
     world.start_job(0)
     before = world.tables("job", "event")

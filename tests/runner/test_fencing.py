@@ -40,6 +40,8 @@ def test_a_file_that_a_stopped_attempt_names_late_is_moved_aside_and_never_count
         with crew.store.read() as connection:
             (artifact,) = jobs.artifacts_of(connection, "film-1")
         assert (artifact.sha256, artifact.state) == (accepted, "present")
+        assert artifact.media is not None
+        assert artifact.media["duration_s"] > 0
         assert crew.statuses("film-1") == ["queued", "processing", "queued", "processing", "completed"]
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import pytest
 from sqlalchemy import delete, update
 
 from jobctl import clock
+from jobctl.core.reporting.periods import Period
 from jobctl.errors import JobctlError, PublishRefused
 from jobctl.model.attempts import AttemptId
 from jobctl.model.enqueued import New
 from jobctl.model.job import Job
+from jobctl.model.status import Cause, Status
 from jobctl.ops.init import initialise
+from jobctl.ops.report import bills
 from jobctl.ops.site import Site, open_site
 from jobctl.runner.attempt import Attempt, answer_of
 from jobctl.runner.crew import Told
@@ -87,6 +91,37 @@ def test_a_published_video_is_recorded_with_its_bytes(stage: Stage) -> None:
         (artifact,) = jobs.artifacts_of(connection, "j1")
         assert workers.offers_of(connection, "j1") == []
     assert (artifact.sha256, artifact.verdict) == (published.sha256, "whole")
+    assert artifact.media == {"duration_s": published.duration_s}
+    assert published.duration_s == pytest.approx(2.0, abs=0.1)
+
+
+def test_the_length_of_a_completed_video_is_billed(stage: Stage) -> None:
+    """As the check read it that came before its publication; the file is not read again."""
+    stage.attempt.publish(stage.film(), stage.root / "presentation_j1.mp4")
+    with stage.site.store.write() as connection:
+        at = stage.site.store.now(connection)
+        changed = {"expect": Status.PROCESSING, "cause": Cause.EXECUTOR, "actor": "w1", "at": at}
+        jobs.change_status(connection, "j1", Status.COMPLETED, **changed)
+    period = Period("", at - timedelta(hours=1), at + timedelta(hours=1))
+    (bill,) = bills(stage.site, period)
+    assert (bill.jobs, bill.unknown) == (1, 0)
+    assert bill.seconds == pytest.approx(2.0, abs=0.1)
+
+
+def test_what_is_no_video_has_no_length_and_a_new_file_none_of_the_old(stage: Stage) -> None:
+    final = stage.root / "presentation_j1.mp4"
+    stage.attempt.publish(stage.film(), final)
+    with stage.site.store.read() as connection:
+        (before,) = jobs.artifacts_of(connection, "j1")
+    stage.attempt.artifact(final, "video")
+    with stage.site.store.read() as connection:
+        (after,) = jobs.artifacts_of(connection, "j1")
+    assert (before.media is None, after.media) == (False, None)
+    image = Path(stage.attempt.scratch, "image.jpg")
+    image.write_bytes(b"picture")
+    stage.attempt.publish(image, stage.root / "thumbnail_j1.jpg", role="thumbnail")
+    with stage.site.store.read() as connection:
+        assert [file.media for file in jobs.artifacts_of(connection, "j1")] == [None, None]
 
 
 def test_what_a_crash_would_leave_of_a_video_is_known_as_a_part_of_it(stage: Stage) -> None:

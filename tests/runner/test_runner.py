@@ -24,6 +24,10 @@ def test_a_job_is_run_and_its_result_kept(crew: Crewed, queue: jobctl.Queue, iso
     job = crew.job(made.job_id)
     assert (job.status, job.attempt) == (Status.COMPLETED, 1)
     assert crew.statuses("g1") == ["queued", "processing", "completed"]
+    # Its worker ended long before it would have beaten again.
+    with crew.store.read() as connection:
+        (worker,) = workers.list_workers(connection, every=True)
+    assert (worker.state, worker.counters["completed"]) == ("stopped", 1)
 
 
 def test_a_failure_is_tried_again_and_each_attempt_keeps_its_traceback(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import event, insert
-from sqlalchemy.engine import Connection
+from sqlalchemy import insert
 
 from jobctl.model.status import Status
 from jobctl.store.engine import Store
 from jobctl.store.jobs import ended_before, unfinished_ids
 from jobctl.store.schema import job
+from store.explained import plans_of
 from store.records import AT
 
 MANY = 3_000
@@ -36,26 +36,6 @@ def fill(store: Store) -> None:
         connection.execute(insert(job), rows)
     with store.write() as connection:
         connection.exec_driver_sql(f"ANALYZE {store.dialect.table('job')}")
-
-
-def plans_of(connection: Connection, run: object) -> list[str]:
-    """How the database would read what ``run`` asks for, as it explains it."""
-    asked: list[tuple[str, object]] = []
-
-    def note(_connection: object, _cursor: object, sql: str, values: object, *_more: object) -> None:
-        asked.append((sql, values))
-
-    event.listen(connection, "before_cursor_execute", note)
-    try:
-        run()  # type: ignore[operator]
-    finally:
-        event.remove(connection, "before_cursor_execute", note)
-    how = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
-    plans = []
-    for sql, values in asked:
-        rows = connection.exec_driver_sql(f"{how} {sql}", values).all()  # type: ignore[arg-type]
-        plans.append("\n".join(str(row[-1]) for row in rows))
-    return plans
 
 
 def test_ended_jobs_come_oldest_first_and_each_once(store: Store) -> None:

@@ -16,8 +16,9 @@ from jobctl.model.status import Cause, Status
 from jobctl.model.timestamps import format_timestamp
 from jobctl.store import jobs, listing
 from jobctl.store.engine import Store
-from jobctl.store.listing import Stretch
+from jobctl.store.listing import Stretch, find_jobs
 from jobctl.store.schema import artifact, job, job_body, tombstone
+from store.explained import plans_of
 from store.records import AT, claim, complete, create, fail, later, retry
 
 EXECUTOR = Executor("host-a", "boot", 4711, 123456, "pid:[1]")
@@ -393,6 +394,26 @@ class TestFinding:
         assert jobs.resolve_prefix(connection, "a", limit=2) == ["ab1", "ab2"]
         assert jobs.resolve_prefix(connection, "a\U0010fffe") == ["a\U0010fffe"]
         assert jobs.resolve_prefix(connection, "%") == []
+
+    @pytest.mark.parametrize("is_reversed", [False, True])
+    def test_the_jobs_of_an_owner_are_found_by_their_index(
+        self, connection: Connection, is_reversed: bool
+    ) -> None:
+        """Whatever the length of the name: the index holds how it begins."""
+        for number in range(40):
+            owner = "ada" if number % 20 else "b" * 9_000
+            create(connection, f"{number:02}", at=later(number), owner=owner)
+        if connection.dialect.name == "postgresql":
+            # On so few rows PostgreSQL would read all of them; what matters is that it need not.
+            for way in ("enable_seqscan", "enable_sort", "enable_bitmapscan"):
+                connection.exec_driver_sql(f"SET LOCAL {way} = off")
+        for owner, count in (("ada", 38), ("b" * 9_000, 2), ("b" * 8_999, 0)):
+            wanted = JobQuery(same={"owner": owner}, is_reversed=is_reversed)
+            assert len(find_jobs(connection, wanted, Stretch(50))) == count
+            plan = plans_of(connection, lambda wanted=wanted: find_jobs(connection, wanted, Stretch(9)))[0]
+            assert "ix_job_owner" in plan
+            assert "Sort" not in plan
+            assert "TEMP B-TREE" not in plan
 
     def test_an_id_that_is_no_text_is_unknown(self, connection: Connection) -> None:
         with pytest.raises(UnknownJob):

@@ -197,6 +197,14 @@ def test_what_there_is_not_is_told_in_the_same_shape(
     assert set(answer.json()) == {"success", "jobId", "error", "code", "hint", "since"}
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/metrics", "/presentations/a/video"])
+def test_a_method_that_is_not_served_is_refused_with_all_that_are(client: TestClient, path: str) -> None:
+    answer = client.request("DELETE", path)
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "GET, HEAD"
+    assert client.head(path).status_code == client.get(path).status_code
+
+
 def test_a_fault_is_logged_and_not_shown(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

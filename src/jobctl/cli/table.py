@@ -99,7 +99,7 @@ COMMANDS = {
         f"{_CONSENT} --plan --format --table --source --timezone",
     ),
     "export": Entry("export", "export", "Write the records, whole, to a new file.", "--format --status"),
-    "runs": Entry("runs", "runs", "List the applied plans, newest first.", "--limit", streams=True),
+    "runs": Entry("runs", "runs", "List applied plans and restores, newest first.", "--limit", streams=True),
     "run show": Entry("run", "show", "Show one run and what became of each step.", "--result", streams=True),
     "list": Entry(
         "list",

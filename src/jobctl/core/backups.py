@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from jobctl.model.backup import BackupKind, Contents
+from jobctl.core.health.words import shell_word
+from jobctl.model.backup import BackupKind, Contents, PutBack
 
 _STAMP = "%Y%m%dT%H%M%S.%fZ"
 _NAME = re.compile(r"jobctl-(?P<store_id>[0-9a-f]{16})-(?P<stamp>\d{8}T\d{6}\.\d{6}Z)(?P<suffix>\.db|\.dump)")
@@ -69,6 +70,29 @@ def kept_name(name: str, at: datetime) -> str:
 def kept_schema(schema: str, at: datetime) -> str:
     """The same for a schema of PostgreSQL, whose names are shorter and plainer."""
     return f"{schema}_before_{at.astimezone(UTC):%Y%m%d_%H%M%S_%f}"
+
+
+def taking_back(put_back: PutBack) -> str | None:
+    """The commands by which the store that a restore kept is in its place again, if there are any."""
+    kept = put_back.kept_as
+    if kept is None or not put_back.was_sound:
+        return None
+    if put_back.kind is BackupKind.SQLITE:
+        return f"jobctl restore {shell_word(kept)}"
+    schema = kept.partition("_before_")[0]
+    aside = f"ALTER SCHEMA {schema} RENAME TO {kept.replace('_before_', '_after_')}"
+    back = f"ALTER SCHEMA {kept} RENAME TO {schema}"
+    return f"psql DATABASE -1 -c '{aside}' -c '{back}'; for each root: jobctl root adopt DIR"
+
+
+def how_to_take_back(put_back: PutBack) -> str:
+    """What to do to have the store again that a restore kept."""
+    if put_back.kept_as is None:
+        return "there was no store before it: nothing was kept"
+    kept, commands = f"the store before it is kept as {put_back.kept_as}", taking_back(put_back)
+    if commands is None:
+        return f"{kept}, where it could not be read"
+    return f"{kept}; end all workers, and put it back: {commands}"
 
 
 def newest_first(names: Sequence[str], store_id: str, kind: BackupKind) -> list[str]:

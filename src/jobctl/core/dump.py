@@ -24,6 +24,7 @@ from jobctl.core.foreign import (
     status_named,
     without_secrets,
 )
+from jobctl.model.enqueued import LONGEST_NAME, length_if_too_long
 from jobctl.model.evidence import Trust
 from jobctl.model.job import Artifact, Confidence, Event, Job, Origin
 from jobctl.model.names import from_stored
@@ -45,6 +46,8 @@ EVENT_FIELDS = tuple(name for name in Event._fields if name not in {"event_id", 
 
 _STATES = ("present", "missing", "quarantined", "purged")
 _LONGEST_ID = 200
+_INDEXED = {"kind": "task", "queue": "queue", "idempotency_key": "idempotency key"}
+"""Fields that indexes hold whole, and what they are called; of an owner they hold the beginning."""
 _INT32, _INT64 = 2**31, 2**63
 _EXACT = 2**53
 _NOT_YET = {"spared": 0}
@@ -251,6 +254,7 @@ def why_no_job(row: Row) -> str | None:
     if not _is_id(row["job_id"]):
         return "its job id is none"
     refused = _why_not_kinds(row, _KINDS)
+    refused = refused or _why_too_long(row)
     if refused:
         return refused
     for name, kinds in (("artifacts", _ARTIFACT_KINDS), ("events", _EVENT_KINDS)):
@@ -261,6 +265,15 @@ def why_no_job(row: Row) -> str | None:
     if len(places) != len(set(places)):
         return "it names a file twice"
     return None if json_safe(row) == row else "it holds text or numbers that no database takes"
+
+
+def _why_too_long(row: Row) -> str | None:
+    """As enqueueing refuses it: on PostgreSQL no index takes it, once the job is queued or given a key."""
+    for name, what in _INDEXED.items():
+        length = length_if_too_long(row[name])
+        if length is not None:
+            return f"its {what} is {length:,} bytes long, more than {LONGEST_NAME}"
+    return None
 
 
 def to_columns(document: Mapping[str, Any]) -> dict[str, Any]:

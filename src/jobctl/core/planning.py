@@ -420,7 +420,7 @@ def _video_row(material: Material, seen: Seen) -> Row:
     return {
         **_artifact_row(seen, material.terms, probe.check),
         "sha256": probe.sha256,
-        "media": _media_row(probe.media) if probe.media else None,
+        "media": media_row(probe.media) if probe.media else None,
     }
 
 
@@ -441,7 +441,8 @@ def _artifact_row(seen: Seen, terms: Terms, check: Check | None) -> Row:
     }
 
 
-def _media_row(media: Media) -> Row:
+def media_row(media: Media) -> Row:
+    """What a video's container says of it, as the row of its file keeps it."""
     return {
         "container": media.container,
         "duration_s": media.duration_s,

@@ -60,6 +60,19 @@ class Backup(NamedTuple):
     warnings: Sequence[str] = ()
 
 
+class PutBack(NamedTuple):
+    """A restore that took place: the backup, when it was made, and what the store before is kept as.
+
+    ``kept_as`` is ``None`` where there was none; ``was_sound``: it could be read.
+    """
+
+    file: str
+    kind: BackupKind
+    made_at: datetime | None
+    kept_as: str | None
+    was_sound: bool
+
+
 class RestorePlan(NamedTuple):
     """What a restore would do. ``made_at``: as the file's name tells, if it does.
 

@@ -14,6 +14,14 @@ LONGEST_NAME = 500
 """Bytes of a job's id, task, queue and key: of those, several go into one row of an index."""
 
 
+def length_if_too_long(name: str | None) -> int | None:
+    """How many bytes a name has, where those are more than ``LONGEST_NAME``."""
+    if name is None or len(name) <= LONGEST_NAME // 4:
+        return None
+    length = len(name.encode(errors="surrogatepass"))
+    return length if length > LONGEST_NAME else None
+
+
 class New(NamedTuple):
     """A job to enqueue. ``payload`` is what JSON can say; ``None``: nothing."""
 

@@ -62,7 +62,8 @@ class Worker(NamedTuple):
 class ScanSeen(NamedTuple):
     """The newest walk of a root that read everything; ``None`` where there was none.
 
-    ``is_outdated``: a run has changed records or files since.
+    ``is_outdated``: a run has changed records or files since. ``suspended_at``: since when nothing of the
+    root is called missing, until a complete recover was applied.
     """
 
     root_id: str
@@ -70,6 +71,7 @@ class ScanSeen(NamedTuple):
     finished_at: datetime | None
     findings: Mapping[str, int]
     is_outdated: bool = False
+    suspended_at: datetime | None = None
 
 
 class Reading(NamedTuple):

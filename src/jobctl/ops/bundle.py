@@ -33,12 +33,15 @@ from jobctl.ops.new_file import PRIVATE, write_new_file
 from jobctl.ops.report import story_of
 from jobctl.ops.runs import actions_of, list_runs
 from jobctl.ops.site import Site, open_site
+from jobctl.ops.standing import look
+from jobctl.report.backup_screen import run_item
 from jobctl.report.envelope import to_json
 from jobctl.report.items import action_item, job_item
+from jobctl.report.standing_items import standing_item
 from jobctl.report.story_page import story_data
 from jobctl.settings import Settings
 from jobctl.sizes import format_size
-from jobctl.store import jobs, lastruns, listing, reports, roots, workers
+from jobctl.store import jobs, listing, reports, roots, workers
 from jobctl.store.engine import Connection
 from jobctl.store.listing import Stretch
 from jobctl.store.secrecy import GONE, Redactor, is_secret_name, secrets_in, secrets_in_url
@@ -78,6 +81,8 @@ class _Material:
     load: Callable[[], Settings]
     environ: Mapping[str, str]
     stack: ExitStack
+    clean: Callable[[str], str] = str
+    """Takes every secret that is known by now out of a text."""
     _settings: Settings | JobctlError | None = None
     _site: Site | JobctlError | None = None
 
@@ -148,6 +153,7 @@ class _Bundle:
     def __post_init__(self) -> None:
         self.secrets = _known_secrets(self.material)
         self.redactor = Redactor(self.secrets)
+        self.material.clean = self._clean
 
     def gather(self, plan: _Plan) -> None:
         """Gather one part. Whatever it comes upon, the others are gathered all the same."""
@@ -168,6 +174,9 @@ class _Bundle:
             self.files.append((plan.name, bytes(content)))
         size = len(content) if is_there else None
         self.parts.append(Part(plan.name, plan.holds, size, self.redactor.text(fault)))
+
+    def _clean(self, text: str) -> str:
+        return self.redactor.text(text)
 
     def _redacted(self, item: Any) -> Any:
         """An item without secrets; what it says of one by its name is taken out of all that follows."""
@@ -217,10 +226,10 @@ def _known_secrets(material: _Material) -> set[str]:
     }
     for value in material.environ.values():
         found |= secrets_in_url(value)
-    for look in (_settings, _configuration, _payloads):
+    for gather in (_settings, _configuration, _payloads):
         # Where it cannot be read, the part that is made of it will say so.
         with suppress(Exception):
-            for item in look(material):
+            for item in gather(material):
                 found |= secrets_in(item)
     return found
 
@@ -285,17 +294,14 @@ def _doctor(material: _Material) -> Iterator[Any]:
 
 
 def _status(material: _Material) -> Iterator[Any]:
-    site = material.site
-    with site.store.read() as connection:
-        now = site.store.now(connection)
-        yield {
-            "now": now,
-            "jobs": {status.value: count for status, count in jobs.count_by_status(connection).items()},
-            "queues": [_plain(queue) for queue in jobs.queue_states(connection, now)],
-            "workers": [_plain(worker) for worker in workers.list_workers(connection, every=True)],
-            "leases": workers.count_leases(connection),
-            "last_runs": [_plain(run) for run in lastruns.last_runs(connection)],
-        }
+    yield standing_item(look(material.site, clean=material.clean))
+
+
+def _workers(material: _Material) -> Iterator[Any]:
+    with material.site.store.read() as connection:
+        leases = workers.count_leases(connection)
+        for worker in workers.list_workers(connection, every=True):
+            yield {**_plain(worker), "leases": leases.get(worker.worker_id, 0)}
 
 
 def _roots(material: _Material) -> Iterator[Any]:
@@ -306,7 +312,7 @@ def _roots(material: _Material) -> Iterator[Any]:
 
 def _runs(material: _Material) -> Iterator[Any]:
     for run in list_runs(material.site, limit=_MOST_RUNS):
-        yield run._asdict()
+        yield run_item(run._asdict())
 
 
 def _steps(material: _Material) -> Iterator[Any]:
@@ -365,7 +371,8 @@ _PLANS = (
     _Plan("configuration.json", "the configuration file, without comments", _configuration),
     _Plan("environment.json", "host, user, and the variables jobctl reads", _environment),
     _Plan("doctor.jsonl", "what each check of the doctor found", _doctor),
-    _Plan("status.json", "jobs by status, queues, workers, and how commands ended last", _status),
+    _Plan("status.json", "what 'jobctl status' tells: troubles, jobs, queues, runs", _status),
+    _Plan("workers.jsonl", "every worker that is known, and the jobs it holds", _workers),
     _Plan("roots.jsonl", "the registered outputs directories", _roots),
     _Plan("runs.jsonl", f"the last {_MOST_RUNS} runs", _runs),
     _Plan("steps.jsonl", f"the steps of the last {_MOST_RUNS_IN_FULL} runs", _steps),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from jobctl import clock
 from jobctl.errors import IllegalTransition, JobctlError, StaleJob, UnknownJob, UsageError
 from jobctl.model.attempts import WorkerRow
-from jobctl.model.enqueued import LONGEST_NAME, Enqueued, Left, New
+from jobctl.model.enqueued import LONGEST_NAME, Enqueued, Left, New, length_if_too_long
 from jobctl.model.job import Job
 from jobctl.model.status import Cause, Status
 from jobctl.ops.jobs import JobFilter, list_jobs
@@ -80,10 +81,9 @@ def new_job(
 
 
 def _check_length(what: str, name: str | None) -> None:
-    if name is not None and len(name) > LONGEST_NAME // 4:
-        length = len(name.encode(errors="surrogatepass"))
-        if length > LONGEST_NAME:
-            raise ValueError(f"the {what} is {length:,} bytes long, more than {LONGEST_NAME}")
+    length = length_if_too_long(name)
+    if length is not None:
+        raise ValueError(f"the {what} is {length:,} bytes long, more than {LONGEST_NAME}")
 
 
 def new_job_id() -> str:
@@ -143,8 +143,16 @@ def cancel(site: Site, job_id: str) -> Job:
     """End a job that is queued, or ask the attempt that runs to stop.
 
     A job that runs without a worker of jobctl's is ended at once: its executor's next write is
-    refused. Raises ``UnknownJob``, ``StaleJob``, or ``IllegalTransition`` for one that is ended.
+    refused. Raises ``UnknownJob``, or ``IllegalTransition`` for one that is ended; ``StaleJob`` only where
+    it changes each time between being read and being changed.
     """
+    for _ in range(_MOST_LOOKS - 1):
+        with suppress(StaleJob):
+            return _cancel(site, job_id)
+    return _cancel(site, job_id)
+
+
+def _cancel(site: Site, job_id: str) -> Job:
     with site.store.write() as connection:
         now = jobs.get_job(connection, job_id)
         at = site.store.now(connection)
@@ -172,6 +180,8 @@ def retry(site: Site, job_id: str, *, expect_version: int | None = None) -> Job:
         wake(connection, job.queue)
         return job
 
+
+_MOST_LOOKS = 5
 
 RETRIED = frozenset({Status.FAILED, Status.CANCELLED})
 """What can be enqueued again."""

@@ -10,11 +10,12 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from jobctl.core.planning import media_row
 from jobctl.core.settling import after_death
 from jobctl.errors import JobctlError, RootUnavailable, StaleJob, UnknownJob
 from jobctl.evidence.executor import liveness
 from jobctl.model.attempts import AttemptId, Lease, Peer, Settlement
-from jobctl.model.files import Role, Seen, Tier, Verdict
+from jobctl.model.files import Media, Role, Seen, Tier, Verdict
 from jobctl.model.job import Executor
 from jobctl.model.status import Status
 from jobctl.ops.hold import open_registered, visible_roots
@@ -45,6 +46,7 @@ class Published(NamedTuple):
 
     offer: workers.Offer | None
     mtime_ns: int = 0
+    media: Media | None = None
     unseen: str | None = None
 
 
@@ -114,6 +116,7 @@ class Rescuer:
                 actor=self._actor,
                 at=at,
                 mtime_ns=published.mtime_ns,
+                media=media_row(published.media) if published.media else None,
                 fields={"video_url": self._site.settings.video_url_form.format(job_id=job.job_id)},
             )
         settlement = after_death(job, lease, has_video=published.offer is not None, luck=random.random())  # noqa: S311 - no secret
@@ -173,7 +176,7 @@ class Rescuer:
             probe = inspector.look(found, Tier.DEMUX)
             is_same = inspector.fingerprint(found, Reach.WHOLE, on_bytes=_ignore).sha256 == offer.sha256
         is_whole = probe.check.verdict is Verdict.WHOLE and probe.identity == found.identity
-        return Published(offer, found.mtime_ns) if is_whole and is_same else Published(None)
+        return Published(offer, found.mtime_ns, probe.media) if is_whole and is_same else Published(None)
 
 
 def is_gone(executor: Executor, site: Site) -> bool:

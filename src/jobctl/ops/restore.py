@@ -11,22 +11,27 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from importlib.metadata import version
 from typing import NamedTuple, Protocol
 
+from jobctl import clock
 from jobctl.core.backups import why_not
-from jobctl.errors import BackupUnusable, ExitCode, JobctlError, StoreInUse
-from jobctl.model.backup import BackupKind, Contents, RestorePlan
+from jobctl.errors import BackupUnusable, JobctlError, StoreInUse
+from jobctl.evidence.executor import current_executor
+from jobctl.model.backup import BackupKind, Contents, PutBack, RestorePlan
+from jobctl.model.storable import storable_text
 from jobctl.ops.doctor.work import held_locks
-from jobctl.ops.lastruns import end
 from jobctl.ops.roots import write_marker
+from jobctl.ops.runid import new_run_id
 from jobctl.ops.serving import is_lost
-from jobctl.ops.site import ProgressSink, Site, open_site
+from jobctl.ops.site import ProgressSink, Site, open_site, operator
 from jobctl.outputs.root import known_marker, read_generation
 from jobctl.settings import Settings
-from jobctl.store import roots, workers
+from jobctl.store import backup_contents, restored, roots, workers
 from jobctl.store.dialect import PostgreSQL, SQLite, dialect_of
 from jobctl.store.engine import VERSIONS, Connection
+from jobctl.store.restored import Doer
 from jobctl.store.roots import RootRow
 
 _BEGINNINGS = {b"SQLite format 3\0": BackupKind.SQLITE, b"PGDMP": BackupKind.POSTGRESQL}
@@ -40,6 +45,10 @@ class Restore(Protocol):
     def plan(self) -> RestorePlan:
         """What it would do."""
 
+    @property
+    def doer(self) -> Doer:
+        """Who does it, and as which run."""
+
     def put_back(self, progress: ProgressSink) -> None:
         """Do it. Raises ``StoreInUse`` where somebody works with the store; nothing was changed then."""
 
@@ -47,6 +56,7 @@ class Restore(Protocol):
 class Restored(NamedTuple):
     """What came of it. ``warnings``: roots whose marker could not be renewed, which harms nothing."""
 
+    run_id: str
     plan: RestorePlan
     roots: list[str]
     warnings: list[str]
@@ -90,13 +100,12 @@ def carry_out(settings: Settings, restore: Restore, *, progress: ProgressSink | 
     with open_site(settings) as site:
         with site.store.read() as connection:
             known = roots.get_roots(connection)
-        _remember(site, restore.plan)
         for row in known:
             try:
                 _mark(site, row)
             except (JobctlError, OSError) as error:
                 warnings.append(f"root {row.path} was not marked: {error}")
-    return Restored(restore.plan, [row.path for row in known], warnings)
+    return Restored(restore.doer.run_id, restore.plan, [row.path for row in known], warnings)
 
 
 def kind_of(path: str) -> BackupKind:
@@ -140,6 +149,26 @@ def expect_idle(site: Site, connection: Connection) -> None:
             )
 
 
+def doer_of(settings: Settings) -> Doer:
+    """This process, about to restore: a store that cannot be opened knows of nobody."""
+    return Doer(new_run_id(clock.now()), storable_text(operator()), current_executor(settings.host_id).host)
+
+
+def begin_anew(
+    connection: Connection, restore: Restore, generations: Mapping[str, int], *, at: datetime
+) -> None:
+    """Make a backup's records safe to go on with, and tell in them where they come from.
+
+    In the transaction by which they become the store, or before it: what killed in between leaves is
+    no store without its restore in the journal, and none that trusts what is absent.
+    """
+    plan = restore.plan
+    backup_contents.begin_anew(connection, generations, at=at)
+    put_back = PutBack(plan.file, plan.kind, plan.made_at, plan.kept_as, plan.now_said is None)
+    counts = {"jobs": plan.backup.total, "events": plan.backup.events}
+    restored.record(connection, restore.doer, put_back, generations=generations, counts=counts, at=at)
+
+
 def in_use(why: str, hint: str) -> StoreInUse:
     """The refusal to replace a store that somebody works with."""
     return StoreInUse(f"{why}: the store is in use; nothing was changed", hint=hint)
@@ -161,12 +190,6 @@ def _marked(row: RootRow, store_id: str) -> int:
         if known_marker(row.path, store_id=store_id) == row.root_id:
             return read_generation(row.path)
     return 0
-
-
-def _remember(site: Site, plan: RestorePlan) -> None:
-    """Let the store know of the backup that it was made from: its own records are older than that."""
-    if plan.made_at is not None:
-        end(site, "backup", started=plan.made_at, at=plan.made_at, code=ExitCode.CLEAN, error=None)
 
 
 def _mark(site: Site, row: RootRow) -> None:

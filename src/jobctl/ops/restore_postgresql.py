@@ -13,7 +13,7 @@ from jobctl import clock
 from jobctl.core.backups import kept_schema, made_at
 from jobctl.errors import StoreSchemaMismatch, StoreUninitialised
 from jobctl.model.backup import BackupKind, Contents, RestorePlan
-from jobctl.ops.restore import expect_fit, expect_idle, in_use, next_generations
+from jobctl.ops.restore import begin_anew, doer_of, expect_fit, expect_idle, in_use, next_generations
 from jobctl.ops.site import Progress, ProgressSink, Site, open_site
 from jobctl.outputs import effects
 from jobctl.settings import Settings
@@ -21,6 +21,7 @@ from jobctl.store import backup_contents, postgresql_backup
 from jobctl.store.dialect import PostgreSQL
 from jobctl.store.engine import HEAD, Connection, explained
 from jobctl.store.postgresql_tools import Tool, check_list, find_tool
+from jobctl.store.restored import Doer
 from jobctl.store.roots import get_roots
 from jobctl.store.schema import SCHEMA
 
@@ -28,6 +29,7 @@ from jobctl.store.schema import SCHEMA
 @dataclass(slots=True)
 class _Restore:
     plan: RestorePlan
+    doer: Doer
     dialect: PostgreSQL
     site: Site | None
     reader: Tool
@@ -50,7 +52,7 @@ class _Restore:
             )
             then = backup_contents.generations_of(connection)
             generations = next_generations(get_roots(connection), self.plan.backup.store_id, now, then)
-            backup_contents.begin_anew(connection, generations, at=_now(connection))
+            begin_anew(connection, self, generations, at=_now(connection))
             effects.commit(_Commit(connection))
 
     def _expect_idle(self, connection: Connection) -> dict[str, int]:
@@ -102,7 +104,7 @@ def prepared(settings: Settings, dialect: PostgreSQL, file: str, show: ProgressS
             kept_as=kept_schema(SCHEMA, clock.now()) if found.has_schema else None,
             migrates_from=backup.schema if backup.schema != HEAD else None,
         )
-        yield _Restore(plan, dialect, found.site, reader)
+        yield _Restore(plan, doer_of(settings), dialect, found.site, reader)
 
 
 class _Found(NamedTuple):

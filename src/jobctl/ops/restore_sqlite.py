@@ -26,7 +26,7 @@ from jobctl.errors import (
     StoreUnreachable,
 )
 from jobctl.model.backup import BackupKind, Contents, Lost, RestorePlan
-from jobctl.ops.restore import expect_fit, expect_idle, in_use, next_generations
+from jobctl.ops.restore import begin_anew, doer_of, expect_fit, expect_idle, in_use, next_generations
 from jobctl.ops.site import Progress, ProgressSink, Site, open_site
 from jobctl.ops.stepdown import step_down_to
 from jobctl.outputs import effects
@@ -36,6 +36,7 @@ from jobctl.store.dialect import SQLite
 from jobctl.store.engine import HEAD, Store
 from jobctl.store.foreign import open_readonly
 from jobctl.store.migrations import migrate
+from jobctl.store.restored import Doer
 from jobctl.store.roots import get_roots
 from jobctl.store.sqlite_backup import ChangedMeanwhile
 
@@ -50,6 +51,7 @@ class _Restore:
     """``staged``: a copy of the backup beside the store, checked and of this program's schema."""
 
     plan: RestorePlan
+    doer: Doer
     dialect: SQLite
     site: Site | None
     directory_fd: int
@@ -131,7 +133,7 @@ class _Restore:
             known = get_roots(connection)
             then = backup_contents.generations_of(connection)
             generations = next_generations(known, store_id, now, then)
-            backup_contents.begin_anew(connection, generations, at=clock.now())
+            begin_anew(connection, self, generations, at=clock.now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,7 @@ def prepared(settings: Settings, dialect: SQLite, file: str, show: ProgressSink)
             kept_as=os.path.join(directory, kept) if os.path.lexists(dialect.path) else None,
             migrates_from=backup.schema if backup.schema != HEAD else None,
         )
-        yield _Restore(plan, dialect, found.site, directory_fd, staged, kept)
+        yield _Restore(plan, doer_of(settings), dialect, found.site, directory_fd, staged, kept)
 
 
 class _Found(NamedTuple):

@@ -7,13 +7,18 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobctl.errors import UnknownRun
+from jobctl.model.backup import PutBack
 from jobctl.model.plan import Action, Outcome
 from jobctl.ops.site import Site
 from jobctl.store import runs
+from jobctl.store.restored import put_back_of
 
 
 class RunSummary(NamedTuple):
-    """One applied plan. ``state`` is loading, applying, finished or abandoned."""
+    """One applied plan. ``state`` is loading, applying, finished or abandoned.
+
+    ``restored``: of a run that put a backup in the store's place, which one.
+    """
 
     run_id: str
     command: str
@@ -27,6 +32,7 @@ class RunSummary(NamedTuple):
     actions: int
     started_at: datetime
     finished_at: datetime | None
+    restored: PutBack | None
 
 
 class StepTaken(NamedTuple):
@@ -62,6 +68,6 @@ def actions_of(site: Site, run_id: str) -> Iterator[StepTaken]:
 
 
 def _summary(row: Any) -> RunSummary:
-    values = {name: getattr(row, name) for name in RunSummary._fields}
+    values = {name: getattr(row, name) for name in RunSummary._fields if name != "restored"}
     values["counts"] = values["counts"] or {}
-    return RunSummary(**values)
+    return RunSummary(**values, restored=put_back_of(row.header))

@@ -66,7 +66,7 @@ class Site:
 
 def open_site(settings: Settings, *, actor: str | None = None, pooled: bool = False) -> Site:
     """Open the store the settings name. ``pooled`` and errors as of ``open_store``."""
-    actor = storable_text(actor or _operator())
+    actor = storable_text(actor or operator())
     step_down_to(settings, store_places(settings))
     store = open_store(settings.database, pooled=pooled)
     store.commit_hook = effects.commit
@@ -75,7 +75,7 @@ def open_site(settings: Settings, *, actor: str | None = None, pooled: bool = Fa
     return Site(settings, store, actor, current_executor(settings.host_id))
 
 
-def _operator() -> str:
+def operator() -> str:
     """The person behind this run: who called sudo, else the user of this process."""
     name = os.environ.get("SUDO_USER")
     if name:

@@ -6,6 +6,7 @@ It takes the same short time with ten jobs and with ten million, and waits for n
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from jobctl.core.health.standing import (
@@ -20,6 +21,7 @@ from jobctl.core.health.work import judge_backup, judge_declared, judge_leases, 
 from jobctl.core.outlook import outlook_of
 from jobctl.core.tally import Grain
 from jobctl.model.standing import Reading, RootRoom, ScanSeen, Standing, Trouble, Worker
+from jobctl.ops.doctor.places import examine_absence
 from jobctl.ops.doctor.work import BACKUP, examine_locks, examine_runs, holding
 from jobctl.ops.serving import is_lost, serving_now, waiting_in
 from jobctl.ops.site import Site
@@ -37,8 +39,12 @@ _GONE_FOR = timedelta(days=1)
 _DISK_S = 0.5
 
 
-def look(site: Site) -> Standing:
-    """Read it all at one moment, and judge it."""
+def look(site: Site, *, clean: Callable[[str], str] = str) -> Standing:
+    """Read it all at one moment, and judge it.
+
+    ``clean``: what is done to the texts of errors first. What is judged quotes a part of them, in which
+    half a secret would not be known for one.
+    """
     uncounted = catch_up(site, within_s=_CATCH_UP_S, at_once=_CATCH_UP_EVENTS)
     disks = _Disks()
     with site.store.read() as connection:
@@ -54,7 +60,10 @@ def look(site: Site) -> Standing:
             queues=standing.queue_depths(connection, now),
             silent=standing.silent_jobs(connection, now - timedelta(seconds=site.settings.stale_after_s)),
             workers=_workers(site, connection, now),
-            last_runs=lastruns.last_runs(connection),
+            last_runs=[
+                run._replace(error=clean(run.error)) if run.error else run
+                for run in lastruns.last_runs(connection)
+            ],
             scans=[_scan_seen(connection, row) for row in known],
             rooms=[],
             unfinished=[row.run_id for row in claims.open_runs(connection)],
@@ -64,6 +73,7 @@ def look(site: Site) -> Standing:
             Trouble("locks", examine_locks(site, connection)),
             Trouble("leases", judge_leases(holding(site, connection))),
             Trouble("runs", examine_runs(site, connection)),
+            Trouble("absence", examine_absence(site, connection)),
             *_judged_workers(site, connection, found),
         ]
     found.rooms = [_room(site, row, disks, readings[row.root_id], now) for row in known]
@@ -110,11 +120,13 @@ def _judged_workers(site: Site, connection: Connection, found: Standing) -> list
 def _scan_seen(connection: Connection, row: RootRow) -> ScanSeen:
     newest = standing.newest_complete_scan(connection, row.root_id)
     if newest is None:
-        return ScanSeen(row.root_id, row.path, None, {})
+        return ScanSeen(row.root_id, row.path, None, {}, suspended_at=row.negatives_suspended_at)
     mended = standing.last_mending(connection)
     is_outdated = mended is not None and mended >= newest.started_at
     findings = newest.counts.get("findings") or {}
-    return ScanSeen(row.root_id, row.path, newest.finished_at, findings, is_outdated)
+    return ScanSeen(
+        row.root_id, row.path, newest.finished_at, findings, is_outdated, row.negatives_suspended_at
+    )
 
 
 def _readings(connection: Connection, row: RootRow, now: datetime) -> list[Reading]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from jobctl.core.backups import how_to_take_back
 from jobctl.core.planning import invert
 from jobctl.errors import UnknownRun, UsageError
 from jobctl.model.plan import MOVES, Outcome, PlanHeader
@@ -11,6 +14,8 @@ from jobctl.ops.moves import catch_up
 from jobctl.ops.plan import Plan, PlanWriter
 from jobctl.ops.site import Site
 from jobctl.store import runs
+from jobctl.store.engine import Connection
+from jobctl.store.restored import put_back_of
 
 _FINAL = {
     "quarantine restore": "itself a taking back; what may go, 'jobctl cleanup --include-pinned' takes again",
@@ -19,34 +24,20 @@ _FINAL = {
 
 
 def roots_of_run(site: Site, run_id: str) -> list[str]:
-    """The ids of the roots a run worked on. Raises ``UnknownRun``."""
+    """The ids of the roots a run worked on. Raises the errors of ``plan_undo``."""
     with site.store.read() as connection:
-        run = runs.get_run(connection, run_id)
-    if run is None:
-        raise UnknownRun(f"no run {run_id} is recorded", hint="run 'jobctl runs' to see them")
-    return sorted(run.header["roots"])
+        return sorted(_undoable(connection, run_id).header["roots"])
 
 
 def plan_undo(hold: Hold, run_id: str) -> Plan:
     """Plan to take back what a run did and nobody has taken back since.
 
-    Raises ``UnknownRun``, and ``UsageError`` for a run that is itself an undo.
+    Raises ``UnknownRun``, and ``UsageError`` for a run that no undo takes back.
     """
     catch_up(hold)
     site = hold.site
     with site.store.read() as connection:
-        run = runs.get_run(connection, run_id)
-        if run is None:
-            raise UnknownRun(f"no run {run_id} is recorded", hint="run 'jobctl runs' to see them")
-        if run.command in _FINAL:
-            raise UsageError(
-                f"run {run_id} cannot be taken back: it was {_FINAL[run.command]}", hint="see: jobctl runs"
-            )
-        if run.undo_of is not None:
-            raise UsageError(
-                f"run {run_id} is itself an undo, of run {run.undo_of}",
-                hint="to recover again what it took back: jobctl recover --include-declined",
-            )
+        run = _undoable(connection, run_id)
         header = PlanHeader(
             command="undo",
             store_id=site.store.store_id,
@@ -64,3 +55,26 @@ def plan_undo(hold: Hold, run_id: str) -> Plan:
                 if is_done and (row.verb in MOVES) == moves:
                     writer.add(invert(runs.to_action(row), seq=0, run_id=run_id))
     return writer.finish()
+
+
+def _undoable(connection: Connection, run_id: str) -> Any:
+    """The run. Raises ``UnknownRun``, and ``UsageError`` where no undo takes it back."""
+    run = runs.get_run(connection, run_id)
+    if run is None:
+        raise UnknownRun(f"no run {run_id} is recorded", hint="run 'jobctl runs' to see them")
+    if run.command in _FINAL:
+        raise UsageError(
+            f"run {run_id} cannot be taken back: it was {_FINAL[run.command]}", hint="see: jobctl runs"
+        )
+    put_back = put_back_of(run.header)
+    if put_back is not None:
+        raise UsageError(
+            f"run {run_id} has no steps to take back: it put a backup in the store's place",
+            hint=how_to_take_back(put_back),
+        )
+    if run.undo_of is not None:
+        raise UsageError(
+            f"run {run_id} is itself an undo, of run {run.undo_of}",
+            hint="to recover again what it took back: jobctl recover --include-declined",
+        )
+    return run

@@ -30,11 +30,15 @@ _CANNOT_RENAME = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLI
 
 
 class Published(NamedTuple):
-    """A published file: its path, its size in bytes and the SHA-256 of all of them, in hex."""
+    """A published file: its path, its size in bytes and the SHA-256 of all of them, in hex.
+
+    ``duration_s``: how long a video says that it is; ``None`` where it does not, and for other files.
+    """
 
     path: str
     size: int
     sha256: str
+    duration_s: float | None = None
 
 
 BeforeRename = Callable[[Published], None]
@@ -165,26 +169,28 @@ def _make_ready(directory_fd: int, source: str, target: str, job_id: str, *, is_
     """Check the file, stamp it, and wait until it is on the disk."""
     fd = _open_closed(directory_fd, source)
     try:
-        size = os.fstat(fd).st_size
+        size, duration_s = os.fstat(fd).st_size, None
         if is_video:
-            _expect_whole(fd, size, source)
+            duration_s = _expect_whole(fd, size, source)
             size, sha256 = _stamped(fd, size, job_id)
         else:
             sha256 = sha256_of(fd, size)
         effects.fsync_file(fd)
-        return Published(target, size, sha256)
+        return Published(target, size, sha256, duration_s)
     finally:
         os.close(fd)
 
 
-def _expect_whole(fd: int, size: int, source: str) -> None:
-    check = container.check(fd, size, Tier.TABLES)
+def _expect_whole(fd: int, size: int, source: str) -> float | None:
+    """Also gives its length, as far as the check came upon it."""
+    check, duration_s = container.examine(fd, size, Tier.TABLES)
     if check.verdict is not Verdict.WHOLE:
         raise _refused(
             source,
             f"the file is {check.verdict}: {check.reason}",
             "let the encoder finish and close the file first",
         )
+    return duration_s
 
 
 def _open_closed(directory_fd: int, source: str) -> int:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jobctl.model.backup import Backup, Contents, RestorePlan
+from jobctl.core.backups import how_to_take_back, taking_back
+from jobctl.model.backup import Backup, Contents, PutBack, RestorePlan
 from jobctl.report.columns import Column
 from jobctl.report.items import path_fields
 from jobctl.report.units import counted, local_time, seconds_shown, size_shown
@@ -53,7 +54,7 @@ def backup_said(backup: Backup) -> str:
 def plan_item(plan: RestorePlan) -> dict[str, Any]:
     """What a restore would do, or did."""
     return {
-        **{name.replace("path", "file"): value for name, value in path_fields(plan.file).items()},
+        **_file_fields(plan.file),
         "kind": plan.kind.value,
         "bytes": plan.size,
         "made_at": plan.made_at,
@@ -64,6 +65,40 @@ def plan_item(plan: RestorePlan) -> dict[str, Any]:
         "kept_as": plan.kept_as,
         "migrates_from": plan.migrates_from,
     }
+
+
+def run_item(run: Mapping[str, Any]) -> dict[str, Any]:
+    """A run, as ``runs`` tells it. ``restored``: the backup that it put in the store's place, if it did."""
+    put_back: PutBack | None = run["restored"]
+    return {**run, "restored": None if put_back is None else _put_back_item(put_back)}
+
+
+def _put_back_item(put_back: PutBack) -> dict[str, Any]:
+    return {
+        **_file_fields(put_back.file),
+        "made_at": put_back.made_at,
+        "kept_as": put_back.kept_as,
+        "take_back": taking_back(put_back),
+    }
+
+
+def put_back_said(put_back: PutBack) -> str:
+    """A restore that took place, in one sentence, and what takes it back."""
+    made = f" of {local_time(put_back.made_at)}" if put_back.made_at else ""
+    return (
+        f"It put the backup {put_back.file}{made} in the store's place, which no undo takes back; "
+        f"{how_to_take_back(put_back)}."
+    )
+
+
+def put_back_pairs(item: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The same, as ``run_item`` has it, in pairs of a name and a text."""
+    return [
+        ("backup", item["file"]),
+        ("made", local_time(item["made_at"]) if item["made_at"] else ""),
+        ("kept as", item["kept_as"] or "there was no store before it"),
+        ("take back", item["take_back"] or ""),
+    ]
 
 
 def beside_each_other(plan: RestorePlan) -> list[Beside]:
@@ -113,6 +148,10 @@ def plan_screen(plan: RestorePlan, width: int) -> Iterator[RenderableType]:
     yield line("")
     for sentence in plan_said(plan):
         yield line(sentence)
+
+
+def _file_fields(path: str) -> dict[str, str | None]:
+    return {name.replace("path", "file"): value for name, value in path_fields(path).items()}
 
 
 def _contents(contents: Contents) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rich.console import RenderableType
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.plan import MOVES, Action, Outcome, Verb
 from jobctl.model.quarantine import Entry
+from jobctl.report.backup_screen import put_back_pairs
 from jobctl.report.digest import CALM_KINDS
 from jobctl.report.listings import KeptLine, Step
 from jobctl.report.screen import Example, line, pairs, section, spaced
@@ -86,7 +87,9 @@ def report_screen(
 
 
 def run_screen(run: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """Who applied what, when, and with what result."""
+    """Who applied what, when, and with what result; ``run`` as ``run_item`` has it."""
+    put_back = run.get("restored")
+    result = [("steps", f"{run['actions']:,}: {counts_shown(run['counts'])}")]
     yield pairs(
         [
             ("run", run["run_id"]),
@@ -96,7 +99,7 @@ def run_screen(run: Mapping[str, Any]) -> Iterator[RenderableType]:
             ("started", local_time(run["started_at"])),
             ("finished", local_time(run["finished_at"])),
             ("undo of", run["undo_of"] or ""),
-            ("steps", f"{run['actions']:,}: {counts_shown(run['counts'])}"),
+            *(result if put_back is None else put_back_pairs(put_back)),
             ("exit code", "" if run["exit_code"] is None else str(run["exit_code"])),
         ]
     )

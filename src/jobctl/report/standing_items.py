@@ -11,7 +11,7 @@ from jobctl.model.health import Diagnosis
 from jobctl.model.standing import QueueDepth, RootRoom, ScanSeen, Standing, Trouble, Worker
 from jobctl.model.status import Status
 from jobctl.report.columns import Column
-from jobctl.report.status_screen import last_run_columns
+from jobctl.report.status_screen import last_run_columns, last_run_item
 
 
 class _StatusCount(NamedTuple):
@@ -72,6 +72,7 @@ _ROOT: Sequence[Column[_RootSeen]] = (
     Column(name="scanned_at", value=lambda row: row.scan.finished_at),
     Column(name="orphaned", value=lambda row: found_by(row.scan, FindingKind.ORPHAN_VIDEO)),
     Column(name="broken", value=lambda row: found_by(row.scan, FindingKind.BROKEN_VIDEO)),
+    Column(name="suspended_at", value=lambda row: row.scan.suspended_at),
 )
 
 
@@ -90,6 +91,20 @@ def standing_blocks(found: Standing) -> Iterable[tuple[Sequence[Column[Any]], It
         (last_run_columns(found.now), found.last_runs),
         (_ROOT, seen),
     )
+
+
+def job_counts(found: Standing) -> dict[str, int]:
+    """How many jobs have each status."""
+    return {each.value: found.jobs.get(each, 0) for each in Status}
+
+
+def standing_item(found: Standing) -> dict[str, Any]:
+    """All of it as one JSON object."""
+    return {
+        **standing_data(found),
+        "jobs": job_counts(found),
+        "last_runs": [last_run_item(each) for each in found.last_runs],
+    }
 
 
 def standing_data(found: Standing) -> dict[str, Any]:
@@ -153,4 +168,5 @@ def _root(room: RootRoom, scan: ScanSeen) -> dict[str, Any]:
         "last_complete_scan": scan.finished_at,
         "findings": dict(scan.findings) if scan.finished_at else None,
         "changed_since_scan": scan.is_outdated,
+        "suspended_at": scan.suspended_at,
     }

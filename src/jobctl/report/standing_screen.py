@@ -221,6 +221,8 @@ def root_line(room: RootRoom, scan: ScanSeen, found: Standing) -> Text:
         share = room.now.bytes_free / max(1, room.now.bytes)
         parts.append(f"{size_shown(room.now.bytes_free)} free of {size_shown(room.now.bytes)}, {share:.0%}")
     parts.append("; ").append(_findings(scan, found))
+    if scan.suspended_at is not None:
+        parts.append(f"; nothing called missing for {age_of(scan.suspended_at, found.now)}", "yellow")
     return parts.append(f"; {_until_full(room)}", "dim" if room.outlook.days is None else "")
 
 

@@ -172,7 +172,8 @@ class Attempt:
             # It was copied, where it could not be moved.
             with suppress(FileNotFoundError):
                 os.unlink(source)
-        self._ask(["published", target, role, published.size, published.sha256, os.stat(target).st_mtime_ns])
+        told = (published.size, published.sha256, os.stat(target).st_mtime_ns, published.duration_s)
+        self._ask(["published", target, role, *told])
         return published
 
     def ask_to_stop(self) -> None:

@@ -32,7 +32,7 @@ from jobctl.work import TaskSpec, Work
 MARK = ("JOBCTL_CREW", secrets.token_hex(8))
 """A variable that all processes of this worker's crews have in their environment, and its value."""
 
-_WORDS = {"place": 2, "room": 1, "offer": 4, "published": 5, "withdraw": 1, "artifact": 4}
+_WORDS = {"place": 2, "room": 1, "offer": 4, "published": 6, "withdraw": 1, "artifact": 4}
 """What an attempt may ask, and how many words belong to it."""
 
 _NO_MESSAGE = (ChannelBroken, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)

@@ -7,6 +7,7 @@ but nobody calls that file the job's: it bears another checksum, and the next on
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -48,6 +49,7 @@ class _File(NamedTuple):
     size: int
     sha256: str | None
     mtime_ns: int = 0
+    duration_s: float | None = None
 
 
 class Desk:
@@ -123,6 +125,7 @@ class Desk:
                 actor=self._actor,
                 at=store.now(connection),
                 mtime_ns=file.mtime_ns,
+                media=_media(file.duration_s),
                 fields=self._job_fields(offer),
             )
 
@@ -173,6 +176,12 @@ def _role(name: str) -> str:
             f"{name!r} is no role of a file; it was left where it is", hint=f"roles: {', '.join(Role)}"
         )
     return Role(name).value
+
+
+def _media(duration_s: Any) -> dict[str, float] | None:
+    """What is known of a video's content; what a handler wrote that is no length is none."""
+    is_length = type(duration_s) is float and 0 < duration_s < math.inf
+    return {"duration_s": duration_s} if is_length else None
 
 
 def _job_in_stamp(path: str) -> str | None:

@@ -22,6 +22,7 @@ from jobctl.core.settling import Ending, NotBegun, Raised, Returned, Stop, if_ca
 from jobctl.errors import JobctlError
 from jobctl.model.attempts import AttemptId, Claim, Lease, ProgressReport, Settlement, Turn
 from jobctl.model.files import Role
+from jobctl.model.status import Status
 from jobctl.ops.site import Site
 from jobctl.runner.counters import Counters
 from jobctl.runner.crew import Ended, Setup, Told
@@ -214,7 +215,8 @@ class Worker:
         self._crews.end()
         with suppress(JobctlError), self._site.store.write() as connection:
             now = self._site.store.now(connection)
-            workers.end_worker(connection, self._holder.worker_id, "stopped", at=now)
+            counters = self.counters.as_json()
+            workers.end_worker(connection, self._holder.worker_id, "stopped", at=now, counters=counters)
         self._line.close()
         self._notifier.close()
 
@@ -369,6 +371,9 @@ class Worker:
         if want:
             self._looks = len(turn.claims) == want
             self._found_nothing = not turn.claims
+        if any(settlement.to is Status.QUEUED for settlement in pending):
+            # What was given back may be due: nothing else would tell this worker of it.
+            self._looks, self._found_nothing = True, False
 
     def _take_turn(self, leases: Leases, want: int) -> tuple[list[Settlement], Turn]:
         """What was to be written, and what came of it; a new connection may show that some is written."""

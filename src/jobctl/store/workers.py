@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, func, insert, literal, null, select, update
 
 from jobctl.errors import StaleJob
 from jobctl.model.attempts import AttemptId, Lease, LeaseHolder, LeaseNote, WorkerRow
@@ -66,13 +66,23 @@ def register(
 
 
 def end_worker(
-    connection: Connection, worker_id: str, state: str, *, at: datetime, beat: int | None = None
+    connection: Connection,
+    worker_id: str,
+    state: str,
+    *,
+    at: datetime,
+    beat: int | None = None,
+    counters: Mapping[str, float] | None = None,
 ) -> bool:
-    """Record that a worker ended: ``stopped``, or ``lost``; with ``beat`` only if it has not beaten since."""
+    """Record that a worker ended: ``stopped``, or ``lost``; with ``beat`` only if it has not beaten since.
+
+    ``counters``: what it did, where that has become more since it last beat.
+    """
     still = [worker.c.worker_id == worker_id, worker.c.ended_at.is_(None)]
     if beat is not None:
         still.append(worker.c.beat == beat)
-    ended = connection.execute(update(worker).where(*still).values(state=state, ended_at=at))
+    values = {"state": state, "ended_at": at} | ({} if counters is None else {"counters": dict(counters)})
+    ended = connection.execute(update(worker).where(*still).values(values))
     return ended.rowcount == 1
 
 
@@ -130,8 +140,12 @@ def accept(
     at: datetime,
     mtime_ns: int,
     fields: Mapping[str, Any],
+    media: Mapping[str, Any] | None = None,
 ) -> None:
-    """Record a file as the job's, and with it ``fields`` of the job. Raises ``StaleJob``."""
+    """Record a file as the job's, and with it ``fields`` of the job. Raises ``StaleJob``.
+
+    ``media``: what was read of its content; where nothing was, what is known of the same bytes stays.
+    """
     now = expect_current(connection, offered.id)
     path = to_stored(offered.path)
     # Only what was published went through a check; else the file is as its handler left it.
@@ -149,10 +163,12 @@ def accept(
     }
     same = and_(*(artifact.c[name] == value for name, value in place.items()))
     replaced = connection.execute(
-        update(artifact).where(same).values(**found, version=artifact.c.version + 1)
+        update(artifact)
+        .where(same)
+        .values(**found, media=media or _known_media(offered.sha256), version=artifact.c.version + 1)
     )
     if not replaced.rowcount:
-        connection.execute(insert(artifact), {**place, **found, "version": 1})
+        connection.execute(insert(artifact), {**place, **found, "media": media, "version": 1})
     files = now.created_files if path in now.created_files else [*now.created_files, path]
     connection.execute(
         update(job).where(job.c.job_id == offered.job_id).values(created_files=files, **fields)
@@ -160,6 +176,10 @@ def accept(
     withdraw(connection, offered.job_id, offered.root_id, offered.path)
     detail = {"path": path, "role": offered.role, "sha256": offered.sha256, "size": offered.size}
     record_event(connection, offered.job_id, at, "artifact", actor, attempt=offered.attempt, detail=detail)
+
+
+def _known_media(sha256: str | None) -> ColumnElement[Any]:
+    return null() if sha256 is None else case((artifact.c.sha256 == sha256, artifact.c.media), else_=null())
 
 
 def withdraw(connection: Connection, job_id: str, root_id: str, path: str) -> None:

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.types import Receive, Scope, Send
 
 from jobctl.settings import Settings, load_settings
 from jobctl.web.api import Api
@@ -27,6 +28,7 @@ TASK = "presentation"
 OLDER = ("/api/custom", "/api/custom-projects-backend")
 """What stood before the paths in the URLs that the service has written over time."""
 _LOOK_S = 1.0
+_READS = ("GET", "HEAD")
 _BEARER = HTTPBearer(auto_error=False, description="A token of the tokens file.")
 
 
@@ -100,11 +102,27 @@ def _own_forms(settings: Settings, files: FileRoutes) -> dict[str, tuple[Callabl
     }
 
 
+class _ReadRoute(ToldRoute):
+    """One of two for the same path, of which each knows its own method: what is refused names both."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in _READS:
+            raise HTTPException(405, headers={"Allow": ", ".join(_READS)})
+        await super().handle(scope, receive, send)
+
+
 def _add_read(router: APIRouter, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
     """A path for GET, and for HEAD."""
     options.setdefault("tags", ["files"])
-    router.add_api_route(path, endpoint, methods=["GET"], **options)
-    router.add_api_route(path, endpoint, methods=["HEAD"], **{**options, "include_in_schema": False})
+    for method in _READS:
+        is_told = method == "GET" and options.get("include_in_schema", True)
+        router.add_api_route(
+            path,
+            endpoint,
+            methods=[method],
+            route_class_override=_ReadRoute,
+            **{**options, "include_in_schema": is_told},
+        )
 
 
 def _add_probes(router: APIRouter, api: Api, guarded: list[Any]) -> None:

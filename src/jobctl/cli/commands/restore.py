@@ -95,12 +95,14 @@ def _end(call: Call, restored: Restored) -> ExitCode:
             "Nothing is called missing until a complete recover was applied. "
             "Before any worker starts: jobctl recover"
         )
-    return call.output.end(_ending(plan))
+    call.output.say(f"It is run {restored.run_id}: jobctl run show {restored.run_id}")
+    return call.output.end(_ending(plan, run_id=restored.run_id))
 
 
-def _ending(plan: RestorePlan, error: JobctlError | None = None) -> Ending:
+def _ending(plan: RestorePlan, error: JobctlError | None = None, run_id: str | None = None) -> Ending:
     lost = plan.lost or Lost(0, 0, 0)
     counts = {"jobs": plan.backup.total, "events": plan.backup.events}
     counts |= {f"lost_{name}": value for name, value in lost._asdict().items()}
     code = error.exit_code if error else ExitCode.CLEAN
-    return Ending(code, counts=counts, errors=[error] if error else [], data=plan_item(plan))
+    errors = [error] if error else []
+    return Ending(code, run_id=run_id, counts=counts, errors=errors, data=plan_item(plan))

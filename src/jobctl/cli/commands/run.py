@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from jobctl.cli.context import call_of
 from jobctl.cli.output import Output
 from jobctl.errors import ExitCode
 from jobctl.model.plan import Outcome
+from jobctl.report.backup_screen import put_back_said, run_item
 from jobctl.report.envelope import Ending
 from jobctl.report.items import action_item
 from jobctl.report.listings import STEP_COLUMNS, Step
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _ON_A_SCREEN = 200
+_TOLD_BESIDE = {"run_id", "counts"}
 
 
 def show(
@@ -48,7 +50,7 @@ def show(
         output.rows(STEP_COLUMNS, lambda step: action_item(*step), taken)
     if summary.actions > _ON_A_SCREEN and output.is_terminal:
         output.say(f"At most {_ON_A_SCREEN} steps are shown; all of them: jobctl run show {run} | less")
-    about = {name: value for name, value in summary._asdict().items() if name not in {"run_id", "counts"}}
+    about = {name: value for name, value in _item(output, summary).items() if name not in _TOLD_BESIDE}
     return output.end(Ending(run_id=summary.run_id, counts=summary.counts, data={"run": about}))
 
 
@@ -57,8 +59,17 @@ def _step(taken: StepTaken) -> Step:
     return Step(taken.action, outcome, taken.note)
 
 
+def _item(output: Output, summary: RunSummary) -> dict[str, Any]:
+    item = run_item(summary._asdict())
+    if item["restored"] and item["restored"]["take_back"]:
+        item["restored"]["take_back"] = output.placed(item["restored"]["take_back"])
+    return item
+
+
 def _show_summary(output: Output, summary: RunSummary) -> None:
     if output.is_terminal:
         from jobctl.report.plan_screen import run_screen  # noqa: PLC0415 - rich is only for terminals
 
-        output.screen(run_screen(summary._asdict()))
+        output.screen(run_screen(_item(output, summary)))
+    elif summary.restored is not None:
+        output.say(put_back_said(summary.restored))

@@ -12,9 +12,8 @@ from jobctl.cli.standing import EVERY_S, LONGEST_S, placed, refuse_json, screen,
 from jobctl.errors import ExitCode, UsageError
 from jobctl.model.health import Health
 from jobctl.model.standing import Standing
-from jobctl.model.status import Status
 from jobctl.report.envelope import Ending
-from jobctl.report.standing_items import standing_blocks, standing_data
+from jobctl.report.standing_items import job_counts, standing_blocks, standing_data
 from jobctl.report.status_screen import last_run_columns, last_run_item
 
 _CODES = {
@@ -57,7 +56,7 @@ def status(
 
 def _end(call: Call, found: Standing, *, tells: bool) -> ExitCode:
     output, code = call.output, _code(found, tells=tells)
-    counts = {status.value: found.jobs.get(status, 0) for status in Status}
+    counts = job_counts(found)
     if output.format is not Format.TEXT:
         output.rows(last_run_columns(found.now), last_run_item, found.last_runs)
         return output.end(Ending(code, counts=counts, data=standing_data(found)))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
-from jobctl.model.health import Diagnosis, fail, ok, warn
+from jobctl.core.health.words import span
+from jobctl.model.backup import PutBack
+from jobctl.model.health import Diagnosis, fail, ok, together, warn
 from jobctl.sizes import format_size
 
 LITTLE = 0.05
@@ -41,6 +44,20 @@ class Sharing(NamedTuple):
     is_local: bool
 
 
+class Suspended(NamedTuple):
+    """Roots of which nothing is called missing, since one moment and for one reason.
+
+    ``host``: the only one that sees them, where it is another; ``are_all``: there is no other root.
+    ``put_back``: the restore that did it; ``None`` where an older copy was put back in another way.
+    """
+
+    roots: Mapping[str, str]
+    since: datetime
+    host: str | None
+    are_all: bool
+    put_back: PutBack | None
+
+
 def judge_refusal(refusal: Refusal) -> Diagnosis:
     """A directory in which nothing can be made."""
     said = f"{refusal.path} takes no file from user {refusal.user}: {refusal.reason}"
@@ -58,6 +75,35 @@ def judge_one_file_system(path: str, *, is_one: bool) -> Diagnosis:
         f"another file system is mounted below {path}/.jobctl: nothing can be moved into quarantine",
         "unmount it, or move it elsewhere",
     )
+
+
+def judge_absence(suspended: Sequence[Suspended], now: datetime) -> Diagnosis:
+    """Whether what is absent below the roots may be called missing. ``roots``: id to path."""
+    return together([_judge_suspended(each, now) for each in suspended], well="what is absent is told")
+
+
+def _judge_suspended(each: Suspended, now: datetime) -> Diagnosis:
+    said = (
+        f"nothing is called missing for {span((now - each.since).total_seconds())}, since "
+        f"{_moment(each.since)}: {_what_was_put_back(each.put_back)}; below {', '.join(each.roots.values())}"
+    )
+    names = [""] if each.are_all else [f" --root {root_id}" for root_id in each.roots]
+    commands = " && ".join(f"jobctl recover{name} --yes" for name in names)
+    if each.host is not None:
+        return warn(said, f"on {each.host}, apply a complete recover: {commands}")
+    return warn(said, "apply a complete recover, before any worker starts", commands)
+
+
+def _what_was_put_back(put_back: PutBack | None) -> str:
+    if put_back is None:
+        return "an older copy was put back"
+    if put_back.made_at is None:
+        return f"the backup {put_back.file} was put back"
+    return f"the backup of {_moment(put_back.made_at)} was put back ({put_back.file})"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def judge_room(room: Room) -> Diagnosis:

@@ -13,17 +13,21 @@ _OTHERS_READ = 0o044
 
 
 class ConfigFile(NamedTuple):
-    """The configuration file that was read. ``mode``: its permission bits."""
+    """The configuration file that was read. ``mode``: its permission bits.
+
+    ``is_regular``: not a device or a pipe, such as ``/dev/null``, whose mode is none of ours to change.
+    """
 
     path: str
     mode: int
     has_secret: bool
+    is_regular: bool = True
 
 
 def judge_configuration(file: ConfigFile | None, variables: Sequence[str]) -> Diagnosis:
     """Who may read and change the settings. ``variables``: those of the environment that set something."""
     places = [file.path if file else "no file, so defaults", *variables]
-    if file is None:
+    if file is None or not file.is_regular:
         return ok(", ".join(places))
     mend = shlex.join(["chmod", "600", file.path])
     if file.mode & _OTHERS_WRITE:

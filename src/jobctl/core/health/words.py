@@ -9,6 +9,8 @@ from jobctl.durations import format_duration
 from jobctl.model.names import to_shown
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
+_NO_UTF8 = 0xDC80
+"""The first of the characters that stand for bytes of a name which are no UTF-8."""
 
 
 def many(number: int, noun: str, plural: str | None = None) -> str:
@@ -33,5 +35,13 @@ def shell_word(text: str) -> str:
     if to_shown(text) == text:
         return shlex.quote(text)
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    shown = (char if to_shown(char) == char else f"\\u{ord(char):04x}" for char in escaped)
-    return f"$'{''.join(shown)}'"
+    return f"$'{''.join(map(_written_out, escaped))}'"
+
+
+def _written_out(char: str) -> str:
+    code = ord(char)
+    if to_shown(char) == char:
+        return char
+    if _NO_UTF8 <= code <= _NO_UTF8 + 0x7F:
+        return f"\\x{code - _NO_UTF8 + 0x80:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

@@ -9,11 +9,14 @@ import shlex
 import stat
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import datetime
 
 from jobctl.core.health.places import (
     Refusal,
     Room,
     Sharing,
+    Suspended,
+    judge_absence,
     judge_one_file_system,
     judge_refusal,
     judge_room,
@@ -31,8 +34,9 @@ from jobctl.outputs.directories import open_directory
 from jobctl.outputs.manifest import QUARANTINE
 from jobctl.outputs.room import room_of, why_no_file
 from jobctl.outputs.root import CONTROL_DIRECTORY, OpenRoot, file_system_of, is_local
+from jobctl.store import restored, vitals
 from jobctl.store import roots as registered
-from jobctl.store import vitals
+from jobctl.store.engine import Connection
 from jobctl.store.roots import RootRow
 
 THEME = "roots"
@@ -60,10 +64,39 @@ def _state(site: Site, row: RootRow) -> Diagnosis:
         open_registered(site, row).__exit__(None, None, None)
     except JobctlError as error:
         return fail(error.message, error.hint)
-    if row.negatives_suspended_at is not None:
-        said = f"nothing below {row.path} is called missing: an older copy was put back"
-        return warn(said, "apply a complete recover", "jobctl recover --yes")
     return ok(row.path)
+
+
+@health_check(
+    "absence",
+    THEME,
+    "Once an older copy was put back, its records condemn no file until a complete recover was applied.",
+)
+def absence(patient: Patient) -> Diagnosis:
+    """Whether absence is trusted below each root, and if not, since when and why."""
+    with patient.site.store.read() as connection:
+        return examine_absence(patient.site, connection)
+
+
+def examine_absence(site: Site, connection: Connection) -> Diagnosis:
+    """Whether absence is trusted below each root, and if not, since when and why."""
+    rows, newest = registered.get_roots(connection), restored.newest(connection)
+    alike: dict[tuple[datetime, str | None], dict[str, str]] = {}
+    for row in rows:
+        if row.negatives_suspended_at is not None:
+            host = None if _is_seen(site, row) else row.host
+            alike.setdefault((row.negatives_suspended_at, host), {})[row.root_id] = row.path
+    suspended = [
+        Suspended(
+            roots,
+            since,
+            host,
+            are_all=len(roots) == len(rows),
+            put_back=newest[1] if newest and newest[0] == since else None,
+        )
+        for (since, host), roots in alike.items()
+    ]
+    return judge_absence(suspended, site.store.now(connection))
 
 
 @health_check("writable", THEME, "What cannot be written cannot be published, moved aside or marked.")
@@ -183,4 +216,4 @@ def _is_seen(site: Site, row: RootRow) -> bool:
     return row.host in {None, site.host}
 
 
-CHECKS: tuple[HealthCheck, ...] = (roots, writable, quarantine_place, room, root_sharing)
+CHECKS: tuple[HealthCheck, ...] = (roots, absence, writable, quarantine_place, room, root_sharing)

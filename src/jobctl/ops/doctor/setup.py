@@ -34,10 +34,11 @@ def configuration(patient: Patient) -> Diagnosis:
     if path is None:
         return judge_configuration(None, variables)
     try:
-        mode = stat.S_IMODE(os.stat(path).st_mode)
+        mode = os.stat(path).st_mode
     except OSError as error:
         return unknown(f"{path} cannot be looked at: {error.strerror}")
-    return judge_configuration(ConfigFile(path, mode, _has_secret(patient.settings)), variables)
+    file = ConfigFile(path, stat.S_IMODE(mode), _has_secret(patient.settings), stat.S_ISREG(mode))
+    return judge_configuration(file, variables)
 
 
 def _has_secret(settings: Settings) -> bool:

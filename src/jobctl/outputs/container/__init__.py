@@ -7,11 +7,13 @@ library only, bounded in reads and memory whatever the file claims.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from jobctl.model.files import Check, Tier, Verdict
 from jobctl.outputs.container import ebml, isobmff
 from jobctl.outputs.container.reader import Fault, Reader
 
-__all__ = ["check", "sniff"]
+__all__ = ["Examined", "check", "examine", "sniff"]
 
 _HEAD = 64
 _OTHER_MEDIA = (
@@ -24,6 +26,13 @@ _OTHER_MEDIA = (
     (b"\x00\x00\x01\xb3", "MPEG video"),
     (b"\x30\x26\xb2\x75", "ASF"),
 )
+
+
+class Examined(NamedTuple):
+    """What was judged of a file, and the length that its index tells where that was read."""
+
+    check: Check
+    duration_s: float | None = None
 
 
 def sniff(head: bytes) -> str | None:
@@ -41,16 +50,21 @@ def check(fd: int, size: int, depth: Tier) -> Check:
     The first tier with a fault names the verdict and the reason; ``whole`` bears the
     deepest tier that was asked for.
     """
+    return examine(fd, size, depth).check
+
+
+def examine(fd: int, size: int, depth: Tier) -> Examined:
+    """Judge as ``check`` does, and tell what was read of a whole file's length on the way."""
     reader = Reader(fd, size)
     try:
         family = sniff(reader.at(0, _HEAD))
         if family is None:
             raise _not_ours(reader.at(0, _HEAD))
         judge = isobmff.judge if family == "isobmff" else ebml.judge
-        warnings = judge(reader, depth)
+        warnings, duration_s = judge(reader, depth)
     except Fault as fault:
-        return Check(fault.verdict, fault.tier, fault.reason)
-    return Check(Verdict.WHOLE, depth, "its container is complete", tuple(warnings))
+        return Examined(Check(fault.verdict, fault.tier, fault.reason))
+    return Examined(Check(Verdict.WHOLE, depth, "its container is complete", tuple(warnings)), duration_s)
 
 
 def _not_ours(head: bytes) -> Fault:

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from jobctl.model.files import Tier, Verdict
 from jobctl.outputs.container.payload import Codec, why_torn
-from jobctl.outputs.container.reader import Fault, Reader
+from jobctl.outputs.container.reader import Fault, Reader, Sound
 
 MAGIC = b"\x1a\x45\xdf\xa3"
 
@@ -36,6 +38,7 @@ _IN_CLUSTER = frozenset(
         _CRC,
     }  # position, sizes, silence
 )
+_TIMESTAMP_SCALE, _DURATION, _USUAL_SCALE = 0x2AD7B1, 0x4489, 1_000_000
 _CUE_POINT, _CUE_TRACK_POSITIONS, _CUE_CLUSTER_POSITION = 0xBB, 0xB7, 0xF1
 _VIDEO_TRACK = 1
 _LARGEST_TRACKS = 4 << 20
@@ -53,8 +56,8 @@ class Element(NamedTuple):
     end: int | None
 
 
-def judge(reader: Reader, depth: Tier) -> list[str]:
-    """Check a file down to ``depth``; the warnings are returned, a fault is raised."""
+def judge(reader: Reader, depth: Tier) -> Sound:
+    """Check a file down to ``depth``; a fault is raised."""
     header = _element(reader, 0)
     if header is None or header.end is None:
         raise Fault(Verdict.CORRUPT, Tier.BOXES, "its EBML header does not fit")
@@ -69,14 +72,15 @@ def judge(reader: Reader, depth: Tier) -> list[str]:
         reason = f"its segment claims {claimed:,} bytes, the file ends {missing:,} bytes earlier"
         raise Fault(Verdict.PARTIAL, Tier.BOXES, reason)
     if depth < Tier.TABLES and segment.end is not None:
-        return _trailing(reader, segment)
-    blocks = _Walk(reader, segment, depth).blocks()
+        return Sound(_trailing(reader, segment))
+    walk = _Walk(reader, segment, depth)
+    blocks = walk.blocks()
     if segment.end is None:
         reason = "its segment has no size: written live, or never finished; that cannot be told"
         raise Fault(Verdict.UNSUPPORTED, Tier.TABLES, reason)
     if not blocks:
         raise Fault(Verdict.PARTIAL, Tier.TABLES, "it holds no video block")
-    return _trailing(reader, segment)
+    return Sound(_trailing(reader, segment), walk.duration_s)
 
 
 def _trailing(reader: Reader, segment: Element) -> list[str]:
@@ -123,6 +127,7 @@ class _Walk:
         self.clusters: list[int] = []
         """Where clusters begin, counted from the segment's content, as cues count."""
         self.cues: list[Element] = []
+        self.duration_s: float | None = None
 
     def blocks(self) -> int:
         """Walk down to the blocks; return how many belong to a video track."""
@@ -158,6 +163,8 @@ class _Walk:
             self.codecs = _tracks(self.reader, element)
         elif element.id == _CUES:
             self.cues.append(element)
+        elif element.id == _INFO:
+            self.duration_s = _duration(self.reader, element)
         return 0, element.end
 
     def _check_cues(self) -> None:
@@ -170,6 +177,20 @@ class _Walk:
                         f"its cues name a cluster at byte {self.segment.content + position:,}, where none is"
                     )
                     raise Fault(Verdict.CORRUPT, Tier.TABLES, reason)
+
+
+def _duration(reader: Reader, info: Element) -> float | None:
+    """How long a segment says that it is (RFC 9559, 5.1.2); ``None`` where it says nothing that can be."""
+    try:
+        told = {field.id: _content(reader, field)[:9] for field in _inside(reader, info)}
+    except Fault:
+        # No video is broken for what is told of it.
+        return None
+    raw, scale = told.get(_DURATION, b""), told.get(_TIMESTAMP_SCALE)
+    form = {4: ">f", 8: ">d"}.get(len(raw))
+    ticks: float = struct.unpack(form, raw)[0] if form else 0.0
+    seconds = ticks * (_USUAL_SCALE if scale is None else int.from_bytes(scale)) / 1e9
+    return seconds if 0 < seconds < math.inf else None
 
 
 def _cue_positions(reader: Reader, cues: Element) -> Iterator[int]:

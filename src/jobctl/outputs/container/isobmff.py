@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from jobctl.model.files import Tier, Verdict
 from jobctl.outputs.container.payload import Codec, why_torn
-from jobctl.outputs.container.reader import Fault, Reader
+from jobctl.outputs.container.reader import Fault, Reader, Sound
 
 FIRST_BOXES = frozenset(
     {b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"moof", b"sidx", b"uuid"}
@@ -57,13 +57,14 @@ class Track:
     """First chunk (from 1) and samples per chunk."""
 
 
-def judge(reader: Reader, depth: Tier) -> list[str]:
-    """Check a file down to ``depth``; the warnings are returned, a fault is raised."""
+def judge(reader: Reader, depth: Tier) -> Sound:
+    """Check a file down to ``depth``; a fault is raised."""
     boxes, warnings = _top_level(reader)
     if depth < Tier.TABLES:
-        return warnings
+        return Sound(warnings)
     data = [(box.content, box.end) for box in boxes if box.type == b"mdat"]
-    tracks, is_fragmented = _read_index(reader, next(box for box in boxes if box.type == b"moov"))
+    index = _read_index(reader, next(box for box in boxes if box.type == b"moov"))
+    tracks, is_fragmented = index.tracks, index.is_fragmented
     if not any(track.handler == b"vide" for track in tracks):
         raise Fault(Verdict.NOT_MEDIA, Tier.TABLES, "it holds no video track")
     if is_fragmented:
@@ -77,7 +78,15 @@ def judge(reader: Reader, depth: Tier) -> list[str]:
             _check_fragment_payload(reader, tracks, data)
         for track in tracks:
             _check_samples(reader, track)
-    return warnings
+    return Sound(warnings, index.duration_s)
+
+
+class Index(NamedTuple):
+    """What moov says: its tracks, whether fragments follow, and how long all of it is."""
+
+    tracks: list[Track]
+    is_fragmented: bool
+    duration_s: float | None
 
 
 def top_level_boxes(reader: Reader) -> Iterator[Box]:
@@ -152,7 +161,7 @@ def _incomplete(seen: set[bytes], end: int, size: int) -> Fault:
 # --- 1b: the index ---------------------------------------------------------------------------
 
 
-def _read_index(reader: Reader, moov: Box) -> tuple[list[Track], bool]:
+def _read_index(reader: Reader, moov: Box) -> Index:
     if moov.end - moov.content > _LARGEST_INDEX:
         raise Fault(Verdict.UNSUPPORTED, Tier.TABLES, "its index is larger than 64 MiB")
     content = reader.at(moov.content, moov.end - moov.content)
@@ -160,7 +169,20 @@ def _read_index(reader: Reader, moov: Box) -> tuple[list[Track], bool]:
     if b"cmov" in children:
         raise Fault(Verdict.UNSUPPORTED, Tier.TABLES, "its index is compressed; it was not unpacked")
     tracks = [_track(content, *place) for place in children.get(b"trak", ())]
-    return tracks, b"mvex" in children
+    is_fragmented = b"mvex" in children
+    # Of a fragmented file the header knows at most the beginning.
+    header = () if is_fragmented else children.get(b"mvhd", ())[:1]
+    return Index(tracks, is_fragmented, next((_duration(content, *place) for place in header), None))
+
+
+def _duration(content: bytes, start: int, end: int) -> float | None:
+    """How long a movie header says that all of it is (14496-12, 8.2.2); ``None`` where it says nothing."""
+    width = 8 if content[start : start + 1] == b"\1" else 4
+    scale_at = start + 4 + 2 * width
+    scale = int.from_bytes(content[scale_at : scale_at + 4])
+    units = int.from_bytes(content[scale_at + 4 : scale_at + 4 + width])
+    is_told = scale_at + 4 + width <= end and scale and 0 < units < (1 << 8 * width) - 1
+    return units / scale if is_told else None
 
 
 def _children(content: bytes, start: int, end: int, parent: str) -> dict[bytes, list[tuple[int, int]]]:

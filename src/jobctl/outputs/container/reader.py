@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 from jobctl.model.files import Tier, Verdict
 
@@ -17,6 +18,13 @@ class Fault(Exception):
         self.verdict = verdict
         self.tier = tier
         self.reason = reason
+
+
+class Sound(NamedTuple):
+    """A file without a fault: what is odd but harmless in it, and how long it says that it is."""
+
+    warnings: list[str]
+    duration_s: float | None = None
 
 
 class Reader:
