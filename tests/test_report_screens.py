@@ -490,9 +490,9 @@ EXAMINED = [
 ]
 
 
-def _doctor(_: int) -> Iterable[RenderableType]:
+def _doctor(width: int) -> Iterable[RenderableType]:
     yield from (check_line(one, 16) for one in EXAMINED)
-    yield from troubles_screen(EXAMINED)
+    yield from troubles_screen(EXAMINED, width)
 
 
 SCREENS = [

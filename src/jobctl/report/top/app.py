@@ -30,8 +30,9 @@ from jobctl.model.job import Job
 from jobctl.model.names import to_shown
 from jobctl.model.standing import Glimpse, Standing
 from jobctl.model.status import Status
+from jobctl.report.columns import cut
 from jobctl.report.job_screen import job_screen
-from jobctl.report.standing_screen import HEALTH_STYLES, cut, jobs_line, root_line, workers_line
+from jobctl.report.standing_screen import jobs_line, root_line, workers_line
 from jobctl.report.top.dialogs import Page, Question, help_screen
 from jobctl.report.top.tables import (
     FAILED_COLUMNS,
@@ -47,6 +48,7 @@ from jobctl.report.top.tables import (
     running_rows,
     worker_rows,
 )
+from jobctl.report.trouble_rows import HEALTH_STYLES
 from jobctl.report.units import age_shown
 
 _LONGEST_HEADLINE = 400

@@ -13,8 +13,8 @@ from textual.widgets import DataTable
 
 from jobctl.core.eta import seconds_left
 from jobctl.model.standing import Failure, QueueDepth, Running, Standing, Worker
+from jobctl.report.columns import cut
 from jobctl.report.standing_items import worker_state
-from jobctl.report.standing_screen import cut
 from jobctl.report.units import age_of, age_shown
 
 _LONGEST_ID, _LONGEST_NAME, _LONGEST_ERROR = 36, 14, 400
