@@ -170,7 +170,9 @@ class Top(App[int]):
         self.query_one("#words", Input).cursor_blink = False
         self.query_one("#running", LiveTable).focus()
         with suppress(NotImplementedError, RuntimeError, ValueError):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminated)
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGTERM, self._terminated)
+            loop.add_signal_handler(signal.SIGINT, self.exit)
         self.set_interval(_TICK_S, self._tell_age)
         threading.Thread(target=self._keep_looking, name="look", daemon=True).start()
 
