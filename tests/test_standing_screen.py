@@ -47,10 +47,10 @@ TIB = 1 << 40
 HOUR = NOW - timedelta(hours=1)
 
 
-def _worker(name: str, busy: int, *, is_gone: bool = False) -> Worker:
+def _worker(name: str, busy: int, *, is_lost: bool = False) -> Worker:
     executor = Executor("render-1", "boot", 4711, 1)
     row = WorkerRow(name, "running", executor, ["default"], ["render"], 4, "fork", 30.0, HOUR, NOW, None, {})
-    return Worker(row, busy, is_gone)
+    return Worker(row, busy, is_lost)
 
 
 def _run(command: str, exit_code: int = 0, error: str | None = None, **ago: float) -> LastRun:
@@ -93,7 +93,7 @@ def broken() -> Standing:
         {Status.FAILED: 140, Status.COMPLETED: 2},
     )
     found.silent = Silent(20_000, True, HOSTILE, NOW - timedelta(days=2))
-    found.workers = [_worker("w1", 4), _worker(HOSTILE, 3, is_gone=True)]
+    found.workers = [_worker("w1", 4), _worker(HOSTILE, 3, is_lost=True)]
     found.queues = [
         QueueDepth("default", 20_000, 20_000, True, JOB, NOW - timedelta(hours=3), {"render": 200}),
         *(QueueDepth(f"{HOSTILE}{n}", 9 - n, 0, False, None, None, {}) for n in range(9)),
@@ -107,13 +107,13 @@ def broken() -> Standing:
         _room(f"/srv/{HOSTILE}", 0.1, Outlook(0.6, False, "full in about 0.6 days at the pace seen"))
     )
     found.rooms.append(RootRoom("r10", "/mnt/gone", None, 0, 0, unknown, "it gave no answer within 0.5 s"))
-    gone = f"3 jobs of worker {HOSTILE} on render-1, which is gone, wait to be rescued"
+    gone = f"3 jobs of worker {HOSTILE} on render-1, which is lost, wait to be rescued"
     found.troubles = worst_first(
         [
             Trouble("leases", fail(gone, "start a worker", "jobctl expire --yes")),
             Trouble("jobs", judge_failures(found.changes, NOW)),
             Trouble("heartbeats", judge_silent(found.silent, NOW)),
-            *(Trouble("disk", judge_root_room(room)) for room in found.rooms),
+            *(Trouble("room", judge_root_room(room)) for room in found.rooms),
             *(Trouble(run.command, judge_last_run(run, NOW)) for run in found.last_runs),
             *(Trouble("scan", each) for seen in found.scans for each in judge_scan(seen)),
         ]
@@ -139,7 +139,7 @@ def long() -> Standing:
         [
             Trouble("workers", fail(lack, "start one", start)),
             Trouble("locks", fail(silent, "see what it waits for", take_over)),
-            Trouble("disk", judge_root_room(away)),
+            Trouble("room", judge_root_room(away)),
         ]
     )
     return found

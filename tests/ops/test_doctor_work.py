@@ -248,7 +248,7 @@ def test_the_jobs_of_a_killed_worker_are_told_and_given_back(world: World, tmp_p
     with child(take_jobs, world):
         assert diagnosis(world, "leases").said == "1 job held, all by living workers"
     found = diagnosis(world, "leases")
-    assert (found.health, "worker w1 on host-a, which is gone" in found.said) == (Health.FAIL, True)
+    assert (found.health, "worker w1 on host-a, which is lost" in found.said) == (Health.FAIL, True)
     assert diagnosis(world, "running-jobs").health is Health.OK
     mend(world, found)
     assert diagnosis(world, "leases").health is Health.OK

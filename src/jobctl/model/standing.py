@@ -58,7 +58,7 @@ class Worker(NamedTuple):
 
     row: WorkerRow
     busy: int
-    is_gone: bool
+    is_lost: bool
 
 
 class ScanSeen(NamedTuple):

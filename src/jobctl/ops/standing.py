@@ -78,7 +78,7 @@ def _judged(found: Standing) -> list[Trouble]:
         Trouble("jobs", judge_failures(found.changes, found.now)),
         Trouble("heartbeats", judge_silent(found.silent, found.now)),
     ]
-    judged += [Trouble("disk", judge_root_room(room)) for room in found.rooms if room.now or room.trouble]
+    judged += [Trouble("room", judge_root_room(room)) for room in found.rooms if room.now or room.trouble]
     judged += [Trouble(run.command, judge_last_run(run, found.now)) for run in found.last_runs]
     judged += [Trouble("scan", diagnosis) for seen in found.scans for diagnosis in judge_scan(seen)]
     made = [run.succeeded_at for run in found.last_runs if run.command == BACKUP and run.succeeded_at]

@@ -143,15 +143,15 @@ def _heartbeats(found: Standing) -> Text:
 
 
 def workers_line(found: Standing) -> Text:
-    """How many workers run, how busy they are, and how many are gone."""
-    alive = [each for each in found.workers if not each.is_gone]
-    gone = len(found.workers) - len(alive)
+    """How many workers run, how busy they are, and how many are lost."""
+    alive = [each for each in found.workers if not each.is_lost]
+    lost = len(found.workers) - len(alive)
     if not found.workers:
         return Text("none runs", "dim")
     slots = sum(each.row.slots for each in alive)
     parts = Text(f"{len(alive):,} alive, {sum(each.busy for each in alive):,} of {slots:,} slots busy")
-    if gone:
-        parts.append(f", {gone:,} gone", "bold red")
+    if lost:
+        parts.append(f", {lost:,} lost", "bold red")
     return parts
 
 

@@ -27,7 +27,7 @@ class HeldLock(NamedTuple):
 
 
 class Busy(NamedTuple):
-    """Who runs jobs. ``is_gone``: it will not go on with them; ``worker``: ``None`` for a service of its own.
+    """Who runs jobs. ``is_lost``: it will not go on with them; ``worker``: ``None`` for a service of its own.
 
     ``is_here``: it runs on this host.
     """
@@ -37,7 +37,7 @@ class Busy(NamedTuple):
     worker: str | None
     jobs: int
     is_here: bool
-    is_gone: bool = False
+    is_lost: bool = False
 
 
 class LastSuccess(NamedTuple):
@@ -73,16 +73,16 @@ def _taking_over(name: str) -> str:
 
 
 def judge_leases(busy: Sequence[Busy]) -> Diagnosis:
-    """Whether jobs are held by workers that are gone."""
+    """Whether jobs are held by workers that are lost."""
     ill = [
         fail(
-            f"{many(each.jobs, 'job')} of worker {each.worker} on {each.host}, which is gone, "
+            f"{many(each.jobs, 'job')} of worker {each.worker} on {each.host}, which is lost, "
             f"{'waits' if each.jobs == 1 else 'wait'} to be rescued",
             "start a worker, or give them back to the queue",
             "jobctl expire --yes",
         )
         for each in busy
-        if each.is_gone
+        if each.is_lost
     ]
     return together(ill, well=f"{many(sum(each.jobs for each in busy), 'job')} held, all by living workers")
 

@@ -56,7 +56,7 @@ def examine_locks(site: Site, connection: Connection) -> Diagnosis:
 
 
 @health_check(
-    "leases", THEME, "Jobs of a worker that is gone wait until another worker or expire rescues them."
+    "leases", THEME, "Jobs of a worker that is lost wait until another worker or expire rescues them."
 )
 def leases(patient: Patient) -> Diagnosis:
     """The workers that hold running jobs."""
@@ -172,7 +172,7 @@ def running_jobs(patient: Patient) -> Diagnosis:
     """Who runs jobs now; what the dead ran is another check's."""
     site = patient.site
     with site.store.read() as connection:
-        ours = [busy for busy in holding(site, connection) if not busy.is_gone]
+        ours = [busy for busy in holding(site, connection) if not busy.is_lost]
         services: Counter[str] = Counter()
         for executor, jobs in vitals.unheld_jobs(connection).items():
             if executor is None or liveness(executor, host=site.host) != "dead":
@@ -207,7 +207,7 @@ def holding(site: Site, connection: Connection) -> list[Busy]:
             row.worker_id,
             row.jobs,
             is_here=row.executor.host == site.host,
-            is_gone=row.is_ended or is_lost(site, row.executor, row.seen_at, row.lease_s, now),
+            is_lost=row.is_ended or is_lost(site, row.executor, row.seen_at, row.lease_s, now),
         )
         for row in workers.holders(connection)
     ]
