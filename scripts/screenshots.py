@@ -149,10 +149,12 @@ def _draw_all(demo: Demo) -> None:
 
 
 def _keep(name: str, drawing: str) -> None:
-    """No font is fetched from elsewhere, and the names within are the same each time."""
+    """No font is fetched from elsewhere, the names within are the same each time, and blanks are kept."""
     drawing = _MARKS.sub(f"jobctl-{name}", _FONTS.sub("", drawing)).replace(
         "Fira Code, monospace", "monospace"
     )
+    # Some viewers leave out what looks blank at the begin of a text, and columns no longer stand in line.
+    drawing = drawing.replace("<text ", '<text xml:space="preserve" ')
     tidy = "".join(f"{line.rstrip()}\n" for line in drawing.splitlines() if line.strip())
     (_IMAGES / f"{name}.svg").write_text(tidy)
     print(f"docs/img/{name}.svg")

@@ -48,7 +48,7 @@ from jobctl.report.listings import (
     KEPT_COLUMNS,
     Step,
     chosen_job_columns,
-    job_columns,
+    job_screen_columns,
     kept_line,
     root_columns,
     run_columns,
@@ -295,6 +295,23 @@ def _events_of_one(width: int) -> Iterable[RenderableType]:
     return [table(event_screen_columns(NOW, of_one=True), _trail()[:4], width)]
 
 
+def _listed(width: int) -> Iterable[RenderableType]:
+    def job(digit: str, status: Status, **fields: Any) -> Job:
+        return Job(job_id=digit * 36, status=status, created_at=_ago(hours=2), **fields)
+
+    error = "ValueError: " + "the renderer answered 502 and said why at length; " * 9
+    jobs = [
+        _job(),
+        job("b", Status.QUEUED),
+        job("c", Status.QUEUED, kind="render", queue="video", error_code="timeout", error="after 20m"),
+        job("d", Status.PROCESSING, kind="slides-to-video", progress=40.0, owner="ada"),
+        job("e", Status.COMPLETED, error="of an attempt before", completed_at=_ago(hours=1)),
+        job("f", Status.FAILED, error_code="error", error=error),
+        job("0", Status.CANCELLED, kind=HOSTILE, owner="o" * 99),
+    ]
+    return [table(job_screen_columns(NOW), jobs, width)]
+
+
 def _chosen_columns(width: int) -> Iterable[RenderableType]:
     names = ["job_id", "kind", "queue", "error_code", "started_at", "executor"]
     return [table(chosen_job_columns(NOW, names), [_job(), Job(job_id=HOSTILE)], width)]
@@ -506,9 +523,9 @@ EXAMINED = [
 ]
 
 
-def _doctor(_: int) -> Iterable[RenderableType]:
+def _doctor(width: int) -> Iterable[RenderableType]:
     yield from (check_line(one, 16) for one in EXAMINED)
-    yield from troubles_screen(EXAMINED)
+    yield from troubles_screen(EXAMINED, width)
 
 
 SCREENS = [
@@ -530,7 +547,7 @@ SCREENS = [
     Screen("show", _show),
     Screen("show-attempts", _show_attempts),
     Screen("explain", _explain),
-    Screen("list", lambda width: [table(job_columns(NOW), [_job(), Job(job_id="b" * 36)], width)]),
+    Screen("list", _listed),
     Screen("list-chosen", _chosen_columns),
     Screen("events", _events),
     Screen("events-followed", _followed),
@@ -585,7 +602,7 @@ def test_no_screen_is_wider_than_its_terminal_or_lets_control_characters_through
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_ids_are_never_cut(width: int) -> None:
-    assert JOB in render([table(job_columns(NOW), [_job()], width)], width)
+    assert JOB in render([table(job_screen_columns(NOW), [_job()], width)], width)
 
 
 @pytest.mark.parametrize("width", [*WIDTHS, 120, 200])
@@ -593,7 +610,7 @@ def test_long_words_of_others_push_neither_ids_nor_other_rows_off_the_screen(wid
     job = replace(_job(), owner="o" * 300, error=LONG_ERROR)
     told = Event(1, JOB, NOW, "status", "a" * 300, None, 1, "processing", "failed", {"error": LONG_ERROR})
     for listing in (
-        table(job_columns(NOW), [job], width),
+        table(job_screen_columns(NOW), [job], width),
         table(event_screen_columns(NOW, of_one=False), [told], width),
     ):
         shown = render([listing], width)

@@ -37,6 +37,7 @@ from jobctl.model.standing import (
 )
 from jobctl.model.status import Status
 from jobctl.report.columns import tsv_heading, tsv_line
+from jobctl.report.shell_lines import commands_of, shell_lines
 from jobctl.report.standing_items import standing_blocks
 from jobctl.report.standing_screen import standing_screen
 from test_report_screens import GOLDEN, HOSTILE, JOB, NOW, render
@@ -46,10 +47,10 @@ TIB = 1 << 40
 HOUR = NOW - timedelta(hours=1)
 
 
-def _worker(name: str, busy: int, *, is_gone: bool = False) -> Worker:
+def _worker(name: str, busy: int, *, is_lost: bool = False) -> Worker:
     executor = Executor("render-1", "boot", 4711, 1)
     row = WorkerRow(name, "running", executor, ["default"], ["render"], 4, "fork", 30.0, HOUR, NOW, None, {})
-    return Worker(row, busy, is_gone)
+    return Worker(row, busy, is_lost)
 
 
 def _run(command: str, exit_code: int = 0, error: str | None = None, **ago: float) -> LastRun:
@@ -92,7 +93,7 @@ def broken() -> Standing:
         {Status.FAILED: 140, Status.COMPLETED: 2},
     )
     found.silent = Silent(20_000, True, HOSTILE, NOW - timedelta(days=2))
-    found.workers = [_worker("w1", 4), _worker(HOSTILE, 3, is_gone=True)]
+    found.workers = [_worker("w1", 4), _worker(HOSTILE, 3, is_lost=True)]
     found.queues = [
         QueueDepth("default", 20_000, 20_000, True, JOB, NOW - timedelta(hours=3), {"render": 200}),
         *(QueueDepth(f"{HOSTILE}{n}", 9 - n, 0, False, None, None, {}) for n in range(9)),
@@ -106,13 +107,13 @@ def broken() -> Standing:
         _room(f"/srv/{HOSTILE}", 0.1, Outlook(0.6, False, "full in about 0.6 days at the pace seen"))
     )
     found.rooms.append(RootRoom("r10", "/mnt/gone", None, 0, 0, unknown, "it gave no answer within 0.5 s"))
-    gone = f"3 jobs of worker {HOSTILE} on render-1, which is gone, wait to be rescued"
+    gone = f"3 jobs of worker {HOSTILE} on render-1, which is lost, wait to be rescued"
     found.troubles = worst_first(
         [
             Trouble("leases", fail(gone, "start a worker", "jobctl expire --yes")),
             Trouble("jobs", judge_failures(found.changes, NOW)),
             Trouble("heartbeats", judge_silent(found.silent, NOW)),
-            *(Trouble("disk", judge_root_room(room)) for room in found.rooms),
+            *(Trouble("room", judge_root_room(room)) for room in found.rooms),
             *(Trouble(run.command, judge_last_run(run, NOW)) for run in found.last_runs),
             *(Trouble("scan", each) for seen in found.scans for each in judge_scan(seen)),
         ]
@@ -120,7 +121,31 @@ def broken() -> Standing:
     return found
 
 
-STORES = {"healthy": healthy, "broken": broken}
+PLACE = "--database postgresql://jobctl@db-1.video.internal.example.org:5432/presentations"
+
+
+def long() -> Standing:
+    """Troubles with long commands, or several, as they are where the store was named on the command line."""
+    found = healthy()
+    found.workers, found.queues = [], [*found.queues, QueueDepth("a queue", 2, 2, False, JOB, HOUR, {})]
+    lack = "14 jobs (render) wait for 60m, and no worker serves the queue default; the last was seen 2h ago"
+    start = f"jobctl worker --tasks presentations.tasks --queue default --queue 'a queue' {PLACE}"
+    silent = "'jobctl recover' (pid 4711 on render-1) holds the lock root:r8 and gave no sign of life for 3h"
+    take_over = "kill -KILL 4711 && jobctl recover --dry-run --root r8"
+    away = RootRoom("r8", "/srv/out", None, 0, 0, found.rooms[0].outlook, "No such file or directory")
+    found.rooms = [away]
+    found.scans = [ScanSeen("r8", "/srv/out/that/has/a/long/name/as/mount/points/have", None, {})]
+    found.troubles = worst_first(
+        [
+            Trouble("workers", fail(lack, "start one", start)),
+            Trouble("locks", fail(silent, "see what it waits for", take_over)),
+            Trouble("room", judge_root_room(away)),
+        ]
+    )
+    return found
+
+
+STORES = {"healthy": healthy, "broken": broken, "long": long}
 
 
 def screen(name: str, width: int, height: int) -> str:
@@ -163,3 +188,36 @@ def test_it_is_one_screen_without_control_characters(name: str, width: int, heig
     assert all(len(row) <= width for row in rows)
     assert len(rows) < height
     assert not {char for row in rows for char in row if not char.isprintable()}
+
+
+@pytest.mark.parametrize(("width", "height"), [*SIZES, (200, 50)])
+@pytest.mark.parametrize("name", STORES)
+def test_a_command_that_is_shown_is_whole(name: str, width: int, height: int) -> None:
+    commands = {
+        command for each in STORES[name]().troubles for command in commands_of(each.diagnosis.command)
+    }
+    # What a shell makes of the lines that are copied: those that end so go on in the next one.
+    joined = screen(name, width, height).replace(" \\\n", " ")
+    rows = {" ".join(row.split()) for row in joined.splitlines()}
+    begun = {row for row in rows if any(row.startswith(word) for word in ("jobctl ", "kill "))}
+    assert begun <= commands
+    assert bool(begun) == bool(commands)
+    assert "…" not in "".join(begun)
+
+
+@pytest.mark.parametrize(
+    ("command", "lines"),
+    [
+        ("jobctl scan", ["jobctl scan"]),
+        ("jobctl scan --root one-two", ["jobctl scan --root \\", "one-two"]),
+        ("jobctl scan --root 'a b  c' -v", ["jobctl scan --root \\", "'a b  c' -v"]),
+        ("jobctl scan a\\ b\\ c\\ d", ["jobctl scan \\", "a\\ b\\ c\\ d"]),
+        ("jobctl show 0123456789012345678901234", ["jobctl show \\", "0123456789012345678901234"]),
+        ("it's one's own --words go on here", ["it's one's own \\", "--words go on here"]),
+    ],
+)
+def test_a_long_command_is_broken_between_words_so_that_a_shell_puts_it_together(
+    command: str, lines: list[str]
+) -> None:
+    assert list(shell_lines(command, 20)) == lines
+    assert "".join(line.removesuffix("\\") for line in lines) == command

@@ -62,8 +62,8 @@ def test_ages_and_sizes_are_for_people(world: World) -> None:
     world.start_job(0)
     shown = on_terminal("list", "--database", world.url)
     assert [line.split() for line in shown.text.splitlines()] == [
-        ["job", "id", "status", "progress", "age"],
-        [a_job_id(0), "processing", "75", "%", "2", "h"],
+        ["job", "id", "status", "progress", "age", "kind"],
+        [a_job_id(0), "processing", "75", "%", "2", "h", "presentation"],
     ]
 
 

@@ -24,10 +24,16 @@ from jobctl.core.health.databases import (
 from jobctl.core.health.words import shell_word, span
 from jobctl.core.health.work import (
     LastSuccess,
-    Serving,
     judge_backup,
-    judge_declared,
     judge_schedule,
+)
+from jobctl.core.health.workers import (
+    Expected,
+    Known,
+    Serving,
+    Waiting,
+    judge_declared,
+    judge_workers,
     lack_of,
 )
 from jobctl.model.health import Diagnosis, Health
@@ -161,3 +167,46 @@ def test_a_name_that_is_told_is_the_same_name_to_bash(name: str) -> None:
     )
     assert os.fsdecode(printed.stdout) == name
     assert shell_word(name).isprintable()
+
+
+DAY_S = 86_400.0
+NOBODY: list[Serving] = []
+SOMEBODY = [Serving(["default"], ["render"])]
+
+
+def test_where_nothing_waits_and_nothing_is_to_come_no_worker_is_missed() -> None:
+    assert health(judge_workers([], NOBODY, Known(DAY_S), Expected())) == "ok"
+
+
+def test_jobs_that_wait_without_a_worker_name_the_one_command_that_serves_all_their_queues() -> None:
+    waiting = [Waiting("default", "render", 2, 40.0), Waiting("slow ones", "cut", 1, 600.0)]
+    found = judge_workers(waiting, NOBODY, Known(3_600.0), Expected())
+    assert found.health is Health.FAIL
+    assert found.said == (
+        "1 job (cut) waits for 10m, and no worker serves the queue slow ones; "
+        "2 jobs (render) wait for 40s, and no worker serves the queue default; "
+        "the last worker was seen 1h ago"
+    )
+    assert found.command == "jobctl worker --tasks MODULE --queue default --queue 'slow ones'"
+
+
+def test_of_a_queue_that_was_counted_no_further_more_may_wait() -> None:
+    found = judge_workers([Waiting("q", "cut", 20_000, 1.0, is_at_least=True)], NOBODY, Known(), Expected())
+    assert found.said.startswith("at least 20,000 jobs (cut) wait for 1s")
+
+
+def test_jobs_for_later_need_a_worker_too() -> None:
+    found = judge_workers([], NOBODY, Known(), Expected(3, 7_200.0, ["video"]))
+    assert found.said == "3 jobs are queued for later, the first in 2h, and no worker runs"
+    assert (health(found), found.command) == ("warn", "jobctl worker --tasks MODULE --queue video")
+    assert health(judge_workers([], SOMEBODY, Known(), Expected(3, 7_200.0, ["video"]))) == "ok"
+
+
+def test_a_schedule_needs_a_worker_that_enqueues_its_jobs() -> None:
+    known = Known(3_600.0, has_tasks=True)
+    found = judge_workers([], NOBODY, known, Expected(schedules=["nightly", "hourly"]))
+    assert found.said == (
+        "schedules nightly, hourly enqueue jobs, and no worker runs; the last worker was seen 1h ago"
+    )
+    assert (health(found), found.command) == ("warn", "jobctl worker")
+    assert health(judge_workers([], SOMEBODY, known, Expected(schedules=["nightly"]))) == "ok"

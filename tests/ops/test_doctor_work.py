@@ -8,7 +8,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -19,16 +19,20 @@ import pytest
 import jobctl
 from jobctl.errors import ExitCode
 from jobctl.evidence.executor import current_executor
+from jobctl.model import health
 from jobctl.model.health import Health
 from jobctl.model.status import Status
 from jobctl.ops import lastruns
 from jobctl.ops.doctor import work
 from jobctl.ops.hold import hold_roots
+from jobctl.ops.show import show_job
 from jobctl.outputs import effects
 from jobctl.store import vitals, workers
+from jobctl.store.declared import tell_tasks
 from jobctl.store.jobs import get_job
 from jobctl.store.leases import Holder, open_leases
-from ops.doctoring import diagnosis, mend
+from jobctl.work import ScheduleSpec, Work
+from ops.doctoring import diagnosis, diagnosis_of, mend
 from ops.world import World, dead_executor
 from runner.working import Crewed, crewed
 
@@ -36,6 +40,14 @@ from runner.working import Crewed, crewed
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 FORK = multiprocessing.get_context("fork")
+
+
+@dataclass
+class ServiceJob:
+    """A job as a service has it that runs its jobs itself."""
+
+    job_id: str
+    status: str = "queued"
 
 
 def hold(world: World, is_held: Any) -> None:
@@ -190,10 +202,45 @@ def test_a_task_that_no_worker_knows_is_told_and_later_fails(world: World) -> No
         assert (found.health, "1 job (dance) waits for 1h" in found.said) == (Health.FAIL, True)
 
 
-def test_jobs_for_later_wait_for_nobody(world: World) -> None:
+def test_jobs_for_later_need_a_worker_that_runs_by_then(world: World) -> None:
     with jobctl.Queue(world.url) as queue:
-        queue.enqueue("dance", None, delay="1h")
-    assert diagnosis(world, "workers").said == "0 jobs due, 0 workers running"
+        queue.enqueue("dance", None, delay="2h")
+        queue.enqueue("dance", None, delay="1h30m", queue="video")
+    found = diagnosis(world, "workers")
+    said = r"2 jobs are queued for later, the first in 1h(29|30)m, and no worker runs"
+    assert re.fullmatch(said, found.said)
+    assert (found.health, found.command) == (
+        Health.WARN,
+        "jobctl worker --tasks MODULE --queue default --queue video",
+    )
+    with child(take_jobs, world):
+        assert diagnosis(world, "workers").said == "0 jobs due, 1 worker running"
+
+
+def test_a_schedule_without_a_worker_is_told(world: World) -> None:
+    spec = ScheduleSpec(name="nightly", task="report", cron="0 3 * * *")
+    settings = replace(world.settings, work=Work(modules=("acme.tasks",), schedules=(spec,)))
+    found = diagnosis_of(settings, "workers")
+    assert found.said == "schedule nightly enqueues jobs, and no worker runs"
+    assert (found.health, found.command) == (Health.WARN, "jobctl worker")
+    with child(take_jobs, world):
+        assert diagnosis_of(settings, "workers").health is Health.OK
+
+
+def test_a_service_that_only_keeps_its_jobs_here_is_told_of_no_worker(world: World) -> None:
+    with jobctl.JobDict(ServiceJob, world.url) as served:
+        served["a"] = ServiceJob("a")
+    assert diagnosis(world, "workers") == health.ok("0 jobs due, 0 workers running")
+    with world.site() as site:
+        assert show_job(site, "a").lack == ""
+    # What is enqueued waits all the same, and so does what a worker once took.
+    with jobctl.Queue(world.url) as queue:
+        queue.enqueue("dance", None)
+    assert "1 job (dance) waits" in diagnosis(world, "workers").said
+    with world.site() as site, site.store.write() as connection:
+        now = site.store.now(connection)
+        tell_tasks(connection, "w1", {"presentation": {}}, troubles=[], since=now)
+    assert "2 jobs (dance, presentation) wait" in diagnosis(world, "workers").said
 
 
 def test_the_jobs_of_a_killed_worker_are_told_and_given_back(world: World, tmp_path: Path) -> None:
@@ -201,7 +248,7 @@ def test_the_jobs_of_a_killed_worker_are_told_and_given_back(world: World, tmp_p
     with child(take_jobs, world):
         assert diagnosis(world, "leases").said == "1 job held, all by living workers"
     found = diagnosis(world, "leases")
-    assert (found.health, "worker w1 on host-a, which is gone" in found.said) == (Health.FAIL, True)
+    assert (found.health, "worker w1 on host-a, which is lost" in found.said) == (Health.FAIL, True)
     assert diagnosis(world, "running-jobs").health is Health.OK
     mend(world, found)
     assert diagnosis(world, "leases").health is Health.OK
@@ -223,7 +270,7 @@ def test_a_worker_that_ended_long_ago_is_remembered_while_its_jobs_wait(world: W
     assert diagnosis(world, "leases").health is Health.OK
     with world.site() as site, site.store.write() as connection:
         workers.forget_workers(connection, before=now + timedelta(seconds=1))
-        assert not vitals.had_workers(connection)
+        assert vitals.worker_last_seen(connection) is None
 
 
 # --- before a deploy -----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -91,6 +92,35 @@ def test_what_waits_too_long_for_its_turn_expires(world: World, calendar: Calend
     calendar.pass_(hours=25)
     assert world.expire(WEEK).counts["done"] == 1
     assert world.job().status is Status.EXPIRED
+
+
+MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
+
+
+def test_it_tells_since_when_it_watches_a_heartbeat_that_it_cannot_see_the_executor_of(
+    world: World, calendar: Calendar
+) -> None:
+    world.start_job(0, executor=dead_executor()._replace(host="host-b"))
+    assert world.expire_plan(WEEK, explains=True).total == 0
+    (reason,) = kept(world).values()
+    assert "its heartbeat is watched from here from now on; it counts as dead once" in reason
+    calendar.pass_(minutes=3)
+    assert world.expire_plan(WEEK, explains=True).total == 0
+    (reason,) = kept(world).values()
+    assert re.search(
+        rf"heartbeat is watched from here since {MOMENT}; it counts as dead once that stood still for \w+$",
+        reason,
+    )
+
+
+def test_after_a_jump_of_the_clock_it_tells_from_when_ages_count(world: World, calendar: Calendar) -> None:
+    world.queue_job(0)
+    assert world.expire_plan(WEEK, explains=True).total == 0
+    calendar.jump(days=30)
+    assert world.expire_plan(WEEK, explains=True).total == 0
+    (reason,) = kept(world).values()
+    said = rf"queued for \d+s \(counted from {MOMENT}: the clock cannot be trusted before\), less than 1d"
+    assert re.fullmatch(said, reason)
 
 
 @pytest.mark.parametrize("times", [1, 2])

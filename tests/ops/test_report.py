@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 import demo_tree
 import log_day
+from jobctl import clock
 from jobctl.core.reporting.activity import What
 from jobctl.core.reporting.billing import Bill
 from jobctl.core.reporting.incidents import Began
@@ -22,7 +23,7 @@ from jobctl.core.reporting.story import Story
 from jobctl.model.job import Job
 from jobctl.model.status import Cause as By
 from jobctl.model.status import Status
-from jobctl.model.timestamps import parse_timestamp
+from jobctl.model.timestamps import format_timestamp, parse_timestamp
 from jobctl.ops.ingest import ingest
 from jobctl.ops.report import affected_users, bills, story_of
 from jobctl.store import jobs
@@ -190,15 +191,43 @@ def test_a_video_that_vanished_is_unreachable_until_it_is_found(world: World) ->
     world.recover()
     with world.site() as site:
         (nobody,), _ = affected_users(site, today(world))
-    (outage,) = nobody.outages
-    assert (outage.job_id, outage.cause, outage.until) == (a_job_id(0), Cause.FILE_GONE, "")
+    (outage,) = [each for each in nobody.outages if each.cause is Cause.FILE_GONE]
+    assert (outage.job_id, outage.until) == (a_job_id(0), "")
     assert "" < outage.began.not_before < outage.began.not_later
     aside.rename(path)
     world.recover()
     with world.site() as site:
         (nobody,), _ = affected_users(site, today(world))
-    assert nobody.outages[0].began == outage.began
-    assert nobody.outages[0].until > outage.began.not_later
+    (over,) = [each for each in nobody.outages if each.cause is Cause.FILE_GONE]
+    assert over.began == outage.began
+    assert over.until > outage.began.not_later
+
+
+def test_without_a_log_a_lost_record_is_bounded_by_what_the_store_knows(world: World) -> None:
+    """Not before the job was last known to be, and not after the run that missed its record began."""
+    world.video(0)
+    before, began = today(world), clock.now()
+    run = world.recover()
+    with world.site() as site:
+        (nobody,), _ = affected_users(site, today(world))
+        long_ago = Period("", before.since - timedelta(days=9), before.since - timedelta(days=8))
+        assert affected_users(site, long_ago)[0] == []
+    (outage,) = nobody.outages
+    assert (outage.job_id, outage.cause) == (a_job_id(0), Cause.RECORD_MISSING)
+    assert (outage.by, outage.has_video) == (run.run_id, True)
+    completed_at = world.job().completed_at
+    assert completed_at is not None
+    assert outage.began.not_before == format_timestamp(completed_at) < format_timestamp(began)
+    assert outage.began.not_before < outage.began.not_later <= outage.until
+    # What an undo took away is known to the moment.
+    world.undo(run.run_id)
+    world.recover(include_declined=True)
+    with world.site() as site:
+        (nobody,), _ = affected_users(site, today(world))
+    first, second = nobody.outages
+    assert first == outage
+    assert second.began.is_known
+    assert first.until < second.began.best < second.until
 
 
 def test_storage_is_told_by_state(world: World) -> None:
@@ -296,4 +325,5 @@ def test_nobody_misses_the_video_of_a_job_that_ended_for_good(world: World) -> N
         )
     with world.site() as site:
         (nobody,), _ = affected_users(site, today(world))
-    assert (len(nobody.outages), nobody.still) == (1, 0)
+    missed = [each for each in nobody.outages if each.cause is Cause.FILE_GONE]
+    assert (len(missed), nobody.still) == (1, 0)

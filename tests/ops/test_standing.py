@@ -75,7 +75,7 @@ def test_a_disk_that_gives_no_answer_is_unknown_and_keeps_nobody_waiting(
 def test_a_root_that_is_away_is_unknown(world: World) -> None:
     world.root.rename(world.root.with_name("away"))
     found = seen(world)
-    assert said(found) == {"disk": f"the room below {world.root} is not known: No such file or directory"}
+    assert said(found) == {"room": f"the room below {world.root} is not known: No such file or directory"}
 
 
 def test_jobs_without_a_sign_of_life_are_told(world: World) -> None:

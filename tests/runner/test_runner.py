@@ -123,7 +123,7 @@ def test_a_killed_workers_job_runs_again_on_another_and_nothing_is_lost(
     crew.until((tmp_path / "w1.1").exists)
     first.kill()
     first.wait()
-    assert [one["state"] for one in answer("workers", database=crew.url)["data"]["items"]] == ["gone"]
+    assert [one["state"] for one in answer("workers", database=crew.url)["data"]["items"]] == ["lost"]
     crew.start()
     crew.until((tmp_path / "w1.2").exists)
     (tmp_path / "go").touch()

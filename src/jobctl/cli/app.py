@@ -205,10 +205,12 @@ def _told(error: BaseException, output: Output) -> JobctlError:
 
 def _stopped(error: BaseException) -> JobctlError | None:
     """Someone ended the program."""
+    # Where it broke off, what is left may have been noted.
+    left = "; ".join(getattr(error, "__notes__", ())) or _KEPT
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return Interrupted(f"interrupted; {_KEPT}", hint=_GO_ON)
+        return Interrupted(f"interrupted; {left}", hint=_GO_ON)
     if isinstance(error, _TerminationRequest):
-        return Terminated(f"terminated; {_KEPT}", hint=_GO_ON)
+        return Terminated(f"terminated; {left}", hint=_GO_ON)
     return None
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -77,9 +78,29 @@ def carry_out(
         if not is_confirmed(f"\nApply {counted(plan.total, 'step')}?"):
             call.output.say("Nothing was changed.")
             return ExitCode.APPROVAL
-    with call.progress() as progress:
+    with call.progress() as progress, _noting_what_is_left(hold, plan):
         report = apply_plan(hold, plan, progress=progress)
     return _end_with_report(call, hold, plan, report, troubles, consent=consent)
+
+
+@contextmanager
+def _noting_what_is_left(hold: Hold, plan: Plan) -> Iterator[None]:
+    """Note of a signal that ends the block how much of the plan was done by then."""
+    from jobctl.ops.apply import how_far  # noqa: PLC0415 - slow to import
+
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as stopped:
+        with suppress(JobctlError):
+            reached = how_far(hold.site, plan)
+            stopped.add_note(
+                f"run {reached.run_id} has taken {reached.taken:,} of {counted(reached.steps, 'step')}"
+                if reached
+                else "nothing was changed"
+            )
+        raise
 
 
 def _brakes(plan: Plan, consent: Consent) -> list[JobctlError]:

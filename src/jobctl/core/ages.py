@@ -29,6 +29,17 @@ class Ages(NamedTuple):
         age = max(timedelta(0), self.now - since)
         return age if age <= _LONGEST else None
 
+    def note(self, moment: datetime | None) -> str:
+        """Since when the age of a moment counts, where that is later than the moment itself."""
+        if moment is None or self.trusted_from is None or moment >= self.trusted_from:
+            return ""
+        return f" (counted from {shown_moment(self.trusted_from)}: the clock cannot be trusted before)"
+
+
+def shown_moment(moment: datetime) -> str:
+    """A moment in a reason, which is read on any host."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
 
 class Reading(NamedTuple):
     """The store's clock at one moment, beside the reading host's seconds since its boot."""

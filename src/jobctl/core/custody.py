@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
+from jobctl.core.ages import Ages, shown_moment
 from jobctl.core.reconcile import Case
 from jobctl.model.files import Role, Seen
 from jobctl.model.finding import Finding, FindingKind
@@ -162,15 +163,17 @@ CATEGORIES = (
 
 
 def why_too_soon(
-    judgement: Judgement, loose: LooseSince | None, *, age: timedelta | None, grace: timedelta
+    judgement: Judgement, loose: LooseSince | None, *, ages: Ages, grace: timedelta
 ) -> str | None:
     """Why a file that may go does not go yet: two complete walks at least ``grace`` apart are needed."""
     if loose is None or not loose.is_of(judgement.seen):
         return f"seen so for the first time; it may go after {_hours(grace)}"
+    age, since = ages.of(loose.since), shown_moment(loose.since)
     if age is None:
-        return "how long it has been so cannot be told: the clock jumped"
+        return f"seen so since {since}; how long that is cannot be told: the clock jumped"
     if age < grace:
-        return f"seen so for {_hours(age)}; it may go after {_hours(grace)}"
+        counted = ages.note(loose.since)
+        return f"seen so for {_hours(age)}, since {since}{counted}; it may go after {_hours(grace)}"
     return None
 
 

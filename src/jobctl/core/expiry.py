@@ -74,11 +74,13 @@ def judge_queued(case: Case, job_row: Row, policy: Policy, ages: Ages) -> Action
     run_at = _moment(job_row, "run_at")
     if run_at is not None and run_at > ages.now:
         return _kept(case.key, f"queued for {job_row['run_at']}")
-    age = ages.of(_latest(ages, _moment(job_row, "updated_at"), _moment(job_row, "created_at"), run_at))
+    since = _latest(ages, _moment(job_row, "updated_at"), _moment(job_row, "created_at"), run_at)
+    age = ages.of(since)
     if age is None:
         return _kept(case.key, "queued; how long cannot be told: its times make no sense")
     if age < ttl:
-        return _kept(case.key, f"queued for {format_duration(age)}, less than {format_duration(ttl)}")
+        said = f"queued for {format_duration(age)}{ages.note(since)}, less than {format_duration(ttl)}"
+        return _kept(case.key, said)
     if case.references:
         return _kept(case.key, f"{case.references[0]} names it")
     if case.videos:
@@ -95,12 +97,13 @@ def judge_ended(job: Ended, policy: Policy, ages: Ages) -> str | Kept:
     retain = policy.of_kind(job.kind).retain.get(job.status)
     if retain is None:
         return _kept(job.job_id, f"{job.status}; no retention is set for it")
-    age = ages.of(_latest(ages, job.updated_at, job.completed_at, job.recovered_at))
+    since = _latest(ages, job.updated_at, job.completed_at, job.recovered_at)
+    age = ages.of(since)
     if age is None:
         return _kept(job.job_id, f"{job.status}; how long ago cannot be told: its times make no sense")
     said = f"{job.status}, unchanged for {format_duration(age)}"
     if age < retain:
-        return _kept(job.job_id, f"{said}, less than {format_duration(retain)}")
+        return _kept(job.job_id, f"{said}{ages.note(since)}, less than {format_duration(retain)}")
     return f"{said}, longer than {format_duration(retain)}"
 
 

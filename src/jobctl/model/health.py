@@ -46,9 +46,9 @@ def ok(said: str) -> Diagnosis:
     return Diagnosis(Health.OK, said)
 
 
-def unknown(said: str, fix: str = "") -> Diagnosis:
+def unknown(said: str, fix: str = "", command: str = "") -> Diagnosis:
     """It could not be told."""
-    return Diagnosis(Health.UNKNOWN, said, fix)
+    return Diagnosis(Health.UNKNOWN, said, fix, command)
 
 
 def warn(said: str, fix: str = "", command: str = "") -> Diagnosis:

@@ -18,7 +18,8 @@ class QueueDepth(NamedTuple):
     """The queued jobs of one queue. ``is_at_least``: there are more than were counted.
 
     ``oldest_job`` has been due longest, since ``due_since``; ``kinds``: how many jobs of which kind are
-    due, and ``since``: since when the first of each.
+    due and wait for a worker, and ``since``: since when the first of each; a service's own jobs wait for
+    none. ``next_at``: when the first of those is due that are queued for later.
     """
 
     queue: str
@@ -29,6 +30,7 @@ class QueueDepth(NamedTuple):
     due_since: datetime | None
     kinds: Mapping[str, int]
     since: Mapping[str, datetime] = MappingProxyType({})
+    next_at: datetime | None = None
 
 
 class Silent(NamedTuple):
@@ -56,7 +58,7 @@ class Worker(NamedTuple):
 
     row: WorkerRow
     busy: int
-    is_gone: bool
+    is_lost: bool
 
 
 class ScanSeen(NamedTuple):

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobctl import clock
 from jobctl.errors import ExitCode, PlanStale
@@ -50,6 +50,26 @@ class RunReport:
     counts: dict[str, int]
     exit_code: ExitCode
     undo_command: str | None
+
+
+class Reached(NamedTuple):
+    """How far a run came that has not ended."""
+
+    run_id: str
+    taken: int
+    steps: int
+
+
+def how_far(site: Site, plan: Plan) -> Reached | None:
+    """How far the run of a plan came that broke off; ``None`` where it took no step."""
+    with site.store.read() as connection:
+        for run in runs.unfinished_runs(connection):
+            if run.plan_id == plan.plan_id:
+                outcomes = runs.count_outcomes(connection, run.run_id)
+                pending = outcomes.pop(Outcome.PENDING.value, 0)
+                taken = sum(outcomes.values())
+                return Reached(run.run_id, taken, taken + pending) if run.state != "loading" else None
+    return None
 
 
 def apply_plan(hold: Hold, plan: Plan, *, progress: ProgressSink | None = None) -> RunReport:

@@ -177,8 +177,7 @@ class _Planning:
 
     def _why_too_soon(self, judgement: Judgement, loose: Mapping[Place, LooseSince]) -> str | None:
         known = loose.get((judgement.seen.root_id, judgement.seen.path))
-        age = self._ages.of(known.since) if known else None
-        return why_too_soon(judgement, known, age=age, grace=self.hold.site.settings.policy.grace)
+        return why_too_soon(judgement, known, ages=self._ages, grace=self.hold.site.settings.policy.grace)
 
     def _why_too_young(self, judgement: Judgement, ages: Ages) -> str | None:
         older_than = self.options.older_than

@@ -38,8 +38,8 @@ class Workers(NamedTuple):
     gone: frozenset[str] = frozenset()
 
     def state(self, row: WorkerRow) -> str:
-        """What is to be told of a worker: one that is gone still says that it runs."""
-        return "gone" if row.worker_id in self.gone else row.state
+        """What is to be told of a worker: one that is lost may still say that it runs."""
+        return "lost" if row.worker_id in self.gone else row.state
 
     def busy_slots(self, row: WorkerRow) -> int:
         """How many of a worker's slots are busy: what it has taken ahead of them waits."""

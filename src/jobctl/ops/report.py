@@ -25,6 +25,7 @@ from jobctl.core.reporting.outages import (
     by_owner,
     outages_of_files,
     outages_of_losses,
+    outages_of_returned,
     touching,
 )
 from jobctl.core.reporting.periods import Bins, Period, Zone
@@ -66,13 +67,19 @@ def affected_users(site: Site, period: Period) -> tuple[list[Affected], datetime
     since, until = format_timestamp(period.since), format_timestamp(period.until)
     with site.store.read() as connection:
         lives = load_lives(connection)
-        dated = [restart for restart in all_restarts(lives) if "" < began_of(restart.boot.mark).best < until]
+        dated = [restart for restart in all_restarts(lives) if began_of(restart.boot.mark).best]
         losses = _losses(site, connection, lives, dated).losses
         now = site.store.now(connection)
         sights = reports.sights_of_videos(connection, now)
-        concerned = {loss.job_id for loss in losses} | {sight.job_id for sight in sights}
-        owners = reports.owners_of(connection, concerned)
-    outages = [*outages_of_losses(losses, owners), *outages_of_files(sights, owners)]
+        returned = reports.returned(connection, period.since)
+        explained = {loss.job_id for loss in losses}
+        missed = {sight.job_id for sight in sights} | {each.job_id for each in returned}
+        owners = reports.owners_of(connection, explained | missed)
+    outages = [
+        *outages_of_losses(losses, owners),
+        *outages_of_returned(returned, owners, explained=explained),
+        *outages_of_files(sights, owners),
+    ]
     return by_owner(touching(outages, since, until)), now
 
 

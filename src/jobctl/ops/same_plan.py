@@ -136,8 +136,7 @@ class _Planning:
         known = next((row for row in noted if (row.root_id, row.path) == place), None)
         if known is not None and known.since >= ages.now:  # noted by this very walk
             known = None
-        age = ages.of(known.since) if known else None
-        return why_too_soon(judgement, known, age=age, grace=site.settings.policy.grace)
+        return why_too_soon(judgement, known, ages=ages, grace=site.settings.policy.grace)
 
     @property
     def _ages(self) -> Ages:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from jobctl import clock
-from jobctl.core.health.work import Serving, Waiting, lack_of
+from jobctl.core.health.workers import Serving, Waiting, lack_of
 from jobctl.evidence.executor import liveness
 from jobctl.model.job import Executor
 from jobctl.model.standing import QueueDepth
@@ -42,7 +42,8 @@ def is_lost(site: Site, executor: Executor, seen_at: datetime, lease_s: float, n
 def waiting_in(queue: QueueDepth, now: datetime) -> Iterator[Waiting]:
     """What waits in a queue, by task."""
     for kind, jobs in sorted(queue.kinds.items()):
-        yield Waiting(queue.queue, kind, jobs, (now - queue.since.get(kind, now)).total_seconds())
+        oldest_s = (now - queue.since.get(kind, now)).total_seconds()
+        yield Waiting(queue.queue, kind, jobs, oldest_s, queue.is_at_least)
 
 
 def named_task(site: Site, name: str, *, queue: str | None = None) -> tuple[TaskSpec, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobctl.core.health.work import lack_of, start_of
+from jobctl.core.health.workers import lack_of, start_of
 from jobctl.errors import UnknownJob
 from jobctl.model.detail import JobDetail
 from jobctl.model.job import Job
@@ -12,6 +12,7 @@ from jobctl.ops.lookup import look_further, quarantine_note
 from jobctl.ops.serving import serving_now
 from jobctl.ops.site import Site
 from jobctl.store import jobs, workers
+from jobctl.store.declared import task_names
 from jobctl.store.engine import Connection
 from jobctl.store.lookup import in_quarantine
 
@@ -45,13 +46,15 @@ def _lack(site: Site, connection: Connection, job: Job) -> str:
     """Why a queued job waits for a worker that does not run, and what to do."""
     if job.status is not Status.QUEUED:
         return ""
+    if job.run_at is None and job.kind not in task_names(connection):
+        return ""  # nobody enqueued it: a service notes its own jobs like that, and runs them itself
     serving = serving_now(site, connection)
     lack = lack_of(job.queue, job.kind, serving)
     if not lack:
         return ""
     here = [one for one in serving if job.queue in one.queues]
     troubles = [f"worker {one.worker}: {trouble}" for one in here for trouble in one.troubles]
-    return "; ".join([lack, *troubles, start_of(job.queue)])
+    return "; ".join([lack, *troubles, f"start one: {start_of([job.queue])}"])
 
 
 def _aside(site: Site, connection: Connection, job_id: str) -> str | None:

@@ -17,17 +17,18 @@ from jobctl.core.health.standing import (
     judge_silent,
     worst_first,
 )
-from jobctl.core.health.work import judge_backup, judge_declared, judge_leases, judge_workers
+from jobctl.core.health.work import judge_backup, judge_leases
+from jobctl.core.health.workers import judge_declared
 from jobctl.core.outlook import outlook_of
 from jobctl.core.tally import Grain
 from jobctl.model.standing import Reading, RootRoom, ScanSeen, Standing, Trouble, Worker
 from jobctl.ops.doctor.places import examine_absence
-from jobctl.ops.doctor.work import BACKUP, examine_locks, examine_runs, holding
-from jobctl.ops.serving import is_lost, serving_now, waiting_in
+from jobctl.ops.doctor.work import BACKUP, examine_locks, examine_runs, examine_workers, holding
+from jobctl.ops.serving import is_lost, serving_now
 from jobctl.ops.site import Site
 from jobctl.ops.tallies import QUICK, catch_up
 from jobctl.outputs.room import Room, room_of
-from jobctl.store import claims, lastruns, roots, standing, tallies, vitals, workers
+from jobctl.store import claims, lastruns, roots, standing, tallies, workers
 from jobctl.store.engine import Connection
 from jobctl.store.roots import RootRow
 
@@ -87,7 +88,7 @@ def _judged(found: Standing) -> list[Trouble]:
         Trouble("jobs", judge_failures(found.changes, found.now)),
         Trouble("heartbeats", judge_silent(found.silent, found.now)),
     ]
-    judged += [Trouble("disk", judge_root_room(room)) for room in found.rooms if room.now or room.trouble]
+    judged += [Trouble("room", judge_root_room(room)) for room in found.rooms if room.now or room.trouble]
     judged += [Trouble(run.command, judge_last_run(run, found.now)) for run in found.last_runs]
     judged += [Trouble("scan", diagnosis) for seen in found.scans for diagnosis in judge_scan(seen)]
     made = [run.succeeded_at for run in found.last_runs if run.command == BACKUP and run.succeeded_at]
@@ -111,10 +112,8 @@ def _workers(site: Site, connection: Connection, now: datetime) -> list[Worker]:
 
 
 def _judged_workers(site: Site, connection: Connection, found: Standing) -> list[Trouble]:
-    waiting = [each for queue in found.queues for each in waiting_in(queue, found.now)]
-    serving = serving_now(site, connection)
-    judged = judge_workers(waiting, serving, had_workers=vitals.had_workers(connection))
-    return [Trouble("workers", judged), Trouble("tasks", judge_declared(serving))]
+    judged = examine_workers(site, connection, found.queues)
+    return [Trouble("workers", judged), Trouble("tasks", judge_declared(serving_now(site, connection)))]
 
 
 def _scan_seen(connection: Connection, row: RootRow) -> ScanSeen:

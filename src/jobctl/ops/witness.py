@@ -10,9 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from jobctl import clock
+from jobctl.core.ages import shown_moment
 from jobctl.core.reconcile import UNKNOWN_EXECUTOR, Liveness
+from jobctl.durations import format_duration
 from jobctl.evidence.executor import liveness, this_boot_id
 from jobctl.model.job import Executor
 from jobctl.model.records import Record, Watch
@@ -41,7 +44,16 @@ class Witness:
         if silent_s >= self.stale_after_s:
             minutes = int(silent_s // 60)
             return Liveness("dead", f"its heartbeat stood still for {minutes} min by this host's own clock")
-        return here
+        return here._replace(reason=f"{here.reason}; {self._since_when(silent_s)}")
+
+    def _since_when(self, silent_s: float) -> str:
+        """Since when a heartbeat is watched from here, and for how long it will be."""
+        stale_after = format_duration(timedelta(seconds=int(self.stale_after_s)))
+        dead_after = f"it counts as dead once that stood still for {stale_after}"
+        if silent_s < 1:
+            return f"its heartbeat is watched from here from now on; {dead_after}"
+        began = shown_moment(clock.now() - timedelta(seconds=silent_s))
+        return f"its heartbeat is watched from here since {began}; {dead_after}"
 
     def _look(self, record: Record) -> Liveness:
         if not record.executor:

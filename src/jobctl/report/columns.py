@@ -24,6 +24,7 @@ class Column(Generic[RowT]):
     value go on in the next line; ids and numbers never do. A column with a ``least`` width is
     always there and never narrower: tables that follow each other stand in line. Of anybody's
     words a terminal shows ``most`` characters, so that one row does not push the others away.
+    What ``is_below`` stands on a line of its own, below the rows that have it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Column(Generic[RowT]):
     may_wrap: bool = False
     least: int = 0
     most: int = 0
+    is_below: bool = False
 
     def cell(self, row: RowT) -> str:
         """The value for a terminal, with everything invisible made visible."""

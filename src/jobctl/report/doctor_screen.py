@@ -72,7 +72,7 @@ def check_line(one: Examined, name_width: int) -> RenderableType:
     return grid
 
 
-def troubles_screen(examined: Iterable[Examined]) -> Iterator[RenderableType]:
+def troubles_screen(examined: Iterable[Examined], width: int) -> Iterator[RenderableType]:
     """What is to be done: each check that knows, the worst ones last, where they are seen."""
     from rich.text import Text  # noqa: PLC0415 - only where a person watches
 
@@ -80,7 +80,7 @@ def troubles_screen(examined: Iterable[Examined]) -> Iterator[RenderableType]:
     told = [one for one in examined if one.diagnosis.health is not Health.OK and _has_advice(one)]
     for one in sorted(told, key=lambda one: severity.index(one.diagnosis.health)):
         yield Text()
-        yield from _advice(one)
+        yield from _advice(one, width)
 
 
 def summary(counts: dict[str, int]) -> str:
@@ -99,7 +99,7 @@ def _has_advice(one: Examined) -> bool:
     return bool(one.diagnosis.fix or one.diagnosis.command) or one.diagnosis.health is not Health.UNKNOWN
 
 
-def _advice(one: Examined) -> Iterator[RenderableType]:
+def _advice(one: Examined, width: int) -> Iterator[RenderableType]:
     from jobctl.report.screen import line  # noqa: PLC0415 - rich is only for terminals
 
     health, said, fix, command = one.diagnosis
@@ -108,5 +108,15 @@ def _advice(one: Examined) -> Iterator[RenderableType]:
     if fix:
         yield line(f"To do: {fix}.", indent=2)
     if command:
-        # On a line of its own, to be copied whole.
-        yield line("Run:   ", (command, "bold"), indent=2)
+        yield from _to_run(command, width)
+
+
+def _to_run(command: str, width: int) -> Iterator[RenderableType]:
+    """Each command on lines of its own, to be copied whole."""
+    from jobctl.report.screen import line  # noqa: PLC0415 - rich is only for terminals
+    from jobctl.report.shell_lines import shell_lines  # noqa: PLC0415
+
+    heading = "Run:   "
+    for words in shell_lines(command, width - len(heading) - 2):
+        yield line(heading, (words, "bold"), indent=2)
+        heading = " " * len(heading)

@@ -14,6 +14,7 @@ from jobctl.model.difference import Difference
 from jobctl.model.job import Artifact, Event, Job
 from jobctl.model.plan import Action, Kept, Outcome
 from jobctl.model.quarantine import Entry
+from jobctl.model.status import Status
 from jobctl.report.columns import Column
 from jobctl.report.units import age_of, age_shown, local_time, size_shown
 
@@ -219,10 +220,27 @@ def job_columns(now: datetime) -> Sequence[Column[Job]]:
     return [every[name] for name in _JOB_COLUMNS]
 
 
+def job_screen_columns(now: datetime) -> Sequence[Column[Job]]:
+    """What a terminal shows of a list: of a job that has not succeeded also why, in a line of its own."""
+    every = _every_job_column(now)
+    # Nearly every job is in this queue: it is told where one is not.
+    every["queue"] = replace(every["queue"], shown=lambda queue: "" if queue == "default" else queue)
+    columns = [replace(every[name], from_width=width) for name, width in _SCREEN_COLUMNS.items()]
+    why = Column(name="reason", value=_why, most=_MOST_OF_A_REASON, is_below=True)
+    return [*columns, why]
+
+
+def _why(job: Job) -> str | None:
+    """What went wrong last, unless all went well in the end."""
+    if job.status is Status.COMPLETED:
+        return None
+    return ": ".join(filter(None, (job.error_code, job.error))) or None
+
+
 def chosen_job_columns(now: datetime, names: Sequence[str]) -> Sequence[Column[Job]]:
     """The columns of ``list`` of these names, in their order, however wide. Raises ``KeyError``."""
     every = _every_job_column(now)
-    return [replace(every[name], from_width=0, may_wrap=True) for name in names]
+    return [replace(every[name], may_wrap=True) for name in names]
 
 
 def _every_job_column(now: datetime) -> dict[str, Column[Job]]:
@@ -242,7 +260,6 @@ def _every_job_column(now: datetime) -> dict[str, Column[Job]]:
             value=values.get(name) or attrgetter(name),
             shown=shown.get(name),
             is_number=name in shown or name in {"priority", "max_attempts", "version"},
-            from_width=_JOB_COLUMNS.get(name, 0),
             may_wrap=name in _LONG,
             most=_LONG.get(name, 0),
         )
@@ -250,20 +267,27 @@ def _every_job_column(now: datetime) -> dict[str, Column[Job]]:
     }
 
 
-_JOB_COLUMNS = {
+_JOB_COLUMNS = (
+    *("job_id", "status", "progress", "created_at", "completed_at", "origin", "confidence", "owner"),
+    *("attempt", "video_url", "error", "kind", "queue"),
+)
+"""What a list tells a pipe unless it is told which columns."""
+
+_SCREEN_COLUMNS = {
     "job_id": 0,
     "status": 0,
     "progress": 0,
     "created_at": 0,
+    "kind": 0,
+    "queue": WIDE,
     "completed_at": WIDE,
-    "origin": WIDER,
-    "confidence": WIDER,
     "owner": WIDE,
     "attempt": WIDER,
+    "origin": WIDER,
+    "confidence": WIDER,
     "video_url": 180,
-    "error": WIDE,
 }
-"""What a list shows unless it is told which columns, and from which width of the terminal on."""
+"""What a list shows on a terminal, and from which width on."""
 
 _LONG = {
     **dict.fromkeys(("owner", "kind", "queue", "error_code", "idempotency_key"), MOST_OF_A_NAME),
@@ -286,8 +310,6 @@ _JOB_TITLES = {"video_url": "video", "thumbnail_url": "thumbnail", "error_code":
 JOB_COLUMN_NAMES = (
     *_JOB_COLUMNS,
     *(
-        "kind",
-        "queue",
         "priority",
         "error_code",
         "updated_at",

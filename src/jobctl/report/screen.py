@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 from rich.console import Group, RenderableType
@@ -15,6 +15,8 @@ from jobctl.model.names import to_shown
 from jobctl.report.columns import Column, RowT, columns_for
 
 _GAP = (0, 2, 0, 0)
+_INDENT = 2
+_NARROWEST = 8
 
 
 class Example(NamedTuple):
@@ -36,26 +38,85 @@ def line(*parts: str | tuple[str, str], indent: int = 0) -> RenderableType:
 
 def table(
     columns: Sequence[Column[RowT]], rows: Iterable[RowT], width: int, *, with_heading: bool = True
-) -> Table:
+) -> RenderableType:
     """A listing as aligned columns, without a frame; a column that says nothing is mostly left out."""
     fitting = columns_for(columns, width)
-    cells = [[column.cell(row) for column in fitting] for row in rows]
+    below = [column for column in fitting if column.is_below]
+    beside = [column for column in fitting if not column.is_below]
+    listed = list(rows)
+    cells = [[column.cell(row) for column in beside] for row in listed]
     telling = [
-        number for number, column in enumerate(fitting) if column.least or any(row[number] for row in cells)
+        number for number, column in enumerate(beside) if column.least or any(row[number] for row in cells)
     ]
+    shown = [beside[number] for number in telling]
+    texts = [[row[number] for number in telling] for row in cells]
+    notes = [[words for column in below if (words := column.cell(row))] for row in listed]
+    if not any(notes):
+        return _rows(shown, texts, with_heading=with_heading)
+    return Group(*_with_notes(shown, texts, notes, width, with_heading=with_heading))
+
+
+def _rows(
+    columns: Sequence[Column[Any]],
+    texts: Sequence[Sequence[str]],
+    widths: Sequence[int] = (),
+    *,
+    with_heading: bool,
+) -> Table:
+    """Rows of cells below their headings. ``widths``: of each column, if not as wide as what it says."""
     listing = Table(box=None, padding=_GAP, pad_edge=False, header_style="bold", show_header=with_heading)
-    for number in telling:
-        column = fitting[number]
+    for number, column in enumerate(columns):
         listing.add_column(
-            column.title or column.name.replace("_", " "),
+            _title(column),
             justify="right" if column.is_number else "left",
             no_wrap=not column.may_wrap,
             overflow="fold",
+            width=widths[number] if widths else None,
             min_width=column.least or None,
         )
-    for row in cells:
-        listing.add_row(*(Text(row[number]) for number in telling))
+    for row in texts:
+        listing.add_row(*map(Text, row))
     return listing
+
+
+def _with_notes(
+    columns: Sequence[Column[Any]],
+    texts: Sequence[Sequence[str]],
+    notes: Sequence[Sequence[str]],
+    width: int,
+    *,
+    with_heading: bool,
+) -> Iterator[RenderableType]:
+    """Rows with lines of their own below some of them; the columns stand in line all the way down."""
+    titles = [_title(column) if with_heading else "" for column in columns]
+    wanted = [max(map(cell_len, cells)) for cells in zip(titles, *texts, strict=True)]
+    widths = _narrowed(wanted, [column.may_wrap for column in columns], width)
+    begun: list[Sequence[str]] = []
+    for row, below in zip(texts, notes, strict=True):
+        begun.append(row)
+        if below:
+            yield _rows(columns, begun, widths, with_heading=with_heading)
+            yield from (Padding.indent(Text(words, overflow="fold"), _INDENT) for words in below)
+            begun, with_heading = [], False
+    if begun:
+        yield _rows(columns, begun, widths, with_heading=with_heading)
+
+
+def _narrowed(wanted: Sequence[int], may_wrap: Sequence[bool], width: int) -> list[int]:
+    """The widths of columns that together take no more than that: of those that may wrap the widest give."""
+    widths = list(wanted)
+    giving = [number for number, wraps in enumerate(may_wrap) if wraps]
+    over = sum(widths) + _GAP[1] * (len(widths) - 1) - width
+    for _ in range(over):
+        widest = max(giving, key=widths.__getitem__, default=None)
+        if widest is None or widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
+    return widths
+
+
+def _title(column: Column[Any]) -> str:
+    return column.title or column.name.replace("_", " ")
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> Table:

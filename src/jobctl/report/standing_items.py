@@ -26,8 +26,8 @@ class _RootSeen(NamedTuple):
 
 
 def worker_state(worker: Worker) -> str:
-    """The state of a worker as it is told: one that is silent is gone, whatever it last said."""
-    return "gone" if worker.is_gone else worker.row.state
+    """The state of a worker as it is told: one that is silent is lost, whatever it last said."""
+    return "lost" if worker.is_lost else worker.row.state
 
 
 def found_by(seen: ScanSeen, kind: FindingKind) -> int | None:

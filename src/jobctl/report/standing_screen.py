@@ -4,30 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.cells import cell_len
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from jobctl.core.health.standing import headline
 from jobctl.model.finding import FindingKind
-from jobctl.model.health import Health
 from jobctl.model.names import to_shown
-from jobctl.model.standing import Changes, QueueDepth, RootRoom, ScanSeen, Standing, Trouble
+from jobctl.model.standing import Changes, QueueDepth, RootRoom, ScanSeen, Standing
 from jobctl.model.status import Status
+from jobctl.report.columns import cut
 from jobctl.report.standing_items import found_by
+from jobctl.report.trouble_rows import HEALTH_STYLES, commands_below, fitting, lines_of, trouble_rows
 from jobctl.report.units import age_of, age_shown, counted, size_shown
 
-HEALTH_STYLES = {
-    Health.OK: "green",
-    Health.WARN: "yellow",
-    Health.FAIL: "bold red",
-    Health.UNKNOWN: "magenta",
-}
 _GAP = (0, 2, 0, 0)
-_NAMES, _SUBJECTS = 12, 24
-_LONGEST_SUBJECT = 13
-_BROKEN_LINES = 1.1
+_NAMES = 12
 _LINES_A_ROOT = 7
 _LINES_A_TROUBLE = 3
 _FEWEST_TROUBLES = 2
@@ -42,19 +34,18 @@ def standing_screen(
     """One screen. ``is_whole``: with every trouble; else ``all_of_it`` is the command that tells them."""
     head = _headline(found, width)
     rows = list(_rows(found, most_roots=max(1, height // _LINES_A_ROOT)))
-    left = height - 1 - _lines(head, width) - 1
-    needed = sum(_lines(words, width - _NAMES) for _, words in rows)
+    left = height - 1 - lines_of(head, width) - 1
+    needed = sum(lines_of(words, width - _NAMES) for _, words in rows)
     if not is_whole and left - needed < _FEWEST_TROUBLES * _LINES_A_TROUBLE * bool(found.troubles):
         # What is not well comes first: of the numbers each has one line then.
         for _, words in rows:
             words.no_wrap, words.overflow = True, "ellipsis"
         needed = len(rows)
-    shown = found.troubles if is_whole else _fitting(found.troubles, width, left - needed)
+    shown = found.troubles if is_whole else fitting(found.troubles, width, left - needed)
     yield head
-    if shown:
-        yield _trouble_rows(shown, width)
+    yield from trouble_rows(shown, width)
     if len(shown) < len(found.troubles):
-        yield Text(to_shown(f"  … {len(found.troubles) - len(shown):,} more: {all_of_it}"), "dim")
+        yield from _further(len(found.troubles) - len(shown), all_of_it, width)
     yield Text()
     yield _numbers(rows)
 
@@ -63,47 +54,14 @@ def _headline(found: Standing, width: int) -> Text:
     return Text(cut(headline(found.troubles), 2 * width - 20), HEALTH_STYLES[found.health])
 
 
-def _lines(words: Text, width: int) -> int:
-    """How many lines a text takes, at most: words that go on in the next line leave some of it empty."""
-    return max(1, -(-int(cell_len(words.plain) * _BROKEN_LINES) // max(1, width)))
-
-
-def _fitting(troubles: list[Trouble], width: int, lines: int) -> list[Trouble]:
-    """The worst troubles, as many as there is room for; one at least."""
-    taken = 0
-    for number, each in enumerate(troubles):
-        taken += _lines(_said(each, width), width - _SUBJECTS) + _lines(
-            _to_do(each, width), width - _SUBJECTS
-        )
-        is_last = number == len(troubles) - 1
-        if number and taken + (not is_last) > lines:
-            return troubles[:number]
-    return troubles
-
-
-def _trouble_rows(shown: list[Trouble], width: int) -> RenderableType:
-    grid = Table.grid(padding=_GAP)
-    grid.add_column(width=max(len(each) for each in Health), no_wrap=True)
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for each in shown:
-        health = each.diagnosis.health
-        told, todo = _said(each, width), _to_do(each, width)
-        cell = Group(told, todo) if todo else told
-        grid.add_row(
-            Text(health.value, HEALTH_STYLES[health]), Text(cut(each.subject, _LONGEST_SUBJECT)), cell
-        )
-    return grid
-
-
-def _said(each: Trouble, width: int) -> Text:
-    return Text(cut(each.diagnosis.said, max(40, 2 * (width - _SUBJECTS))))
-
-
-def _to_do(each: Trouble, width: int) -> Text:
-    """The command that looks closer or mends it, on a line of its own, to be copied whole."""
-    _, _, fix, command = each.diagnosis
-    return Text(to_shown(command), "bold") if command else Text(cut(fix, max(40, width - _SUBJECTS)), "dim")
+def _further(number: int, all_of_it: str, width: int) -> Iterator[Text]:
+    """That there is more than has room, and what tells it."""
+    said = f"  … {number:,} more: "
+    if len(said) + len(all_of_it) <= width:
+        yield Text(to_shown(f"{said}{all_of_it}"), "dim")
+        return
+    yield Text(said.rstrip(), "dim")
+    yield from commands_below(all_of_it, width)
 
 
 def _numbers(rows: list[tuple[str, Text]]) -> Table:
@@ -185,15 +143,15 @@ def _heartbeats(found: Standing) -> Text:
 
 
 def workers_line(found: Standing) -> Text:
-    """How many workers run, how busy they are, and how many are gone."""
-    alive = [each for each in found.workers if not each.is_gone]
-    gone = len(found.workers) - len(alive)
+    """How many workers run, how busy they are, and how many are lost."""
+    alive = [each for each in found.workers if not each.is_lost]
+    lost = len(found.workers) - len(alive)
     if not found.workers:
         return Text("none runs", "dim")
     slots = sum(each.row.slots for each in alive)
     parts = Text(f"{len(alive):,} alive, {sum(each.busy for each in alive):,} of {slots:,} slots busy")
-    if gone:
-        parts.append(f", {gone:,} gone", "bold red")
+    if lost:
+        parts.append(f", {lost:,} lost", "bold red")
     return parts
 
 
@@ -233,7 +191,7 @@ def _until_full(room: RootRoom) -> str:
 
 def _findings(scan: ScanSeen, found: Standing) -> Text:
     if scan.finished_at is None:
-        return Text("never scanned in full: jobctl scan", "yellow")
+        return Text("never scanned in full", "yellow")
     orphaned, broken = (
         found_by(scan, kind) or 0 for kind in (FindingKind.ORPHAN_VIDEO, FindingKind.BROKEN_VIDEO)
     )
@@ -241,9 +199,3 @@ def _findings(scan: ScanSeen, found: Standing) -> Text:
     if scan.is_outdated:
         return Text(f"{words}, before a run changed that", "dim")
     return Text(words, "yellow" if orphaned or broken else "")
-
-
-def cut(words: str, most: int) -> str:
-    """Text of others', so that one long word does not push the rest off the screen."""
-    shown = to_shown(words[: most + 1])
-    return shown if len(shown) <= most else f"{shown[: most - 1]}…"

@@ -22,7 +22,10 @@ _NOTES = (
         "when its file was missed until it was found."
     ),
     "Jobs that had come to no video are told as answers.",
-    "A video that came back without a log of the restart that lost it is not among these.",
+    (
+        "Where no log tells of the restart that lost it, it counts from the last time that its job is known "
+        "to have been: nothing tells when after that its record was lost, or whether it had one before."
+    ),
 )
 
 

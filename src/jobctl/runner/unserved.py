@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from jobctl import clock
-from jobctl.core.health.work import unserved
+from jobctl.core.health.workers import unserved
 from jobctl.ops.serving import serving_now, waiting_in
 from jobctl.ops.site import Site
+from jobctl.store.declared import task_names
 from jobctl.store.standing import queue_depth
 
 LOOK_EVERY_S = 60.0
@@ -27,7 +28,8 @@ class Unserved:
         """Look at the queues, and tell what is new. Raises ``StoreUnreachable``."""
         with self._site.store.read() as connection:
             moment = self._site.store.now(connection)
-            depths = [queue_depth(connection, queue, moment) for queue in self._queues]
+            tasks = task_names(connection)
+            depths = [queue_depth(connection, queue, moment, tasks=tasks) for queue in self._queues]
             serving = serving_now(self._site, connection)
         now, told = clock.monotonic(), self._told
         self._told = {}
@@ -36,6 +38,6 @@ class Unserved:
                 key = (each.queue, each.kind)
                 last = told.get(key)
                 if last is None or now - last >= _SAY_AGAIN_S:
-                    self._say(f"{found.said}; {found.fix}")
+                    self._say(f"{found.said}; {found.fix}: {found.command}")
                     last = now
                 self._told[key] = last

@@ -44,6 +44,11 @@ def tell_tasks(
     connection.execute(words, rows)
 
 
+def task_names(connection: Connection) -> frozenset[str]:
+    """The tasks that a worker is known to have known."""
+    return frozenset(connection.execute(select(task.c.name)).scalars())
+
+
 def declared(connection: Connection, name: str) -> dict[str, Any]:
     """How a task is declared by the worker that began last; nothing, where none is known to have known it."""
     found = select(task.c.spec).where(task.c.name == storable_text(name))

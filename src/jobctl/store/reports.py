@@ -12,7 +12,7 @@ from sqlalchemy import and_, case, func, or_, select
 from jobctl.core.reporting.activity import Line
 from jobctl.core.reporting.billing import Milestone
 from jobctl.core.reporting.incidents import MAKING, UNMAKING, Stay
-from jobctl.core.reporting.outages import Sight
+from jobctl.core.reporting.outages import Returned, Sight
 from jobctl.model.files import Role
 from jobctl.model.job import Event
 from jobctl.model.names import from_stored
@@ -23,7 +23,7 @@ from jobctl.model.timestamps import format_timestamp
 from jobctl.store.dialect import Dialect, stream_rows
 from jobctl.store.engine import Connection
 from jobctl.store.evidence import TraceRow, claims_of
-from jobctl.store.schema import artifact, directory, event, job, root
+from jobctl.store.schema import artifact, directory, event, job, root, run
 
 LONGEST_REASON = 300
 _SEES = (Verb.NOTE_MISSING, Verb.LINK, Verb.CREATE, Verb.COMPLETE, Verb.UNNOTE)
@@ -112,6 +112,43 @@ def owners_of(connection: Connection, job_ids: Iterable[str]) -> dict[str, str |
         rows = connection.execute(select(job.c.job_id, job.c.owner).where(job.c.job_id.in_(some)))
         found.update((job_id, owner) for job_id, owner in rows)
     return found
+
+
+def returned(connection: Connection, since: datetime) -> list[Returned]:
+    """The records that were rebuilt since a moment, with the last time that each names itself."""
+    verb, earlier = event.c.detail["verb"].as_string(), event.alias()
+    undone = (
+        select(func.max(earlier.c.at, type_=event.c.at.type))
+        .where(
+            earlier.c.job_id == event.c.job_id,
+            earlier.c.event_id < event.c.event_id,
+            earlier.c.kind == "undone",
+            earlier.c.detail["verb"].as_string() == Verb.FORGET.value,
+        )
+        .scalar_subquery()
+    )
+    named = (job.c.created_at, job.c.started_at, job.c.last_heartbeat, job.c.completed_at)
+    rows = connection.execute(
+        select(
+            event.c.job_id, event.c.at, event.c.to_status, event.c.run_id, run.c.started_at, undone, *named
+        )
+        .join_from(event, job, job.c.job_id == event.c.job_id, isouter=True)
+        .join(run, run.c.run_id == event.c.run_id, isouter=True)
+        .where(event.c.kind == "recovered", verb == Verb.CREATE.value, event.c.at >= since)
+        .order_by(event.c.event_id)
+    )
+    return [
+        Returned(
+            job_id,
+            format_timestamp(at),
+            max((format_timestamp(each) for each in moments if each is not None and each <= at), default=""),
+            format_timestamp(missed_at) if missed_at else "",
+            format_timestamp(undone_at) if undone_at else "",
+            to_status == Status.COMPLETED.value,
+            run_id or "",
+        )
+        for job_id, at, to_status, run_id, missed_at, undone_at, *moments in rows
+    ]
 
 
 def sights_of_videos(connection: Connection, until: datetime) -> list[Sight]:

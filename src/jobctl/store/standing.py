@@ -6,7 +6,7 @@ Each query follows an index and ends after so many rows. Where there are more, t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, case, func, literal_column, select
 
 from jobctl.model.standing import Changes, Failure, QueueDepth, Reading, Running, Silent
 from jobctl.model.status import Status
+from jobctl.store.declared import task_names
 from jobctl.store.engine import Connection
 from jobctl.store.schema import ENDED_JOB, UNFINISHED_JOB, event, job, lease, run, scan
 
@@ -44,35 +45,69 @@ def _status_is(status: Status) -> ColumnElement[bool]:
 
 def queue_depths(connection: Connection, now: datetime) -> list[QueueDepth]:
     """The queues that hold jobs, how many, and which job has been due longest."""
-    queues = _steps(connection, job.c.queue, _MOST_QUEUES)
-    return [queue_depth(connection, queue, now) for queue in queues]
+    queues, tasks = _steps(connection, job.c.queue, _MOST_QUEUES), task_names(connection)
+    return [queue_depth(connection, queue, now, tasks=tasks) for queue in queues]
 
 
-def queue_depth(connection: Connection, queue: str, now: datetime) -> QueueDepth:
-    """How many jobs one queue holds, how many of which kind are due, and which has been longest."""
-    queued = _count(connection, job.c.queue == queue)
+def queue_depth(connection: Connection, queue: str, now: datetime, *, tasks: Collection[str]) -> QueueDepth:
+    """How many jobs one queue holds, how many of which kind are due, and which has been longest.
+
+    A job waits for a worker where its kind is one of the ``tasks`` that workers know, or where it was
+    enqueued, which gave it its turn. What a service notes in its job table as queued has none.
+    """
+    queued, due = _count(connection, job.c.queue == queue), 0
     kinds, firsts = Counter[str](), list[Any]()
     since: dict[str, datetime] = {}
-    for kind in _steps(connection, job.c.kind, _MOST_KINDS, job.c.queue == queue):
-        of_kind = (job.c.queue == queue, job.c.kind == kind)
-        for priority in _steps(connection, job.c.priority, _MOST_PRIORITIES, *of_kind):
-            group = and_(*of_kind, job.c.priority == priority, _turn(connection) <= now)
-            if first := _first(connection, group):
-                kinds[kind] += _count(connection, group)
-                firsts += first
-                since[kind] = min(since.get(kind, now), *(row.since for row in first if row.since), now)
+    groups = list(_groups(connection, queue))
+    turn, none = _turn(connection), _no_turn(connection)
+    for kind, group in groups:
+        is_task = kind in tasks
+        its_turn = and_(group, turn <= now) if is_task else and_(group, turn <= now, turn > none)
+        if first := _first(connection, its_turn):
+            kinds[kind] += _count(connection, its_turn)
+            firsts += first
+            since[kind] = min(since.get(kind, now), *(row.since for row in first if row.since), now)
+        if not is_task and (first := _first(connection, and_(group, turn == none))):
+            due += _count(connection, and_(group, turn == none))
+            firsts += first
+    due = min(due + kinds.total(), queued)
     firsts.sort(key=lambda row: (row.since is None, row.since))
     oldest = firsts[0] if firsts else None
     return QueueDepth(
         queue,
         queued,
-        min(kinds.total(), queued),
+        due,
         queued >= _MOST_COUNTED,
         oldest.job_id if oldest else None,
         oldest.since if oldest else None,
         kinds,
         since,
+        _next_turn(connection, [group for _, group in groups], now) if queued > due else None,
     )
+
+
+def _groups(connection: Connection, queue: str) -> Iterator[tuple[str, ColumnElement[bool]]]:
+    """The kinds and priorities of a queue's jobs, as the index of queued jobs has them."""
+    for kind in _steps(connection, job.c.kind, _MOST_KINDS, job.c.queue == queue):
+        of_kind = (job.c.queue == queue, job.c.kind == kind)
+        for priority in _steps(connection, job.c.priority, _MOST_PRIORITIES, *of_kind):
+            yield kind, and_(*of_kind, job.c.priority == priority)
+
+
+def _next_turn(
+    connection: Connection, groups: Sequence[ColumnElement[bool]], now: datetime
+) -> datetime | None:
+    turn = _turn(connection)
+    found = (
+        connection.execute(
+            select(job.c.run_at)
+            .where(_status_is(Status.QUEUED), group, turn > now)
+            .order_by(turn, job.c.job_id)
+            .limit(1)
+        ).scalar()
+        for group in groups
+    )
+    return min((at for at in found if at is not None), default=None)
 
 
 def _steps(connection: Connection, column: Any, at_most: int, *wanted: ColumnElement[bool]) -> Iterator[Any]:
@@ -94,9 +129,13 @@ def _steps(connection: Connection, column: Any, at_most: int, *wanted: ColumnEle
 
 def _turn(connection: Connection) -> ColumnElement[datetime]:
     """When a queued job may run, as the index of queued jobs has it."""
+    return func.coalesce(job.c.run_at, _no_turn(connection), type_=job.c.run_at.type)
+
+
+def _no_turn(connection: Connection) -> ColumnElement[Any]:
+    """What stands there for a job that was never enqueued."""
     is_sqlite = connection.dialect.name == "sqlite"
-    at_once: ColumnElement[Any] = literal_column("''" if is_sqlite else "'-infinity'::timestamptz")
-    return func.coalesce(job.c.run_at, at_once, type_=job.c.run_at.type)
+    return literal_column("''" if is_sqlite else "'-infinity'::timestamptz")
 
 
 def _count(connection: Connection, wanted: ColumnElement[bool]) -> int:

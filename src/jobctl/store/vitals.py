@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, select
 
 from jobctl.model.job import Executor
 from jobctl.model.status import Status
@@ -23,15 +23,6 @@ class LockRow(NamedTuple):
     heartbeat: datetime
 
 
-class DueRow(NamedTuple):
-    """Jobs of one kind in one queue that are due. ``since``: when the first of them was."""
-
-    queue: str
-    kind: str
-    jobs: int
-    since: datetime
-
-
 def held_locks(connection: Connection) -> list[LockRow]:
     """The locks that somebody holds, dead or alive."""
     rows = connection.execute(select(lock).where(lock.c.holder.is_not(None)).order_by(lock.c.name))
@@ -44,19 +35,6 @@ def held_locks(connection: Connection) -> list[LockRow]:
         )
         for row in rows
     ]
-
-
-def due_jobs(connection: Connection, now: datetime) -> list[DueRow]:
-    """The jobs that wait for a worker, by queue and kind."""
-    since = func.coalesce(job.c.run_at, job.c.created_at, job.c.updated_at)
-    due = and_(job.c.status == Status.QUEUED.value, or_(job.c.run_at.is_(None), job.c.run_at <= now))
-    counted = (
-        select(job.c.queue, job.c.kind, func.count(), func.min(since, type_=job.c.run_at.type))
-        .where(due)
-        .group_by(job.c.queue, job.c.kind)
-        .order_by(job.c.queue, job.c.kind)
-    )
-    return [DueRow(*row) for row in connection.execute(counted)]
 
 
 def unheld_jobs(connection: Connection) -> Counter[Executor | None]:
@@ -75,9 +53,11 @@ def _is_held() -> ColumnElement[bool]:
     )
 
 
-def had_workers(connection: Connection) -> bool:
-    """Whether a worker of jobctl is known to have run, or to run."""
-    return connection.execute(select(worker.c.worker_id).limit(1)).first() is not None
+def worker_last_seen(connection: Connection) -> datetime | None:
+    """When a worker of jobctl last gave a sign of life; ``None`` where none is known to have run."""
+    newest = select(func.max(worker.c.seen_at, type_=worker.c.seen_at.type))
+    found: datetime | None = connection.execute(newest).scalar_one()
+    return found
 
 
 def hosts_seen(connection: Connection) -> dict[str, datetime]:

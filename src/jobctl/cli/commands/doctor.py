@@ -106,7 +106,7 @@ def _end(call: Call, examined: list[Examined], *, tells: bool) -> ExitCode:
     tally = Counter(one.diagnosis.health.value for one in examined)
     counts = {health.value: tally[health.value] for health in Health}
     if output.is_terminal:
-        output.screen(troubles_screen(examined))
+        output.screen(troubles_screen(examined, output.width))
         if not output.is_quiet:
             output.screen([""])
     output.say(summary(counts))

@@ -12,7 +12,7 @@ import typer
 
 from jobctl.cli.context import Call, call_of
 from jobctl.cli.limits import duration_of
-from jobctl.core.health.work import start_of
+from jobctl.core.health.workers import start_of
 from jobctl.errors import ExitCode, UsageError
 from jobctl.model.enqueued import LARGEST_PAYLOAD, Left, New
 from jobctl.report.envelope import Ending
@@ -106,7 +106,7 @@ def enqueue(
     with call.open_site() as site:
         spec, lack = named_task(site, task, queue=queue)
         if lack:
-            call.output.warn(f"{lack}, so that the job waits; {start_of(queue or spec.queue)}")
+            call.output.warn(f"{lack}, so that the job waits; start one: {start_of([queue or spec.queue])}")
         if stream:
             common = Common(queue, priority, owner, retries)
             with ExitStack() as stack:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -152,7 +153,7 @@ def _follow(call: Call, site: Site, wanted: EventFilter, *, after: int | None, r
     listing = output.listing(EVENT_LINE_COLUMNS, event_item)
     is_first = True
     # Who follows ends it with Ctrl-C: nothing went wrong then.
-    try:
+    with suppress(KeyboardInterrupt):
         for batch in follow_events(site, wanted, after=after, recent=recent, tell=output.alert):
             if output.is_terminal and batch:
                 output.continued(columns, batch, with_heading=is_first)
@@ -160,6 +161,4 @@ def _follow(call: Call, site: Site, wanted: EventFilter, *, after: int | None, r
             for each in batch:
                 listing.add(each)
             flush_answer()
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
     return output.end()

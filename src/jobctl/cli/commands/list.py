@@ -29,7 +29,7 @@ from jobctl.model.status import Status
 from jobctl.report.columns import Column
 from jobctl.report.envelope import Ending
 from jobctl.report.items import chosen_job_item, job_item
-from jobctl.report.listings import JOB_COLUMN_NAMES, chosen_job_columns, job_columns
+from jobctl.report.listings import JOB_COLUMN_NAMES, chosen_job_columns, job_columns, job_screen_columns
 from jobctl.report.units import counted
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def list_(
             until=last,
         )
         asked: dict[str, Any] = {"after": after, "order": sort or by, "is_reversed": reverse}
-        shown, item = _form(now, names)
+        shown, item = _form(now, names, is_terminal=output.is_terminal)
         if most is None:
             output.rows(shown, item, list_jobs(site, wanted, **asked))
             return output.end()
@@ -143,10 +143,10 @@ def _names(columns: str | None) -> list[str] | None:
 
 
 def _form(
-    now: datetime, names: list[str] | None
+    now: datetime, names: list[str] | None, *, is_terminal: bool
 ) -> tuple[Sequence[Column[Job]], Callable[[Job], Mapping[str, Any]]]:
     if names is None:
-        return job_columns(now), job_item
+        return (job_screen_columns if is_terminal else job_columns)(now), job_item
     return chosen_job_columns(now, names), partial(chosen_job_item, names=names)
 
 

@@ -54,15 +54,14 @@ def serve(
                 f"{listen} port {port} cannot be listened on: {said}",
                 hint="choose another with --port, or see who listens there: ss -ltnp",
             ) from None
-        with server, _asked_to_stop():
+        with server, _asked_to_stop(), suppress(_Stopped):
             name = f"[{listen}]" if ":" in listen else listen
             if not is_loopback(listen):
                 call.output.warn(f"whoever reaches {name} may read the metrics: there is no password")
             call.output.note(
                 f"Metrics are at http://{name}:{server.server_port}/metrics until Ctrl-C or SIGTERM."
             )
-            with suppress(_Stopped):
-                server.serve_forever()
+            server.serve_forever()
     return call.output.end()
 
 

@@ -116,8 +116,8 @@ def judge_room(room: Room) -> Diagnosis:
     if share >= LITTLE:
         return ok(said)
     ill = fail if share < NEXT_TO_NOTHING else warn
-    fix = "see what may go: jobctl cleanup --dry-run, jobctl quarantine purge --dry-run; or add room"
-    return ill(said, fix)
+    command = "jobctl cleanup --dry-run && jobctl quarantine purge --dry-run"
+    return ill(said, "see what may go, or add room", command)
 
 
 def judge_sharing(roots: Collection[Sharing], hosts: Collection[str]) -> list[Diagnosis]:

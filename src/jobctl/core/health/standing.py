@@ -92,7 +92,9 @@ def _meaning(code: int) -> str:
 def judge_root_room(root: RootRoom) -> Diagnosis:
     """Whether there is room below a root, and for how long."""
     if root.now is None:
-        return unknown(f"the room below {root.path} is not known: {root.trouble}", "see: jobctl doctor")
+        return unknown(
+            f"the room below {root.path} is not known: {root.trouble}", "see what is wrong", "jobctl doctor"
+        )
     now = judge_room(Room(root.path, root.now.bytes, root.now.bytes_free, root.files, root.files_free))
     days = root.outlook.days
     if now.health is Health.FAIL or days is None or root.outlook.is_at_least or days >= _FEW_DAYS:

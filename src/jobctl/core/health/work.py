@@ -1,22 +1,18 @@
-"""Whether work goes on: locks, leases, runs, workers, what cron runs."""
+"""Whether work goes on: locks, leases, runs, what cron runs."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from jobctl.core.health.words import many, shell_word, span
+from jobctl.core.health.words import many, span
 from jobctl.model.health import Diagnosis, fail, ok, together, warn
 
-MOST_WAIT_S = 300.0
 _MOST_PERIODS = 3
 _SHORTEST_LATE = timedelta(hours=1)
 _BACKUP_OLD_S = 2 * 86_400.0
 _BACKUP_TOO_OLD_S = 8 * 86_400.0
-_KINDS_NAMED = 3
-"""How many tasks of those that wait in one queue are named."""
 
 
 class HeldLock(NamedTuple):
@@ -30,30 +26,8 @@ class HeldLock(NamedTuple):
     silent_s: float
 
 
-class Waiting(NamedTuple):
-    """Jobs that are due. ``oldest_s``: how long the first of them waits."""
-
-    queue: str
-    kind: str
-    jobs: int
-    oldest_s: float
-
-
-class Serving(NamedTuple):
-    """What a worker that lives takes.
-
-    ``specs``: how its tasks are declared, by name; ``troubles``: what it could not import.
-    """
-
-    queues: Collection[str]
-    tasks: Collection[str]
-    worker: str = ""
-    specs: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-    troubles: Sequence[str] = ()
-
-
 class Busy(NamedTuple):
-    """Who runs jobs. ``is_gone``: it will not go on with them; ``worker``: ``None`` for a service of its own.
+    """Who runs jobs. ``is_lost``: it will not go on with them; ``worker``: ``None`` for a service of its own.
 
     ``is_here``: it runs on this host.
     """
@@ -63,7 +37,7 @@ class Busy(NamedTuple):
     worker: str | None
     jobs: int
     is_here: bool
-    is_gone: bool = False
+    is_lost: bool = False
 
 
 class LastSuccess(NamedTuple):
@@ -99,16 +73,16 @@ def _taking_over(name: str) -> str:
 
 
 def judge_leases(busy: Sequence[Busy]) -> Diagnosis:
-    """Whether jobs are held by workers that are gone."""
+    """Whether jobs are held by workers that are lost."""
     ill = [
         fail(
-            f"{many(each.jobs, 'job')} of worker {each.worker} on {each.host}, which is gone, "
+            f"{many(each.jobs, 'job')} of worker {each.worker} on {each.host}, which is lost, "
             f"{'waits' if each.jobs == 1 else 'wait'} to be rescued",
             "start a worker, or give them back to the queue",
             "jobctl expire --yes",
         )
         for each in busy
-        if each.is_gone
+        if each.is_lost
     ]
     return together(ill, well=f"{many(sum(each.jobs for each in busy), 'job')} held, all by living workers")
 
@@ -117,92 +91,6 @@ def judge_runs(unfinished: Mapping[str, str], mends: Mapping[str, str], at_work:
     """Whether a run broke off. ``unfinished``: run to what is said of it; ``mends``: what goes on with it."""
     ill = [fail(f"run {run_id}: {why}", "go on with it", mends[run_id]) for run_id, why in unfinished.items()]
     return together(ill, well=f"{many(at_work, 'run')} at work, none broken off")
-
-
-def judge_workers(waiting: Sequence[Waiting], serving: Sequence[Serving], *, had_workers: bool) -> Diagnosis:
-    """Whether somebody takes the jobs that are due."""
-    jobs = sum(each.jobs for each in waiting)
-    ill = unserved(waiting, serving, had_workers=had_workers)
-    return together(ill, well=f"{many(jobs, 'job')} due, {many(len(serving), 'worker')} running")
-
-
-def unserved(
-    waiting: Sequence[Waiting], serving: Sequence[Serving], *, had_workers: bool = True
-) -> list[Diagnosis]:
-    """The jobs that nobody takes, and what to do about it."""
-    served = {queue for one in serving for queue in one.queues}
-    apart = [*(each for each in waiting if each.queue in served), *_by_queue(waiting, served)]
-    return [found for each in apart if (found := _unserved(each, serving, had_workers=had_workers))]
-
-
-def _by_queue(waiting: Sequence[Waiting], served: Collection[str]) -> list[Waiting]:
-    """What waits in queues that nobody serves, whatever its tasks: one worker would take all of it."""
-    found = []
-    for queue in dict.fromkeys(each.queue for each in waiting if each.queue not in served):
-        here = [each for each in waiting if each.queue == queue]
-        kinds = ", ".join(each.kind for each in here[:_KINDS_NAMED])
-        more = f" and {len(here) - _KINDS_NAMED} more" if len(here) > _KINDS_NAMED else ""
-        jobs, oldest_s = sum(each.jobs for each in here), max(each.oldest_s for each in here)
-        found.append(Waiting(queue, f"{kinds}{more}", jobs, oldest_s))
-    return found
-
-
-def _unserved(each: Waiting, serving: Sequence[Serving], *, had_workers: bool) -> Diagnosis | None:
-    lack = lack_of(each.queue, each.kind, serving)
-    if not lack:
-        return None
-    wait = "waits" if each.jobs == 1 else "wait"
-    said = f"{many(each.jobs, 'job')} ({each.kind}) {wait} for {span(each.oldest_s)}, and {lack}"
-    fix = start_of(each.queue)
-    is_late = had_workers and each.oldest_s >= MOST_WAIT_S
-    return fail(said, fix) if is_late else warn(said, fix)
-
-
-def lack_of(queue: str, kind: str, serving: Sequence[Serving]) -> str:
-    """Why nobody takes jobs of a task from a queue; empty, where somebody does."""
-    here = [one for one in serving if queue in one.queues]
-    if any(kind in one.tasks for one in here):
-        return ""
-    if not here:
-        return f"no worker serves the queue {queue}"
-    if others := sorted({other for one in serving if kind in one.tasks for other in one.queues}):
-        return f"no worker of the queue {queue} knows the task {kind}, only those of {', '.join(others)}"
-    return f"no worker knows the task {kind}"
-
-
-def start_of(queue: str) -> str:
-    """What to do where jobs of a queue are not taken."""
-    return "start one: jobctl worker --tasks MODULE" + (
-        f" --queue {shell_word(queue)}" if queue != "default" else ""
-    )
-
-
-def judge_declared(serving: Sequence[Serving]) -> Diagnosis:
-    """Whether the workers agree on their tasks, and could import all that declares them."""
-    ill = [
-        warn(f"worker {one.worker} goes without a module: {trouble}", "mend it, and send the worker SIGHUP")
-        for one in serving
-        for trouble in one.troubles
-    ]
-    tasks = sorted({name for one in serving for name in one.specs})
-    ill += [found for name in tasks if (found := _disagreement(name, serving))]
-    return together(ill, well=f"{many(len(tasks), 'task')} known, declared alike by all workers")
-
-
-def _disagreement(name: str, serving: Sequence[Serving]) -> Diagnosis | None:
-    """Two versions of a service at work, or two services with a task of one name."""
-    said: dict[str, str] = {}
-    for one in serving:
-        spec = one.specs.get(name)
-        if spec is not None:
-            said.setdefault(f"queue {spec.get('queue')}, {spec.get('retries')} retries", one.worker)
-    if len(said) < 2:
-        return None
-    versions = " and ".join(f"{words} (worker {worker})" for words, worker in said.items())
-    return warn(
-        f"task {name} is declared with {versions}; jobs that only name it get what the last worker said",
-        f"run one version everywhere, or say in [tasks.{name}] of jobctl.toml what holds",
-    )
 
 
 def judge_schedule(ran: Sequence[LastSuccess], *, is_installed: bool) -> Diagnosis:
@@ -220,13 +108,13 @@ def judge_schedule(ran: Sequence[LastSuccess], *, is_installed: bool) -> Diagnos
 
 
 def _late(each: LastSuccess) -> Diagnosis | None:
-    fix = "see how it ended last: jobctl status"
+    fix = "see how it ended last", "jobctl status"
     if each.ago_s is None:
-        return warn(f"{each.command} never ended well", fix)
+        return warn(f"{each.command} never ended well", *fix)
     late = max(_SHORTEST_LATE, _MOST_PERIODS * each.every).total_seconds()
     if each.ago_s <= late:
         return None
-    return warn(f"{each.command} last ended well {span(each.ago_s)} ago", fix)
+    return warn(f"{each.command} last ended well {span(each.ago_s)} ago", *fix)
 
 
 def judge_backup(ago_s: float | None) -> Diagnosis:

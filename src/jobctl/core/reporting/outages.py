@@ -7,7 +7,7 @@ A time that is not known is bounded by what is, never guessed.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ class Cause(Explained):
     """Why a video could not be reached."""
 
     RECORD_LOST = "record-lost", "its job had no record"
+    RECORD_MISSING = "record-missing", "its job had no record; no log tells since when"
     FILE_GONE = "file-gone", "its record named a file that was not there"
 
 
@@ -46,6 +47,22 @@ class Sight(NamedTuple):
     path: str
     at: str
     is_there: bool
+
+
+class Returned(NamedTuple):
+    """A record that was rebuilt. ``last_known``: the last time that it names itself, at which the job was.
+
+    ``missed_at``: when the run began that found it missing; ``undone_at``: when an undo took an earlier
+    record of it, if one did.
+    """
+
+    job_id: str
+    at: str
+    last_known: str
+    missed_at: str
+    undone_at: str
+    has_video: bool
+    run_id: str
 
 
 @dataclass(slots=True)
@@ -88,6 +105,27 @@ def outages_of_losses(losses: Iterable[Loss], owners: Mapping[str, str | None]) 
         has_video = loss.end is End.COMPLETED
         cause = loss.incident.name
         yield Outage(loss.job_id, owner, Cause.RECORD_LOST, loss.began, loss.until, has_video, cause)
+
+
+def outages_of_returned(
+    returned: Iterable[Returned], owners: Mapping[str, str | None], *, explained: Collection[str]
+) -> Iterator[Outage]:
+    """What could not be reached until its record was rebuilt, and no restart ``explained``.
+
+    When the record was lost nothing tells: not before the last time that is known of the job, and not
+    after the run began that missed it. Whether it had one before that, nothing tells either.
+    """
+    for each in returned:
+        if each.job_id in explained:
+            continue
+        missed_at = each.missed_at or each.at
+        began = (
+            Began(each.undone_at, each.undone_at)
+            if each.undone_at
+            else Began(min(each.last_known, missed_at), missed_at)
+        )
+        owner = owners.get(each.job_id)
+        yield Outage(each.job_id, owner, Cause.RECORD_MISSING, began, each.at, each.has_video, each.run_id)
 
 
 def outages_of_files(sights: Iterable[Sight], owners: Mapping[str, str | None]) -> Iterator[Outage]:

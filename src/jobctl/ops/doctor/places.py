@@ -53,7 +53,7 @@ def roots(patient: Patient) -> Diagnosis:
     """Each is mounted, bears its marker, and is not older than the store, or newer."""
     rows = root_rows(patient.site)
     if not rows:
-        return warn("no root is registered", "register the outputs: jobctl init --root DIR")
+        return warn("no root is registered", "register the outputs", "jobctl init --root DIR")
     return together([_state(patient.site, row) for row in rows], well=f"{many(len(rows), 'root')} ready")
 
 

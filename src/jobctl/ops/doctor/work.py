@@ -4,35 +4,36 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 
 from jobctl.core.health.words import many
 from jobctl.core.health.work import (
     Busy,
     HeldLock,
     LastSuccess,
-    Waiting,
     judge_backup,
-    judge_declared,
     judge_leases,
     judge_lock,
     judge_running,
     judge_runs,
     judge_schedule,
-    judge_workers,
 )
+from jobctl.core.health.workers import Expected, Known, judge_declared, judge_workers
 from jobctl.core.schedule import TASKS
 from jobctl.core.verify import interrupted
 from jobctl.evidence.executor import liveness
 from jobctl.model.attempts import WorkerRow
 from jobctl.model.health import Diagnosis, together
+from jobctl.model.standing import QueueDepth
 from jobctl.ops.doctor.check import HealthCheck, health_check
 from jobctl.ops.doctor.patient import Patient
 from jobctl.ops.hold import lock_names
 from jobctl.ops.schedule import Kind, ScheduleOptions
-from jobctl.ops.serving import is_lost, serving_now
+from jobctl.ops.serving import is_lost, serving_now, waiting_in
 from jobctl.ops.site import Site
 from jobctl.store import claims, vitals, workers
 from jobctl.store.engine import Connection
+from jobctl.store.standing import queue_depths
 
 THEME = "work"
 BACKUP = "backup"
@@ -55,7 +56,7 @@ def examine_locks(site: Site, connection: Connection) -> Diagnosis:
 
 
 @health_check(
-    "leases", THEME, "Jobs of a worker that is gone wait until another worker or expire rescues them."
+    "leases", THEME, "Jobs of a worker that is lost wait until another worker or expire rescues them."
 )
 def leases(patient: Patient) -> Diagnosis:
     """The workers that hold running jobs."""
@@ -101,13 +102,30 @@ def workers_(patient: Patient) -> Diagnosis:
     """The jobs that are due, beside the workers that run."""
     site = patient.site
     with site.store.read() as connection:
-        now = site.store.now(connection)
-        waiting = [
-            Waiting(row.queue, row.kind, row.jobs, (now - row.since).total_seconds())
-            for row in vitals.due_jobs(connection, now)
-        ]
-        living = serving_now(site, connection)
-        return judge_workers(waiting, living, had_workers=vitals.had_workers(connection))
+        queues = queue_depths(connection, site.store.now(connection))
+        return examine_workers(site, connection, queues)
+
+
+def examine_workers(site: Site, connection: Connection, queues: Sequence[QueueDepth]) -> Diagnosis:
+    """The jobs in the queues, and the schedules of this configuration, beside the workers that run."""
+    now, last_seen = site.store.now(connection), vitals.worker_last_seen(connection)
+    later = [queue for queue in queues if queue.next_at is not None]
+    firsts = [queue.next_at for queue in later if queue.next_at is not None]
+    work = site.settings.work
+    return judge_workers(
+        [each for queue in queues for each in waiting_in(queue, now)],
+        serving_now(site, connection),
+        Known(
+            None if last_seen is None else (now - last_seen).total_seconds(),
+            has_tasks=bool(work.modules or work.commands),
+        ),
+        Expected(
+            sum(queue.queued - queue.due for queue in later),
+            (min(firsts) - now).total_seconds() if firsts else 0.0,
+            [queue.queue for queue in later],
+            [each.name for each in work.schedules],
+        ),
+    )
 
 
 @health_check(
@@ -154,7 +172,7 @@ def running_jobs(patient: Patient) -> Diagnosis:
     """Who runs jobs now; what the dead ran is another check's."""
     site = patient.site
     with site.store.read() as connection:
-        ours = [busy for busy in holding(site, connection) if not busy.is_gone]
+        ours = [busy for busy in holding(site, connection) if not busy.is_lost]
         services: Counter[str] = Counter()
         for executor, jobs in vitals.unheld_jobs(connection).items():
             if executor is None or liveness(executor, host=site.host) != "dead":
@@ -189,7 +207,7 @@ def holding(site: Site, connection: Connection) -> list[Busy]:
             row.worker_id,
             row.jobs,
             is_here=row.executor.host == site.host,
-            is_gone=row.is_ended or is_lost(site, row.executor, row.seen_at, row.lease_s, now),
+            is_lost=row.is_ended or is_lost(site, row.executor, row.seen_at, row.lease_s, now),
         )
         for row in workers.holders(connection)
     ]

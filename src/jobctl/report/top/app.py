@@ -30,8 +30,9 @@ from jobctl.model.job import Job
 from jobctl.model.names import to_shown
 from jobctl.model.standing import Glimpse, Standing
 from jobctl.model.status import Status
+from jobctl.report.columns import cut
 from jobctl.report.job_screen import job_screen
-from jobctl.report.standing_screen import HEALTH_STYLES, cut, jobs_line, root_line, workers_line
+from jobctl.report.standing_screen import jobs_line, root_line, workers_line
 from jobctl.report.top.dialogs import Page, Question, help_screen
 from jobctl.report.top.tables import (
     FAILED_COLUMNS,
@@ -47,6 +48,7 @@ from jobctl.report.top.tables import (
     running_rows,
     worker_rows,
 )
+from jobctl.report.trouble_rows import HEALTH_STYLES
 from jobctl.report.units import age_shown
 
 _LONGEST_HEADLINE = 400
@@ -168,7 +170,9 @@ class Top(App[int]):
         self.query_one("#words", Input).cursor_blink = False
         self.query_one("#running", LiveTable).focus()
         with suppress(NotImplementedError, RuntimeError, ValueError):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminated)
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGTERM, self._terminated)
+            loop.add_signal_handler(signal.SIGINT, self.exit)
         self.set_interval(_TICK_S, self._tell_age)
         threading.Thread(target=self._keep_looking, name="look", daemon=True).start()
 

@@ -13,8 +13,8 @@ from textual.widgets import DataTable
 
 from jobctl.core.eta import seconds_left
 from jobctl.model.standing import Failure, QueueDepth, Running, Standing, Worker
+from jobctl.report.columns import cut
 from jobctl.report.standing_items import worker_state
-from jobctl.report.standing_screen import cut
 from jobctl.report.units import age_of, age_shown
 
 _LONGEST_ID, _LONGEST_NAME, _LONGEST_ERROR = 36, 14, 400
@@ -167,8 +167,8 @@ def queue_rows(queues: Sequence[QueueDepth], standing: Standing) -> list[Row]:
 
 
 def worker_rows(workers: Sequence[Worker], standing: Standing) -> list[Row]:
-    """The workers, those that are gone first."""
-    ordered = sorted(workers, key=lambda each: (not each.is_gone, each.row.worker_id))
+    """The workers, those that are lost first."""
+    ordered = sorted(workers, key=lambda each: (not each.is_lost, each.row.worker_id))
     return [
         Row(
             each.row.worker_id,
@@ -179,7 +179,7 @@ def worker_rows(workers: Sequence[Worker], standing: Standing) -> list[Row]:
                 age_of(each.row.seen_at, standing.now),
             ),
             _sought(each.row.worker_id, each.row.executor.host),
-            _ill(each.is_gone),
+            _ill(each.is_lost),
         )
         for each in ordered
     ]
