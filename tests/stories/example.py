@@ -81,7 +81,10 @@ class Server:
         return told
 
     def video(self, job_id: str) -> bytes:
-        answer = self.client.get(f"/presentations/{job_id}/video")
+        return self.fetch(f"/presentations/{job_id}/video")
+
+    def fetch(self, path: str) -> bytes:
+        answer = self.client.get(path)
         answer.raise_for_status()
         return answer.content
 

@@ -45,9 +45,10 @@ def test_whoever_asks_again_with_the_same_key_is_rendered_for_once_also_where_th
         server.until(job_id, status="completed", progress=100)
     assert storm(server) == {job_id}
     assert renders(world) == [f"begun {job_id}.1", f"begun {job_id}.2", f"done {job_id}.2"]
-    assert [path.name for path in world.root.iterdir() if path.name != ".jobctl"] == [
-        f"presentation_{job_id}.mp4"
-    ]
+    assert {path.name for path in world.root.iterdir() if path.name != ".jobctl"} == {
+        f"presentation_{job_id}.mp4",
+        f"thumbnail_{job_id}.jpg",
+    }
     assert answer("scan", "--full", database=world.url)["data"]["items"] == []
 
 
