@@ -38,7 +38,7 @@ class _Rest(NamedTuple):
         """An object that says the same."""
         if issubclass(self.kind, BaseModel):
             return self.kind.model_construct(**self.values, **(self.extra or {}))
-        made = self.kind.__new__(self.kind)
+        made: Any = object.__new__(self.kind)
         vars(made).update(self.values)
         return made
 
