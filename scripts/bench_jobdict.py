@@ -12,9 +12,11 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=500)
     parser.add_argument("--many", type=int, default=100_000)
+    parser.add_argument(
+        "--lives", type=int, metavar="JOBS", help="only: so many jobs' whole lives, and memory"
+    )
+    parser.add_argument("--only", choices=("sqlite", "postgresql"), help="of --lives")
     options = parser.parse_args()
+    if options.lives:
+        _tell_lives(options.lives, options.only)
+        return
     plain: dict[str, PresentationJob] = {}
     _tell_times("a dict", _times(plain, options.jobs), options.jobs)
     with _stores() as urls:
@@ -156,6 +165,50 @@ def _stream(database: str, url: str, count: int) -> None:
             f"{database}: {len(jobs):,} jobs read in {took:.1f} s with {more:.0f} MiB more at the peak",
             flush=True,
         )
+
+
+def _tell_lives(count: int, only: str | None) -> None:
+    """What a process keeps in memory while it makes, works on and completes ever more jobs."""
+    with _stores() as urls:
+        for database, url in urls.items():
+            if only not in {None, database}:
+                continue
+            # A peak is of a whole process.
+            process = get_context("spawn").Process(target=_live, args=(database, url, count))
+            process.start()
+            process.join()
+
+
+def _live(database: str, url: str, count: int) -> None:
+    began = clock.monotonic()
+    with JobDict(PresentationJob, url) as jobs, ThreadPoolExecutor(4) as pool:
+        for done in range(0, count, count // 10):
+            list(pool.map(lambda number: _live_once(jobs, number), range(done, done + count // 10)))
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            took = clock.monotonic() - began
+            print(
+                f"{database}: {done + count // 10:,} jobs in {took:.0f} s, {peak:.1f} MiB at the peak",
+                flush=True,
+            )
+        began = clock.monotonic()
+        completed = sum(1 for job in jobs.values() if job.status == "completed")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        took = clock.monotonic() - began
+        print(
+            f"{database}: {completed:,} of them completed, read in {took:.0f} s, {peak:.1f} MiB at the peak"
+        )
+
+
+def _live_once(jobs: JobDict[PresentationJob], number: int) -> None:
+    """One job's whole life, and a look at an older one."""
+    job_id = f"life-{number:07}"
+    slides = [{"text": f"{number:07} " * 256}]
+    jobs[job_id] = PresentationJob(job_id, "processing", slides=slides)
+    with jobs.edit(job_id) as job:
+        job.created_files.append(f"slide_1_{job_id}.mp4")
+        job.slides[0]["seconds"] = 12
+        job.status, job.progress = "completed", 100
+    jobs.get(f"life-{number // 2:07}")
 
 
 def _tell_times(what: str, times: tuple[float, ...], count: int) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -89,6 +90,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("sqlite", "postgresql"))
     parser.add_argument("--directory", help="where to work; it tells the file system (default: TMPDIR)")
     options = parser.parse_args()
+    _allow_many_files()
     directory = Path(tempfile.mkdtemp(prefix="jobctl-bench-", dir=options.directory))
     try:
         with _places(directory, options.only) as places:
@@ -107,9 +109,9 @@ def _measure(make: Callable[[], str], directory: Path, options: argparse.Namespa
     with open_site(settings) as site:
         enqueue_stream(site, (_new(number) for number in range(options.jobs)))
         video = _completed(site, outputs)
-        with _serving(url) as (port, process):
+        with _serving(url, "--max-waiters", str(options.waiters)) as (port, process):
             asyncio.run(_measure_reads(port, options))
-            asyncio.run(_measure_waiting(site, port, options.waiters))
+            asyncio.run(_measure_waiting(site, port, process.pid, options.waiters))
             asyncio.run(_measure_video(port, video))
             peak = _memory_mib(process.pid)
             print(f"  memory of the server: {peak:.0f} MiB")
@@ -148,8 +150,9 @@ async def _read_all(port: int, paths: list[str], clients: int) -> float:
         return time.perf_counter() - began
 
 
-async def _measure_waiting(site: Site, port: int, waiters: int) -> None:
+async def _measure_waiting(site: Site, port: int, pid: int, waiters: int) -> None:
     """How soon all hear of a change who wait for it. The aim is two looks at the store."""
+    before = _resident_mib(pid)
     async with _clients(port, waiters) as connected:
         known = (await connected[0].get("/presentations/bench-0")).etag
         heard: list[float] = []
@@ -160,12 +163,32 @@ async def _measure_waiting(site: Site, port: int, waiters: int) -> None:
 
         tasks = [asyncio.create_task(wait(client)) for client in connected]
         await asyncio.sleep(1)
+        cpu, began = _cpu_s(pid), time.perf_counter()
+        slowest = await _slowest(port)
+        each_kib = 1024 * (_resident_mib(pid) - before) / waiters
+        busy = (_cpu_s(pid) - cpu) / (time.perf_counter() - began)
+        print(
+            f"  while {waiters:,} wait: {each_kib:.1f} KiB for each of them, {100 * busy:.0f} % of a core, "
+            f"another client answered within {1000 * slowest:.0f} ms"
+        )
         await asyncio.to_thread(_change, site, "bench-0")
         changed = time.perf_counter()
         await asyncio.gather(*tasks)
         bench.tell(
             f"  the last of {waiters} who wait hears of a change, seconds", max(heard) - changed, 1.0, 0.5
         )
+
+
+async def _slowest(port: int) -> float:
+    """How long the slowest of some answers takes that ask nothing of the store."""
+    async with _clients(port, 1) as (client,):
+        took = []
+        for _ in range(50):
+            began = time.perf_counter()
+            await client.get("/healthz")
+            took.append(time.perf_counter() - began)
+            await asyncio.sleep(0.05)
+        return max(took)
 
 
 async def _measure_video(port: int, video: Path) -> None:
@@ -249,8 +272,8 @@ def _completed(site: Site, outputs: Path) -> Path:
 
 
 @contextmanager
-def _serving(url: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    command = [str(Path(sys.executable).with_name("jobctl")), "serve", "--port", "0", "--no-tokens"]
+def _serving(url: str, *options: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    command = [str(Path(sys.executable).with_name("jobctl")), "serve", "--port", "0", "--no-tokens", *options]
     environment = {**os.environ, "JOBCTL_DATABASE_URL": url, "JOBCTL_CONFIG": os.devnull}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -274,9 +297,23 @@ def _starlette(video: Path) -> Iterator[int]:
             process.terminate()
 
 
-def _memory_mib(pid: int) -> float:
+def _memory_mib(pid: int, which: str = "VmHWM") -> float:
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024
+    return int(re.findall(rf"{which}:\s+(\d+)", status)[0]) / 1024
+
+
+def _resident_mib(pid: int) -> float:
+    return _memory_mib(pid, "VmRSS")
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _allow_many_files() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

@@ -213,6 +213,14 @@ def test_the_longest_name_has_a_temporary_one_too(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == [final.name]
 
 
+def test_publishing_gives_a_picture_its_name_as_it_is(tmp_path: Path) -> None:
+    final = tmp_path / "picture.jpg"
+    with jobctl.publishing(final, job_id="job-1", is_video=False) as temporary:
+        Path(temporary).write_bytes(b"a picture")
+    assert [path.name for path in tmp_path.iterdir()] == [final.name]
+    assert final.read_bytes() == b"a picture"
+
+
 def test_publishing_asks_before_the_rename_too(tmp_path: Path) -> None:
     asked: list[str] = []
     final = tmp_path / "video.mp4"

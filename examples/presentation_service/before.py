@@ -29,6 +29,7 @@ class PresentationJob:
     progress: float = 0.0
     error: str | None = None
     video_url: str | None = None
+    thumbnail_url: str | None = None
     created_files: list[str] = field(default_factory=list)
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     completed_at: datetime | None = None
@@ -52,6 +53,10 @@ class PresentationService:
         """Where a job's video is, once it is there."""
         return self.outputs / f"presentation_{job_id}.mp4"
 
+    def thumbnail(self, job_id: str) -> Path:
+        """Where a job's thumbnail is, which is there before the video is."""
+        return self.outputs / f"thumbnail_{job_id}.jpg"
+
     def _run(self, job: PresentationJob) -> None:
         try:
             self._render(job)
@@ -59,8 +64,9 @@ class PresentationService:
             job.error = str(error)
             job.status = "failed"
         else:
-            job.created_files.append(str(self.video(job.job_id)))
+            job.created_files += [str(self.thumbnail(job.job_id)), str(self.video(job.job_id))]
             job.video_url = f"/presentations/{job.job_id}/video"
+            job.thumbnail_url = f"/presentations/{job.job_id}/thumbnail"
             job.completed_at = datetime.now(UTC)
             job.progress = 100.0
             job.status = "completed"
@@ -69,6 +75,7 @@ class PresentationService:
         def progress(percent: float) -> None:
             job.progress = percent
 
+        film.picture(self.thumbnail(job.job_id), job.request)
         film.render(self.video(job.job_id), job.request, progress)
 
 
@@ -85,10 +92,18 @@ def app_of(service: PresentationService) -> FastAPI:
         return answer(found(job_id))
 
     @app.get("/presentations/{job_id}/video")
+    @app.get("/api/custom/presentations/{job_id}/video")
     def video(job_id: str) -> FileResponse:
         if found(job_id).status != "completed":
             raise HTTPException(404, "No video yet")
         return FileResponse(service.video(job_id), media_type="video/mp4")
+
+    @app.get("/presentations/{job_id}/thumbnail")
+    @app.get("/api/custom/presentations/{job_id}/thumbnail")
+    def thumbnail(job_id: str) -> FileResponse:
+        if found(job_id).thumbnail_url is None:
+            raise HTTPException(404, "No thumbnail yet")
+        return FileResponse(service.thumbnail(job_id), media_type="image/jpeg")
 
     def found(job_id: str) -> PresentationJob:
         job = service.jobs.get(job_id)
@@ -107,6 +122,7 @@ def answer(job: PresentationJob) -> dict[str, Any]:
         "status": job.status,
         "progress": job.progress,
         "videoUrl": job.video_url,
+        "thumbnailUrl": job.thumbnail_url,
         "error": job.error,
         "createdAt": job.created_at,
         "completedAt": job.completed_at,

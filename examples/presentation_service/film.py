@@ -1,4 +1,4 @@
-"""The renderer: a tiny film by a real encoder, one shade of grey for each slide."""
+"""The renderer: a tiny film by a real encoder, one shade of grey for each slide, and its thumbnail."""
 
 from __future__ import annotations
 
@@ -32,10 +32,26 @@ def render(
             progress(percent)
             if percent >= request.get("stallsAt", 100):
                 threading.Event().wait()
-            frame = av.VideoFrame(*_SIZE, "yuv420p")
-            for plane in frame.planes:
-                plane.update(bytes([255 * slide // slides]) * plane.buffer_size)
+            frame = _frame(255 * slide // slides)
             for number in range(_FRAMES_A_SLIDE):
                 frame.pts = slide * _FRAMES_A_SLIDE + number
                 film.mux(stream.encode(frame))
         film.mux(stream.encode(None))
+
+
+def picture(path: str | os.PathLike[str], request: dict[str, Any]) -> None:
+    """Make the thumbnail of a film, a JPEG of its last slide."""
+    slides = int(request.get("slides", 4))
+    with av.open(os.fspath(path), "w", format="mjpeg") as file:
+        stream = file.add_stream("mjpeg", rate=1)
+        stream.width, stream.height = _SIZE
+        stream.pix_fmt = "yuvj420p"
+        file.mux(stream.encode(_frame(255 * (slides - 1) // slides)))
+        file.mux(stream.encode(None))
+
+
+def _frame(grey: int) -> av.VideoFrame:
+    frame = av.VideoFrame(*_SIZE, "yuv420p")
+    for plane in frame.planes:
+        plane.update(bytes([grey]) * plane.buffer_size)
+    return frame

@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import gc
 import pickle
+import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +19,7 @@ from jobctl.model.status import Cause, Status
 from jobctl.store import jobs as records
 from jobctl.store.engine import Store
 from jobctl.store.mirror import find_whole
-from service.jobs_of_a_service import MODEL_FIELDS, STAGES, PresentationJob, PresentationModel, Stage
+from service.jobs_of_a_service import MODEL_FIELDS, STAGES, Options, PresentationJob, PresentationModel, Stage
 
 Jobs = jobctl.JobDict[PresentationJob]
 
@@ -34,6 +35,15 @@ def elsewhere(store_url: str) -> Iterator[Jobs]:
     """The same jobs, as another server has them."""
     with jobctl.JobDict(PresentationJob, store_url) as opened:
         yield opened
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    """Only what nothing refers to is gone."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def running(jobs: Jobs, job_id: str = "a") -> PresentationJob:
@@ -116,6 +126,82 @@ def test_a_list_outlives_whoever_let_go_of_its_job(store_url: str, elsewhere: Jo
     there = elsewhere["a"]
     assert (there.created_files, there.slides) == (["late.mp4"], [{"texts": ["one"]}])
     assert (there.options.width, there.options.tags) == (7, ["t"])
+
+
+def test_what_is_in_a_value_outlives_whoever_let_go_of_all_the_rest(
+    store_url: str, elsewhere: Jobs, without_collector: None
+) -> None:
+    """Several of one value know of each other, and a part of the value is written with the whole of it."""
+    with jobctl.JobDict(PresentationJob, store_url) as jobs:
+        jobs["a"] = PresentationJob("a", slides=[{"texts": ["one"], "n": [1]}, {"n": [2]}])
+        jobs["a"].options.tags += ["t"]
+        jobs["a"].layers = [Options(1), Options(2, ["x"])]  # type: ignore[attr-defined]
+        texts, slide, tags = (
+            jobs["a"].slides[0]["texts"],
+            jobs["a"].slides[1],
+            jobs["a"].options.tags,
+        )
+        jobs["a"].pair = ([1], [2])  # type: ignore[attr-defined]
+        second = jobs["a"].pair[1]  # type: ignore[attr-defined]
+        layer, names = jobs["a"].layers[0], jobs["a"].layers[1].tags  # type: ignore[attr-defined]
+        jobs._lives._kept.clear()
+        assert "a" not in jobs._lives._by_id
+        texts.append("two")
+        slide["n"].append(3)
+        slide["more"] = True
+        texts.append("three")
+        tags.append("u")
+        layer.width = 10
+        layer.tags.append("y")
+        names.append("z")
+        second.append(3)
+    there = elsewhere["a"]
+    assert there.slides == [{"texts": ["one", "two", "three"], "n": [1]}, {"n": [2, 3], "more": True}]
+    assert there.options == Options(tags=["t", "u"])
+    assert there.layers == [  # type: ignore[attr-defined]
+        {"width": 10, "tags": ["y"]},
+        {"width": 2, "tags": ["x", "z"]},
+    ]
+    assert there.pair == [[1], [2, 3]]  # type: ignore[attr-defined]
+
+
+def test_what_was_taken_out_of_a_value_writes_nothing_once_its_job_is_gone(
+    store_url: str, elsewhere: Jobs
+) -> None:
+    with jobctl.JobDict(PresentationJob, store_url) as jobs:
+        jobs["a"] = job = PresentationJob("a", slides=[{"texts": ["one"]}])
+        before = job.slides[0]["texts"]
+        job.slides = [{"texts": ["new"]}]
+        del job
+        jobs._lives._kept.clear()
+        before.append("two")
+        assert before == ["one", "two"]
+    assert elsewhere["a"].slides == [{"texts": ["new"]}]
+
+
+def test_an_object_and_all_it_holds_wait_for_no_collector(jobs: Jobs, without_collector: None) -> None:
+    jobs["a"] = job = PresentationJob("a", slides=[{"texts": [["one"]]}])
+    job.layers = [Options(1), (Options(2), [3])]  # type: ignore[attr-defined]
+    job.options.tags.append("t")
+    job.slides[0]["texts"][0].append("two")
+    held = [
+        weakref.ref(each)
+        for each in (
+            job,
+            job.slides,
+            job.slides[0],
+            job.slides[0]["texts"][0],
+            job.options,
+            job.options.tags,
+            job.layers[0],  # type: ignore[attr-defined]
+            job.layers[0].tags,  # type: ignore[attr-defined]
+            job.layers[1][0].tags,  # type: ignore[attr-defined]
+            job.layers[1][1],  # type: ignore[attr-defined]
+        )
+    ]
+    del job
+    jobs._lives._kept.clear()
+    assert [reference() for reference in held] == [None] * len(held)
 
 
 def test_attributes_the_class_does_not_declare_are_kept_too(jobs: Jobs, elsewhere: Jobs) -> None:

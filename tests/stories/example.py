@@ -81,7 +81,10 @@ class Server:
         return told
 
     def video(self, job_id: str) -> bytes:
-        answer = self.client.get(f"/presentations/{job_id}/video")
+        return self.fetch(f"/presentations/{job_id}/video")
+
+    def fetch(self, path: str) -> bytes:
+        answer = self.client.get(path)
         answer.raise_for_status()
         return answer.content
 
@@ -116,3 +119,35 @@ def serving(world: World, *argv: str) -> Iterator[Server]:
     finally:
         if server.process.poll() is None:
             server.kill()
+
+
+def start_counting_worker(world: World, *words: str) -> subprocess.Popen[bytes]:
+    """A worker of the example that keeps count of what it renders, beside all that jobctl records."""
+    environ = environment(world)
+    environ["PYTHONPATH"] += os.pathsep + str(Path(__file__).parent)
+    return subprocess.Popen(
+        jobctl("worker", "--tasks", "counted", "--lease", "2s", *words),
+        env={**environ, "RENDERS": str(_ledger_of(world))},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@contextmanager
+def counting_worker(world: World) -> Iterator[subprocess.Popen[bytes]]:
+    """Such a worker, gone at the end of the block."""
+    worker = start_counting_worker(world, "--slots", "1")
+    try:
+        yield worker
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def renders(world: World) -> list[str]:
+    """What such workers have begun and done: a line with job and attempt for each."""
+    return _ledger_of(world).read_text().splitlines()
+
+
+def _ledger_of(world: World) -> Path:
+    return world.root.with_name("renders")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import av
 import pytest
 
 from cli.calling import answer
 from ops.world import World
-from stories.example import EXAMPLE, environment, jobctl, program, serving
+from stories.example import EXAMPLE, Server, environment, jobctl, program, serving
 
 CREATES = 100
 READS = 1_000 if "STORY_WHOLE" in os.environ else CREATES
@@ -37,8 +39,8 @@ def test_the_change_is_a_few_lines() -> None:
     before, after = ((EXAMPLE / name).read_text().splitlines()[5:] for name in ("before.py", "after.py"))
     difference = list(difflib.unified_diff(before, after, n=0))[2:]
     changed = [line for line in difference if line[0] in "+-" and line != "+"]
-    assert len([line for line in changed if line[0] == "-"]) == 2
-    assert len([line for line in changed if line[0] == "+"]) == 5
+    assert len([line for line in changed if line[0] == "-"]) == 3
+    assert len([line for line in changed if line[0] == "+"]) == 7
     told = (EXAMPLE / "README.md").read_text()
     shown = [line for line in told.splitlines() if line[:1] in {"+", "-"}]
     assert [line for line in changed if line != "+import jobctl"] == shown
@@ -57,6 +59,8 @@ def test_after_a_restart_a_completed_job_is_found_and_its_video_downloads(world:
             f"/presentations/{job_id}/video",
         )
         assert server.video(job_id) == video == video_of(world, job_id)
+        with serving(world, *the_service(world, "after.py")) as other:
+            assert_tells_its_thumbnail(world, job_id, [server, other])
 
 
 def test_before_it_was_lost_while_its_video_lay_on_the_disk(world: World) -> None:
@@ -76,6 +80,7 @@ def test_what_was_lost_before_is_there_when_the_service_was_changed(world: World
     with serving(world, *the_service(world, "after.py")) as server:
         assert server.poll(job_id)["status"] == "completed"
         assert server.video(job_id) == video
+        assert_tells_its_thumbnail(world, job_id, [server])
 
 
 def test_a_crash_at_75_percent_is_told_and_what_it_left_goes_into_quarantine(world: World) -> None:
@@ -118,6 +123,7 @@ def test_a_worker_that_is_killed_at_75_percent_costs_an_attempt_and_no_job(world
             told = server.until(job_id, status="completed", progress=100.0)
             video = server.client.get(told["videoUrl"])
             assert video.content == video_of(world, job_id)
+            assert_tells_its_thumbnail(world, job_id, [server])
             second.send_signal(signal.SIGTERM)
             assert second.wait() == 0
     shown = answer("show", job_id, database=world.url)["data"]
@@ -136,6 +142,17 @@ def test_an_impatient_client_with_a_key_gets_one_job(world: World) -> None:
         (job_id,) = made
         assert server.poll(job_id)["code"] == 202
     assert [each["job_id"] for each in answer("list", database=world.url)["data"]["items"]] == [job_id]
+
+
+def assert_tells_its_thumbnail(world: World, job_id: str, servers: Sequence[Server]) -> None:
+    """Every server tells of a picture, and hands it out under its URL and the older one."""
+    path = f"/presentations/{job_id}/thumbnail"
+    lies_there = (world.root / f"thumbnail_{job_id}.jpg").read_bytes()
+    with av.open(io.BytesIO(lies_there), format="mjpeg") as picture:
+        assert [(frame.width, frame.height) for frame in picture.decode(video=0)] == [(96, 64)]
+    for server in servers:
+        assert server.poll(job_id)["thumbnailUrl"] == path
+        assert {server.fetch(path), server.fetch(f"/api/custom{path}")} == {lies_there}
 
 
 def a_worker(world: World) -> subprocess.Popen[bytes]:

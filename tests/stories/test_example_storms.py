@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cli.calling import answer
 from ops.world import World
-from stories.example import Server, environment, jobctl, serving
+from stories.example import Server, counting_worker, jobctl, renders, serving
 
 STORM = 40
 
@@ -37,17 +34,18 @@ def test_whoever_asks_again_with_the_same_key_is_rendered_for_once_also_where_th
     world: World, server: Server
 ) -> None:
     (job_id,) = storm(server)
-    with a_worker(world) as first:
+    with counting_worker(world) as first:
         server.until(job_id, status="processing", progress=75)
         first.kill()
     assert storm(server) == {job_id}
-    with a_worker(world):
+    with counting_worker(world):
         server.until(job_id, status="completed", progress=100)
     assert storm(server) == {job_id}
     assert renders(world) == [f"begun {job_id}.1", f"begun {job_id}.2", f"done {job_id}.2"]
-    assert [path.name for path in world.root.iterdir() if path.name != ".jobctl"] == [
-        f"presentation_{job_id}.mp4"
-    ]
+    assert {path.name for path in world.root.iterdir() if path.name != ".jobctl"} == {
+        f"presentation_{job_id}.mp4",
+        f"thumbnail_{job_id}.jpg",
+    }
     assert answer("scan", "--full", database=world.url)["data"]["items"] == []
 
 
@@ -67,29 +65,3 @@ def storm(server: Server) -> set[str]:
     """Many requests at once, all with one key; the ids that were told."""
     with ThreadPoolExecutor(8) as pool:
         return set(pool.map(lambda _: server.create(key="request-1", stallsAt=75), range(STORM)))
-
-
-def renders(world: World) -> list[str]:
-    return ledger_of(world).read_text().splitlines()
-
-
-def ledger_of(world: World) -> Path:
-    return world.root.with_name("renders")
-
-
-@contextmanager
-def a_worker(world: World) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker of the example that keeps count, gone at the end of the block."""
-    environ = environment(world)
-    environ["PYTHONPATH"] += os.pathsep + str(Path(__file__).parent)
-    worker = subprocess.Popen(
-        jobctl("worker", "--tasks", "counted", "--slots", "1", "--lease", "2s"),
-        env={**environ, "RENDERS": str(ledger_of(world))},
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield worker
-    finally:
-        worker.kill()
-        worker.wait()

@@ -43,7 +43,7 @@ class Week:
     def go_on(self) -> None:
         """Let it begin another turn."""
         assert self.process.stdin is not None
-        self.process.stdin.write("\n" if IS_WHOLE else "tidy\n")
+        self.process.stdin.write("\n")
         self.process.stdin.flush()
 
     def done(self) -> int:

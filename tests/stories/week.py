@@ -2,13 +2,11 @@
 
 Told where its jobs are kept (the URL of a store, or ``dict`` for a plain one), how many to do at a time, and
 how much text each bears. It says on standard output where it listens, and after each turn how many it has
-done; it goes on for each line that it reads. What it keeps in memory is measured from outside; what only
-waits for Python's collector is not kept, and is collected first where the line says ``tidy``.
+done; it goes on for each line that it reads. What it keeps in memory is measured from outside.
 """
 
 from __future__ import annotations
 
-import gc
 import sys
 import threading
 from collections.abc import MutableMapping
@@ -50,11 +48,9 @@ def main() -> None:
     print("" if place == "dict" else _serve(place), flush=True)
     done = 0
     with ThreadPoolExecutor(_THREADS) as pool:
-        for line in sys.stdin:
+        for _ in sys.stdin:
             list(pool.map(lambda number: _do(jobs, number, text_bytes), range(done, done + turn)))
             done += turn
-            if line.strip() == "tidy":
-                gc.collect()
             print(done, flush=True)
 
 

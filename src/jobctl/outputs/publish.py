@@ -100,6 +100,7 @@ def publishing(
     *,
     job_id: str,
     sidecar: Mapping[str, Any] | None = None,
+    is_video: bool = True,
     before_rename: BeforeRename | None = None,
 ) -> Iterator[str]:
     """Give the path of a hidden temporary file to write to; publish it at the end of the block.
@@ -113,7 +114,7 @@ def publishing(
     except BaseException:
         _discard(temporary)
         raise
-    publish(temporary, final, job_id=job_id, sidecar=sidecar, before_rename=before_rename)
+    publish(temporary, final, job_id=job_id, sidecar=sidecar, is_video=is_video, before_rename=before_rename)
 
 
 def hidden_beside(final: str | os.PathLike[str]) -> str:

@@ -7,14 +7,13 @@ object is known here and not in it, so no copy of it is followed.
 
 from __future__ import annotations
 
-import dataclasses
 import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, cast
 
 from pydantic import BaseModel
 
-from jobctl.service.jobdict_containers import Home, Keeper, alive
+from jobctl.service.jobdict_containers import Home, Keeper, alive, keep_for_survivors
 
 
 class Follower(Keeper, Protocol):
@@ -24,12 +23,33 @@ class Follower(Keeper, Protocol):
         """Follow the value an attribute has now, too."""
 
 
+class _Rest(NamedTuple):
+    """What an object held that is gone; without keeping the object, while it is there."""
+
+    kind: type[Any]
+    values: dict[str, Any]
+    extra: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, part: Any) -> _Rest:
+        return cls(type(part), vars(part), part.__pydantic_extra__ if isinstance(part, BaseModel) else None)
+
+    def again(self) -> Any:
+        """An object that says the same."""
+        if issubclass(self.kind, BaseModel):
+            return self.kind.model_construct(**self.values, **(self.extra or {}))
+        made: Any = object.__new__(self.kind)
+        vars(made).update(self.values)
+        return made
+
+
 class _Followed(NamedTuple):
     owner: weakref.ref[Any]
     follower: Follower
-    name: str | None
-    """Of an object within another one: the attribute of that one."""
-    whole: weakref.ref[Any] | None
+    home: Home | None = None
+    """Of an object within another one."""
+    rest: _Rest | None = None
+    """Of one that is a whole value, for what is in it may outlive it."""
 
 
 _FOLLOWED: dict[int, _Followed] = {}
@@ -39,7 +59,7 @@ _WATCHED: weakref.WeakSet[type[Any]] = weakref.WeakSet()
 def follow(owner: Any, follower: Follower) -> None:
     """Tell ``follower`` of every attribute of ``owner`` that is set from now on."""
     _watch(type(owner))
-    _FOLLOWED[id(owner)] = _Followed(_gone_with(owner), follower, None, None)
+    _FOLLOWED[id(owner)] = _Followed(_gone_with(owner), follower)
 
 
 def unfollow(owner: Any) -> None:
@@ -50,31 +70,21 @@ def unfollow(owner: Any) -> None:
 def follower_of(owner: Any) -> Follower | None:
     """Who follows an object, if somebody does."""
     found = _found(owner)
-    return found.follower if found and found.whole is None else None
+    return found.follower if found and found.home is None else None
 
 
 def follow_part(part: Any, home: Home) -> None:
     """Follow an object within another one, and what it holds itself, as a change of that one's attribute."""
-    if not _may_change(part):
-        return
     found = _found(part)
-    if found is not None and (found.whole is None or found.whole is home.owner):
+    if found is not None and (found.home is None or found.home.is_same(home)):
         return
     _watch(type(part))
     follower = cast(Follower, home.keeper)
-    _FOLLOWED[id(part)] = _Followed(_gone_with(part), follower, home.name, home.owner)
-    within = home if home.top is not None else home._replace(top=part)
+    rest = _Rest.of(part) if home.top is None else None
+    _FOLLOWED[id(part)] = _Followed(_gone_with(part), follower, home, rest)
+    within = home.of_what_is_in(part)
     for name, value in list(vars(part).items()):
         vars(part)[name] = alive(value, within)
-
-
-def _may_change(part: Any) -> bool:
-    kind = type(part)
-    if not getattr(kind, "__dictoffset__", 0) or not getattr(kind, "__weakrefoffset__", 0):
-        return False
-    if isinstance(part, BaseModel):
-        return not part.model_config.get("frozen")
-    return dataclasses.is_dataclass(part) and not getattr(kind, "__dataclass_params__").frozen  # noqa: B009
 
 
 def _gone_with(owner: Any) -> weakref.ref[Any]:
@@ -83,8 +93,11 @@ def _gone_with(owner: Any) -> weakref.ref[Any]:
 
     def forget(reference: weakref.ref[Any]) -> None:
         found = _FOLLOWED.get(number)
-        if found is not None and found.owner is reference:
-            _FOLLOWED.pop(number, None)
+        if found is None or found.owner is not reference:
+            return
+        del _FOLLOWED[number]
+        if found.home is not None and found.rest is not None:
+            keep_for_survivors(found.rest.values, found.home, found.rest.again)
 
     return weakref.ref(owner, forget)
 
@@ -117,8 +130,12 @@ def _change(owner: Any, name: str, carry_out: Callable[[], None]) -> None:
     if found is None or found.owner() is not owner:
         carry_out()
         return
-    whole = owner if found.whole is None else found.whole()
-    with found.follower.changing(whole, found.name or name, owner):
+    home = found.home or Home(found.follower, found.owner, name)
+    whose, value = home.owner(), home.whole(owner)
+    if whose is None and value is None:
         carry_out()
-        if whole is not None:
-            found.follower.settle(whole, found.name or name)
+        return
+    with found.follower.changing(whose, home.name, value):
+        carry_out()
+        if whose is not None:
+            found.follower.settle(whose, home.name)

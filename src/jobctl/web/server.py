@@ -22,6 +22,7 @@ from jobctl.ops.metrics_server import host_of, is_loopback
 from jobctl.store.redact import redact_url
 from jobctl.web.api import Api
 from jobctl.web.application import app_of
+from jobctl.web.patience import PatientProtocol
 from jobctl.web.refusals import Refusal, response_of
 
 Say = Callable[[str], None]
@@ -29,6 +30,7 @@ _BACKLOG = 2_048
 _KEEP_ALIVE_S = 30
 _TAKES_NOTHING_MS = 60_000
 _MOST_CONNECTIONS = 4_000
+"""Beside those that wait for a change; more are told 503."""
 _MOST_FILES = 65_536
 _ACCESS = "uvicorn.access"
 _SAME_AGAIN_S = 10.0
@@ -87,13 +89,14 @@ def _configuration(api: Api, serving: Serving) -> uvicorn.Config:
     application: Any = app_of(api, cors_origins=serving.cors_origins)
     return uvicorn.Config(
         _OwnNameOnly(application) if serving.own_name_only else application,
+        http=PatientProtocol,
         log_config=None,
         access_log=serving.logs_requests,
         server_header=False,
         proxy_headers=False,
         root_path=serving.root_path,
         backlog=_BACKLOG,
-        limit_concurrency=_MOST_CONNECTIONS,
+        limit_concurrency=_MOST_CONNECTIONS + api.limits.waiters,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=serving.grace_s,
         lifespan="on",

@@ -72,7 +72,6 @@ class Reader:
 
 class _Waiter(NamedTuple):
     summary: JobSummary
-    etag: str
     future: asyncio.Future[JobSummary | None]
 
 
@@ -112,7 +111,7 @@ class Watcher:
         if self._is_stopped:
             return summary
         future = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(summary, etag_of(summary), future)
+        waiter = _Waiter(summary, future)
         self._waiters[id(future)] = waiter
         if not self._is_at_work:
             self._is_at_work = True
@@ -153,8 +152,13 @@ class Watcher:
     def _tell(self, found: dict[str, JobSummary]) -> None:
         for waiter in list(self._waiters.values()):
             now = found.get(waiter.summary.job_id)
-            if not waiter.future.done() and (now is None or etag_of(now) != waiter.etag):
+            if not waiter.future.done() and (now is None or _is_told_otherwise(now, waiter.summary)):
                 waiter.future.set_result(now)
+
+
+def _is_told_otherwise(now: JobSummary, before: JobSummary) -> bool:
+    """Whether the answer is another one. Most look the same, which is quickly seen."""
+    return now != before and etag_of(now) != etag_of(before)
 
 
 def no_place() -> Refusal:
