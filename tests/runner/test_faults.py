@@ -37,6 +37,7 @@ FAULTS = [
     Fault("os._exit", "exits-hard", "failed", "died: its process ended without a result, with exit code 7"),
     Fault("interrupt", "interrupts", "failed", "error: KeyboardInterrupt"),
     Fault("unspeakable", "unspeakable", "failed", "error: Unspeakable: it cannot say what went wrong"),
+    Fault("untellable", "untellable", "failed", "error: the handler raised what cannot be told"),
     Fault("SIGKILL", "kills-itself", "failed", "killed: killed by SIGKILL, peak "),
     Fault("SIGSEGV", "crashes", "failed", "killed: killed by SIGSEGV, peak "),
     Fault("memory limit", "hoards", "failed", "out-of-memory: MemoryError: the attempt ran into its memory"),

@@ -92,10 +92,11 @@ class Attempt:
 
         Beyond these it is kept as it was told, and shown within them; what is no number tells nothing.
         """
-        if not math.isfinite(fraction):
+        percent = float(fraction) * 100
+        if not math.isfinite(percent):
             return
         with self._telling:
-            self._latest = [float(fraction) * 100, note]
+            self._latest = [percent, note]
             is_awaited, self._is_awaited = self._is_awaited, True
             wait = 0.0 if fraction >= 1 else self._told_at + _PROGRESS_EVERY_S - clock.monotonic()
             if wait <= 0:
