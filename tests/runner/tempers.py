@@ -149,6 +149,13 @@ def asks_from_a_fork(attempt: jobctl.Attempt) -> None:
     raise ValueError(f"its fork ended with {os.waitstatus_to_exitcode(status)}")
 
 
+@jobctl.task("records-a-link")
+def records_a_link(attempt: jobctl.Attempt) -> None:
+    link = Path(attempt.scratch, "link")
+    link.symlink_to(__file__)
+    attempt.artifact(link, "slide")
+
+
 @jobctl.task("reports-oddly")
 def reports_oddly(attempt: jobctl.Attempt) -> str:
     for fraction in (float("nan"), float("inf"), 1e308, -1e300, 0.5):

@@ -58,6 +58,7 @@ FAULTS = [
     Fault("hangs up", "hangs-up", "failed", "died: its process lost its channel to its worker"),
     Fault("shuts down", "shuts-down", "failed", "died: its process lost its channel to its worker"),
     Fault("forked question", "asks-from-a-fork", "failed", "error: ValueError: its fork ended with 0"),
+    Fault("a link", "records-a-link", "failed", "error: PublishRefused: /"),
     Fault("takes stdout", "takes-stdout", "completed", ""),
     Fault("returns twice", "returns-twice", "completed", ""),
     Fault("odd progress", "reports-oddly", "completed", ""),

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -129,7 +130,11 @@ class Attempt:
         ``PublishRefused`` for a file that cannot be recorded.
         """
         place = os.path.abspath(path)
-        found = os.stat(place)
+        found = os.lstat(place)
+        if not stat.S_ISREG(found.st_mode):
+            raise PublishRefused(
+                f"{place} is no regular file; it was not recorded", hint="name the file itself"
+            )
         self._link.ask(["artifact", self.job_id, self.number, place, role, found.st_size, found.st_mtime_ns])
 
     def publish(
