@@ -34,6 +34,8 @@ def test_what_the_file_says_goes_before_the_decorator() -> None:
         ({"tasks": {"render": {"timeout": 20}}}, "timeout must be a duration above 0"),
         ({"tasks": {"render": {"retries": -1}}}, "retries must be a whole number, 0 or more"),
         ({"tasks": {"render": {"command": "rm -rf"}}}, "command must be a list of text"),
+        ({"tasks": {"render": {"command": "rm -rf"}}}, 'command = ["python", "render.py", "{job_id}"]'),
+        ({"tasks": {"render": 3}}, "write [tasks.render]"),
         ({"tasks": {"render": {"command": ["x", "{jobid}"]}}}, "unknown place {jobid}"),
         ({"schedule": {"a": {"task": "t", "cron": "every day"}}}, "cron 'every day' cannot be read"),
         ({"schedule": {"a": {"task": "t", "cron": "0 3 * * *", "timezone": "Mars"}}}, "timezone must be"),

@@ -135,7 +135,7 @@ def work_from_tables(tables: Mapping[str, Any], path: str) -> Work:
         schedules=tuple(_schedule(name, schedules, f"{path}: schedule") for name in schedules),
         lease_s=_seconds(worker.get("lease", "10s"), "lease", where),
         grace_s=_seconds(worker.get("grace", "30s"), "grace", where),
-        queues=_words(worker.get("queues", ["default"]), "queues", where) or ("default",),
+        queues=_words(worker.get("queues", ["default"]), "queues", where, "default") or ("default",),
         slots=_slots(worker.get("slots"), where),
     )
 
@@ -232,14 +232,14 @@ def _text(value: Any, key: str, where: str) -> str:
     return value
 
 
-def _words(value: Any, key: str, where: str) -> tuple[str, ...]:
+def _words(value: Any, key: str, where: str, example: str = "myservice.tasks") -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(word, str) and word for word in value):
-        raise _wrong(key, "a list of text", f'{key} = ["myservice.tasks"]', where)
+        raise _wrong(key, "a list of text", f'{key} = ["{example}"]', where)
     return tuple(value)
 
 
 def _command(value: Any, key: str, where: str) -> tuple[str, ...]:
-    words = _words(value, key, where)
+    words = _words(value, key, where, 'python", "render.py", "{job_id}')
     if not words:
         raise _wrong(key, "an argument vector", 'command = ["python", "render.py", "{job_id}"]', where)
     for word in words:
@@ -269,7 +269,9 @@ def _table(
 ) -> Mapping[str, Any]:
     table = tables.get(name, {})
     if not isinstance(table, Mapping):
-        raise ConfigurationError(f"{where}: {name} must be a table", hint=f"write [{name}]")
+        section = where.partition(": ")[2]
+        header = f"{section}.{name}" if section else name
+        raise ConfigurationError(f"{where}: {name} must be a table", hint=f"write [{header}]")
     for key in table:
         if known is not None and key not in known:
             raise _unknown(key, sorted(known), f"{where}: {name}")

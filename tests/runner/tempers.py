@@ -51,6 +51,21 @@ def unspeakable(attempt: jobctl.Attempt) -> None:
     raise Unspeakable
 
 
+class Nameless(type):
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise RuntimeError("not even a name")
+
+
+class Untellable(Exception, metaclass=Nameless):
+    pass
+
+
+@jobctl.task("untellable")
+def untellable(attempt: jobctl.Attempt) -> None:
+    raise Untellable
+
+
 @jobctl.task("kills-itself")
 def kills_itself(attempt: jobctl.Attempt) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
@@ -120,6 +135,12 @@ def returns_twice(attempt: jobctl.Attempt) -> str:
     return "of the attempt"
 
 
+@jobctl.task("signs")
+def signs(attempt: jobctl.Attempt) -> None:
+    with Path(attempt.payload).open("a") as sheet:
+        sheet.write(f"{attempt.job_id}\n")
+
+
 @jobctl.task("asks-from-a-fork")
 def asks_from_a_fork(attempt: jobctl.Attempt) -> None:
     if os.fork() == 0:
@@ -128,9 +149,16 @@ def asks_from_a_fork(attempt: jobctl.Attempt) -> None:
     raise ValueError(f"its fork ended with {os.waitstatus_to_exitcode(status)}")
 
 
+@jobctl.task("records-a-link")
+def records_a_link(attempt: jobctl.Attempt) -> None:
+    link = Path(attempt.scratch, "link")
+    link.symlink_to(__file__)
+    attempt.artifact(link, "slide")
+
+
 @jobctl.task("reports-oddly")
 def reports_oddly(attempt: jobctl.Attempt) -> str:
-    for fraction in (float("nan"), float("inf"), -1e300, 0.5):
+    for fraction in (float("nan"), float("inf"), 1e308, -1e300, 0.5):
         attempt.progress(fraction, "half\0way \udc80 " + "x" * 10_000)
         time.sleep(0.06)
     return "told"

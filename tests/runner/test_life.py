@@ -19,6 +19,7 @@ import pytest
 
 import jobctl
 from jobctl import clock
+from jobctl.errors import ExitCode
 from jobctl.store.engine import create_store
 from runner.working import Crewed, crewed
 
@@ -244,3 +245,22 @@ def test_a_signal_that_comes_while_it_starts_is_taken_calmly(
     )
     assert ended.returncode in codes, ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_burst_whose_modules_do_not_all_import_says_so_by_its_exit_code(crew: Crewed) -> None:
+    assert crew.run("--tasks", "no_such_module") == ExitCode.INCOMPLETE
+    assert "no_such_module does not import: ModuleNotFoundError" in crew.said()
+
+
+@pytest.mark.parametrize("option", [("--lease", "0s"), ("--queue", "")])
+def test_a_worker_without_a_lease_or_a_queue_is_refused(crew: Crewed, option: tuple[str, str]) -> None:
+    assert crew.run(*option) == ExitCode.USAGE
+    assert option[0] in crew.said()
+
+
+def test_no_grace_at_all_is_held_to(crew: Crewed) -> None:
+    worker = crew.start("--grace", "0s")
+    crew.until(lambda: " serves " in crew.said())
+    worker.terminate()
+    assert worker.wait(timeout=60) == 0
+    assert "asked to stop: 0 attempts have 0 s to finish" in crew.said()

@@ -69,6 +69,29 @@ def test_a_thread_that_writes_garbage_to_the_channel_ends_failed_and_the_worker_
     assert worker.poll() is None
 
 
+def test_a_thread_that_forks_runs_nothing_twice_and_ends_as_it_says_itself(
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path
+) -> None:
+    """The fork has a copy of all jobs that wait in the process; it must not run them as well."""
+    sheet = tmp_path / "sheet"
+    queue.enqueue("returns-twice", job_id="forks", max_attempts=1, priority=1)
+    for number in range(3):
+        queue.enqueue("signs", str(sheet), job_id=f"s{number}", max_attempts=1)
+    assert crew.run("--isolation", "thread", tasks="tempers", slots=1) == 0
+    assert crew.result("forks") == "of the attempt"
+    assert sorted(sheet.read_text().split()) == ["s0", "s1", "s2"]
+
+
+def test_a_thread_whose_error_cannot_be_told_ends_its_attempt_and_goes_on(
+    crew: Crewed, queue: jobctl.Queue
+) -> None:
+    queue.enqueue("untellable", job_id="u1", max_attempts=1, priority=1)
+    queue.enqueue("fine", job_id="f1", max_attempts=1)
+    assert crew.run("--isolation", "thread", tasks="tempers", slots=1) == 0
+    assert crew.shown("u1")["error"] == "the handler raised what cannot be told"
+    assert crew.job("f1").status == "completed"
+
+
 @pytest.mark.parametrize("victim", ["worker", "forkserver"])
 def test_what_handlers_started_does_not_outlive_their_worker_or_their_crew(
     crew: Crewed, queue: jobctl.Queue, tmp_path: Path, victim: str

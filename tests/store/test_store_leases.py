@@ -13,12 +13,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 import jobctl
 from jobctl import clock
 from jobctl.model.attempts import AttemptId, ProgressReport, Settlement
-from jobctl.model.enqueued import New
+from jobctl.model.enqueued import Left, New
 from jobctl.model.job import Executor, Job
 from jobctl.model.status import Cause, Status
 from jobctl.store import jobs, workers
@@ -294,6 +294,18 @@ def test_an_idle_worker_is_woken_by_an_enqueue_of_its_queue(store: Store, leases
     while not leases.was_woken():
         assert clock.monotonic() < deadline, "it was not woken"
         clock.sleep(0.01)
+
+
+def test_many_that_are_there_are_left_out_by_few_transactions(store: Store) -> None:
+    def stream() -> Iterator[New]:
+        return (New(Job(job_id=f"j{number}", kind="noop")) for number in range(500))
+
+    assert sum(enqueue_many(store, stream(), actor="test")) == 500
+    begun, left = list[object](), list[Left]()
+    event.listen(store.engine, "begin", begun.append)
+    assert sum(enqueue_many(store, stream(), actor="test", note=left.append)) == 0
+    assert len(begun) <= 5
+    assert [each.job_id for each in left] == [f"j{number}" for number in range(500)]
 
 
 @pytest.mark.parametrize("kinds", [["noop"], ["noop", "film", "scan"]])

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -92,10 +93,11 @@ class Attempt:
 
         Beyond these it is kept as it was told, and shown within them; what is no number tells nothing.
         """
-        if not math.isfinite(fraction):
+        percent = float(fraction) * 100
+        if not math.isfinite(percent):
             return
         with self._telling:
-            self._latest = [float(fraction) * 100, note]
+            self._latest = [percent, note]
             is_awaited, self._is_awaited = self._is_awaited, True
             wait = 0.0 if fraction >= 1 else self._told_at + _PROGRESS_EVERY_S - clock.monotonic()
             if wait <= 0:
@@ -128,7 +130,11 @@ class Attempt:
         ``PublishRefused`` for a file that cannot be recorded.
         """
         place = os.path.abspath(path)
-        found = os.stat(place)
+        found = os.lstat(place)
+        if not stat.S_ISREG(found.st_mode):
+            raise PublishRefused(
+                f"{place} is no regular file; it was not recorded", hint="name the file itself"
+            )
         self._link.ask(["artifact", self.job_id, self.number, place, role, found.st_size, found.st_mtime_ns])
 
     def publish(

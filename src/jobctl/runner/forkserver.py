@@ -245,7 +245,7 @@ class Threads:
     def serve(self) -> NoReturn:
         """Obey orders until the worker goes."""
         for thread in range(self._slots):
-            threading.Thread(target=self._work, args=(thread,), daemon=True).start()
+            threading.Thread(target=self._work_for_ever, args=(thread,), daemon=True).start()
         threading.Thread(target=self._send_late_results, daemon=True).start()
         self._link.read(self._obey)
 
@@ -270,7 +270,15 @@ class Threads:
                 recalled.append([job_id, attempt])
         self._link.tell(["recalled", recalled])
 
+    def _work_for_ever(self, thread: int) -> NoReturn:
+        try:
+            self._work(thread)
+        finally:
+            # Its attempt would seem to run for ever, and its slot be gone.
+            os._exit(1)
+
     def _work(self, thread: int) -> None:
+        pid = os.getpid()
         while True:
             order, job_id, number, kind, payload, scratch = self._waiting.get()
             self._marks.begin(thread, order)
@@ -278,6 +286,9 @@ class Threads:
             attempt = Attempt(of, kind, payload, self._link, scratch)
             self._running[of] = attempt
             outcome = run(self._tasks[kind], attempt)
+            if os.getpid() != pid:
+                # A handler that forked returned in both processes: this one has a copy of all that waits.
+                os._exit(0)
             attempt.clean_up()
             del self._running[of]
             self._results.append([outcome[0], job_id, number, *outcome[1:]])

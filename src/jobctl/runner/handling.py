@@ -33,6 +33,14 @@ Outcome = list[Any]
 def run(task: Task, attempt: Attempt) -> Outcome:
     """Run one attempt. Never raises."""
     try:
+        return _outcome(task, attempt)
+    # What the handler raised raises itself when it is asked what it is.
+    except BaseException:  # noqa: BLE001
+        return _failed("the handler raised what cannot be told", "error", "", final=False)
+
+
+def _outcome(task: Task, attempt: Attempt) -> Outcome:
+    try:
         result = _call(task, attempt)
         return ["done", _as_json(result)]
     except MemoryError:

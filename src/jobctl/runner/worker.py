@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import secrets
 import selectors
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -137,6 +137,11 @@ class Worker:
             finally:
                 self._end_life()
         return self.counters
+
+    @property
+    def troubles(self) -> Sequence[str]:
+        """What could not be imported, each in one sentence."""
+        return self._crews.troubles
 
     # --- life -------------------------------------------------------------------------------------
 

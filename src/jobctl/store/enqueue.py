@@ -25,6 +25,7 @@ from jobctl.store.jobs import close_tombstones, create_job, get_job
 from jobctl.store.schema import job, job_body
 
 _CHUNK = 10_000
+_AT_ONCE = 200
 _as_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f])")
 _FIRST = ("job_id", "status", "created_at", "kind", "queue", "owner", "priority", "run_at", "attempt")
@@ -143,19 +144,30 @@ def _insert(connection: Connection, store: Store, chunk: Sequence[New], *, actor
 
 
 def _one_by_one(store: Store, chunk: Sequence[New], *, actor: str, note: Callable[[Left], None]) -> int:
+    """Each for itself, but many in one transaction: to make each durable alone takes ten times as long."""
     count = 0
-    for new in chunk:
-        try:
-            with store.write() as connection:
-                made = enqueue(connection, new, actor=actor, at=store.now(connection))
-        except JobExists:
-            with store.read() as connection:
-                note(Left(new.job.job_id, None, _is_again(connection, new)))
-            continue
-        count += not made.existed
-        if made.existed:
-            note(Left(made.job.job_id, new.job.idempotency_key, made.has_same_payload))
+    for first in range(0, len(chunk), _AT_ONCE):
+        some = chunk[first : first + _AT_ONCE]
+        with store.write() as connection:
+            at = store.now(connection)
+            left = [
+                each for new in some if (each := _enqueue_or_leave(connection, new, actor, at)) is not None
+            ]
+        # Not before what became of the others is certain.
+        for each in left:
+            note(each)
+        count += len(some) - len(left)
     return count
+
+
+def _enqueue_or_leave(connection: Connection, new: New, actor: str, at: datetime) -> Left | None:
+    try:
+        made = enqueue(connection, new, actor=actor, at=at)
+    except JobExists:
+        return Left(new.job.job_id, None, _is_again(connection, new))
+    if made.existed:
+        return Left(made.job.job_id, new.job.idempotency_key, made.has_same_payload)
+    return None
 
 
 def _is_again(connection: Connection, new: New) -> bool:

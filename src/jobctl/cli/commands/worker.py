@@ -51,9 +51,13 @@ def worker(
 
     if isolation not in {"process", "thread"}:
         raise UsageError(f"--isolation {isolation!r} is neither process nor thread", hint="leave it out")
+    if queue and not all(queue):
+        raise UsageError("--queue '' is no name of a queue", hint="leave it out, or name one")
     call = call_of(context)
     settings = call.settings()
     lease_age, grace_age = duration_of("--lease", lease), duration_of("--grace", grace)
+    if lease_age is not None and not lease_age:
+        raise UsageError(f"--lease {lease!r} is no time to live on", hint="write --lease 10s")
     work = settings.work
     options = WorkerOptions(
         queues=tuple(dict.fromkeys(queue or work.queues)),
@@ -61,16 +65,19 @@ def worker(
         isolation=isolation,
         modules=tuple(dict.fromkeys([*work.modules, *(tasks or [])])),
         is_burst=burst,
-        lease_s=lease_age.total_seconds() if lease_age else work.lease_s,
-        grace_s=grace_age.total_seconds() if grace_age else work.grace_s,
+        lease_s=lease_age.total_seconds() if lease_age is not None else work.lease_s,
+        grace_s=grace_age.total_seconds() if grace_age is not None else work.grace_s,
     )
     _expect_tasks(settings, options)
     voice = Voice(call.output.note, call.output.detail)
     with call.open_site() as site:
-        counters = Worker(site, options, work, voice=voice, reload=lambda: call.settings().work).run()
+        made = Worker(site, options, work, voice=voice, reload=lambda: call.settings().work)
+        counters = made.run()
     counts = {name: int(count) for name, count in counters.as_json().items() if not name.endswith("_s")}
     _sum_up(call, counts)
-    return call.output.end(Ending(counts=counts))
+    # Whoever runs it from cron must hear that jobs of a broken module were left.
+    code = ExitCode.INCOMPLETE if burst and made.troubles else ExitCode.CLEAN
+    return call.output.end(Ending(code, counts=counts))
 
 
 def _expect_tasks(settings: Settings, options: WorkerOptions) -> None:
