@@ -7,8 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
-# Many tests wait for processes of their own: one more of them than there are processors is quickest.
-JOBS ?= 3
+# Many tests wait for processes of their own: twice as many of them as there are processors is quickest.
+JOBS ?= 4
 # Compiled modules are kept whatever the caller's environment says: without them each process that a
 # test starts compiles all that it imports.
 export PYTHONDONTWRITEBYTECODE :=

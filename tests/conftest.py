@@ -19,6 +19,7 @@ import statements
 from databases import Databases
 from jobctl import __version__
 from jobctl.store.engine import Store, create_store, open_store
+from order import dealt
 from postgres import at_database, running, system_binaries, wheel_binaries
 
 settings.register_profile("jobctl", deadline=None, print_blob=True)
@@ -127,6 +128,14 @@ def store(store_url: str) -> Iterator[Store]:
     opened = open_store(store_url)
     yield opened
     opened.close()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have each worker of xdist begin with what takes longest."""
+    given = getattr(config, "workerinput", None)
+    if given is not None:
+        items[:] = [items[place] for place in dealt([item.nodeid for item in items], given["workercount"])]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def killed_encode(path: Path, *, container: str, moov: str = "last", at_least: i
     arguments = [str(path), container, str(Path(__file__).parent), moov]
     encoder = subprocess.Popen([sys.executable, "-c", _ENDLESS, *arguments])
     while encoder.poll() is None and not (path.exists() and path.stat().st_size >= at_least):
-        os.sched_yield()
+        time.sleep(0.005)
     encoder.send_signal(signal.SIGKILL)
     encoder.wait()
     return path

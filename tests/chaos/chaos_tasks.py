@@ -47,9 +47,9 @@ def long(attempt: jobctl.Attempt) -> int:
 
 @jobctl.task("told", **_PATIENT)
 def told(attempt: jobctl.Attempt) -> int:
-    """End when told to: the first attempt, and whichever others there are."""
+    """End when told to: the attempt of this number, or all."""
     _enter(attempt, "begin")
-    while not Path(attempt.payload, "go-first" if attempt.number == 1 else "go-others").exists():
+    while not any(Path(attempt.payload, f"go-{which}").exists() for which in (attempt.number, "all")):
         time.sleep(0.01)
     _enter(attempt, "done")
     return attempt.number

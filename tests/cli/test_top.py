@@ -83,7 +83,7 @@ def play(filled: Filled, size: tuple[int, int], script: Script, *, every_s: floa
 
 async def until(pilot: Pilot[int], is_so: Callable[[], Any]) -> None:
     """Wait until something is so."""
-    deadline = clock.monotonic() + 20
+    deadline = clock.monotonic() + 60
     while not is_so():
         assert clock.monotonic() < deadline, screen_of(pilot.app)
         await pilot.pause(0.02)

@@ -36,7 +36,7 @@ def server() -> Iterator[Server]:
 
 
 def connect(server: Server, *, key: str = KEY, waits: list[float] | None = None, **changes: Any) -> Elai:
-    limits = {"page_size": 3, "timeout_s": 5.0, "largest_download": 1 << 20, **changes}
+    limits = {"page_size": 3, "timeout_s": 30.0, "largest_download": 1 << 20, **changes}
     return Elai(server.url, key, wait=(waits if waits is not None else []).append, **limits)
 
 
@@ -302,7 +302,7 @@ def test_a_download_that_cannot_begin_yet_is_begun_again(server: Server) -> None
 
 def test_a_download_is_never_taken_from_where_anybody_could_listen(server: Server) -> None:
     render = Render("1", RenderState.READY, url=server.file_url("a.mp4"))
-    limits: dict[str, Any] = {"page_size": 3, "timeout_s": 5.0, "largest_download": 9}
+    limits: dict[str, Any] = {"page_size": 3, "timeout_s": 30.0, "largest_download": 9}
     with closing(Elai("https://api.example.com", KEY, wait=[].append, **limits)) as renderer:
         with pytest.raises(DownloadFailed, match="its address is not encrypted"):
             renderer.download(render, [].append)

@@ -55,7 +55,7 @@ def in_file(world: World, *statements: str) -> None:
 
 def until(world: World, name: str, health: Health) -> None:
     """The server's statistics come a moment after the fact."""
-    deadline = clock.monotonic() + 30.0
+    deadline = clock.monotonic() + 60.0
     while (found := diagnosis(world, name)).health is not health:
         assert clock.monotonic() < deadline, found
 

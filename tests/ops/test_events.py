@@ -29,7 +29,7 @@ SECRET = "cannot reach postgresql://app:hunter2@db/videos"
 @pytest.fixture
 def site(world: World) -> Iterator[Site]:
     """Three jobs: one that failed and is queued again, one that was completed, one of another owner."""
-    with world.site() as opened:
+    with world.site(pooled=False) as opened:
         with opened.store.write() as connection:
             create(connection, a_job_id(0), owner="ada")
             claim(connection, a_job_id(0), at=later(60))

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -391,5 +392,5 @@ def await_trace(world: World, job_id: str, following: subprocess.Popen[bytes]) -
             with site.store.read() as connection:
                 if evidence.traces_of(connection, job_id):
                     return
-            os.sched_yield()
+            time.sleep(0.01)
     raise AssertionError("it ended before it wrote")

@@ -61,7 +61,7 @@ def server() -> Iterator[Server]:
 
 
 def connect(server: Server) -> Elai:
-    return Elai(server.url, KEY, page_size=50, timeout_s=5, largest_download=1 << 20, wait=[].append)
+    return Elai(server.url, KEY, page_size=50, timeout_s=30, largest_download=1 << 20, wait=[].append)
 
 
 def asked(world: World, server: Server) -> RemoteReport:

@@ -62,12 +62,12 @@ def test_a_disk_that_gives_no_answer_is_unknown_and_keeps_nobody_waiting(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = threading.Event()
-    monkeypatch.setattr(standing, "room_of", lambda _: answers.wait(30))
+    monkeypatch.setattr(standing, "room_of", lambda _: answers.wait(300))
     monkeypatch.setattr(standing, "_DISK_S", 0.05)
     began = clock.monotonic()
     found = seen(world)
     answers.set()
-    assert clock.monotonic() - began < 20
+    assert clock.monotonic() - began < 200
     assert found.rooms[0].trouble == "it gave no answer within 0.05 s"
     assert found.health is Health.UNKNOWN
 

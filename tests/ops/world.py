@@ -79,8 +79,12 @@ class World:
             now=clock.now(),
         )
 
-    def site(self) -> Site:
-        return open_site(self.settings, actor="tester")
+    def site(self, *, pooled: bool = True) -> Site:
+        """The site, with its connections kept as a service and the web keep them.
+
+        A command makes one for each look, which the tests of the command line and of crashes do too.
+        """
+        return open_site(self.settings, actor="tester", pooled=pooled)
 
     def video(self, number: int = 0, *, seed: int | None = None, age_s: float = OLD_S) -> Path:
         """Make a whole video of a job."""

@@ -130,7 +130,7 @@ def test_a_job_is_not_lost_by_kill_9_while_it_has_retries(
 def test_a_poison_job_that_kills_its_worker_each_time_ends_failed(crew: Crewed, queue: jobctl.Queue) -> None:
     queue.enqueue("kills-its-worker", job_id="poison", max_attempts=1)
     first = crew.start(tasks="tempers")
-    assert first.wait(timeout=60) == -signal.SIGKILL
+    assert first.wait(timeout=120) == -signal.SIGKILL
     crew.start(tasks="tempers")
     job = crew.until_ended("poison")
     assert (job.status, job.error_code, job.attempt) == ("failed", "lease-lapsed", 1)

@@ -56,7 +56,7 @@ class Manager:
     def __init__(self, place: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(place))
-        self.socket.settimeout(30)
+        self.socket.settimeout(120)
         self.environment = {"NOTIFY_SOCKET": str(place)}
 
     def hears(self, beginning: str) -> str:
@@ -119,7 +119,7 @@ def test_asked_a_second_time_a_worker_hands_back_at_once_and_nothing_is_charged(
     crew.until(lambda: "asked to stop: 1 attempt has 3600 s to finish" in crew.said())
     assert crew.job("e1").status == "processing"
     worker.terminate()
-    assert worker.wait(timeout=60) == 0
+    assert worker.wait(timeout=120) == 0
     job = crew.job("e1")
     assert (job.status, job.attempt, job.tries, job.max_attempts) == ("queued", 1, 0, 1)
 
@@ -141,7 +141,7 @@ def test_interrupted_twice_on_a_terminal_it_hands_back_and_the_handler_never_see
     local.until(lambda: "asked to stop" in local.said())
     assert local.job("e1").status == "processing"
     os.write(ours, b"\x03")
-    assert worker.wait(timeout=60) == 0
+    assert worker.wait(timeout=120) == 0
     assert (local.job("e1").status, local.job("e1").error) == ("queued", None)
     os.close(ours)
     os.close(theirs)
@@ -172,7 +172,7 @@ def test_a_worker_whose_loop_stands_still_is_silent(local: Crewed, manager: Mana
             for _ in range(20):
                 manager.hears("WATCHDOG=1")
         other.execute("ROLLBACK")
-    manager.socket.settimeout(30)
+    manager.socket.settimeout(120)
     manager.hears("WATCHDOG=1")
 
 

@@ -153,10 +153,10 @@ def test_a_worker_that_is_asked_to_stop_hands_back_what_does_not_finish(
     crew: Crewed, queue: jobctl.Queue, tmp_path: Path
 ) -> None:
     queue.enqueue("wait", str(tmp_path), job_id="w1", max_attempts=1)
-    first = crew.start("--grace", "1s")
+    first = crew.start("--grace", "1m")
     crew.until((tmp_path / "w1.1").exists)
     first.terminate()
-    assert first.wait(timeout=30) == 0
+    assert first.wait(timeout=120) == 0
     job = crew.job("w1")
     # The handler saw that it was asked, and returned: that is a job done.
     assert job.status is Status.COMPLETED
@@ -165,7 +165,7 @@ def test_a_worker_that_is_asked_to_stop_hands_back_what_does_not_finish(
     crew.until(lambda: crew.job("s1").status is Status.PROCESSING)
     second.terminate()
     second.terminate()
-    assert second.wait(timeout=30) == 0
+    assert second.wait(timeout=120) == 0
     assert crew.job("s1").status in {Status.QUEUED, Status.FAILED}
 
 

@@ -24,7 +24,7 @@ from jobctl.store.schema import job_body
 
 _HERE = Path(__file__).parent
 _PROGRAM = "from jobctl.cli import main; main()"
-_PATIENCE_S = float(os.environ.get("PATIENCE", "60"))
+_PATIENCE_S = float(os.environ.get("PATIENCE", "120"))
 
 
 class Crewed:

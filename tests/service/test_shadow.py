@@ -67,7 +67,7 @@ def doctor(store_url: str, journal: Path) -> dict[str, Any]:
 
 
 def until(is_so: Callable[[], bool]) -> None:
-    deadline = clock.monotonic() + 20
+    deadline = clock.monotonic() + 60
     tick = Event()
     while not is_so():
         assert clock.monotonic() < deadline, "it never came to that"

@@ -94,7 +94,7 @@ def test_a_job_whose_server_died_is_told_while_its_render_goes_on_and_completed_
         assert answer("scan")["data"]["items"] == []
     assert "is still rendering remotely" in found(job_id)["reason"]
     assert answer("recover", "--yes")["counts"]["done"] == 1
-    with served(world.url) as server, httpx.Client(base_url=server.url) as client:
+    with served(world.url) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         told = client.get(f"/presentations/{job_id}").json()
         assert (told["status"], told["progress"]) == ("failed", 40)
         assert told["error"].startswith("interrupted at 40 %")

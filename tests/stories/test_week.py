@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jobctl
+from jobctl import clock
 from stories.memory import resident_mib
 from stories.polling import Crowd, setbacks, with_code
 from stories.week import LessonJob, job_id_of
@@ -89,7 +90,7 @@ def test_a_week_of_jobs_takes_no_more_memory_than_a_morning_and_outlives_sigkill
         assert late - early < ALLOWED_MIB
         week.go_on()
         while crowd.ask(job_id_of(JOBS)).code == 404:
-            pass
+            clock.sleep(0.005)
         week.process.kill()
     assert {each.status for each in crowd.heard} == {"completed"}
     assert (with_code(crowd.heard, 404), setbacks(crowd.heard)) == ([], [])

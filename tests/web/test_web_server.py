@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
 import json
 import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -28,7 +30,7 @@ def test_a_job_is_enqueued_followed_and_fetched_and_a_sigkill_loses_nothing(
 ) -> None:
     job_id, path = completed(world, number)
     content = path.read_bytes()
-    with served(world.url) as server, httpx.Client(base_url=server.url) as client:
+    with served(world.url) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         made = client.post("/presentations", json={"n": 1}, headers={"Idempotency-Key": job_id})
         before = client.get(f"/presentations/{job_id}")
         assert (made.status_code, before.status_code) == (202, 200)
@@ -39,7 +41,7 @@ def test_a_job_is_enqueued_followed_and_fetched_and_a_sigkill_loses_nothing(
         elsewhere = client.get(f"/presentations/{job_id}", headers={"Host": "page.example"})
         assert (elsewhere.status_code, elsewhere.json()["code"]) == (421, "misdirected-request")
         server.process.kill()
-    with served(world.url) as server, httpx.Client(base_url=server.url) as client:
+    with served(world.url) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         assert client.get(made.headers["location"]).status_code == 202
         after = client.get(f"/presentations/{job_id}")
         assert (after.status_code, after.headers["etag"]) == (200, before.headers["etag"])
@@ -59,10 +61,12 @@ def test_many_who_wait_are_told_together_and_let_go_when_the_server_stops(
 
     with served(world.url) as server, ThreadPoolExecutor(20) as pool:
         waiting = [pool.submit(wait, first) for _ in range(20)]
-        httpx.get(f"{server.url}/presentations/{first}")
+        httpx.get(f"{server.url}/presentations/{first}", timeout=60)
         end(site, first)
         assert {each.result() for each in waiting} == {(200, "completed")}
-        waiting = [pool.submit(wait, second)]
+        # Asked before the next connection is made, so that the server hears of it first.
+        asked = http.client.HTTPConnection(httpx.URL(server.url).netloc.decode(), timeout=90)
+        asked.request("GET", f"/presentations/{second}?wait=60")
         with httpx.stream("GET", f"{server.url}/presentations/{second}/events", timeout=90) as events:
             lines = events.iter_lines()
             while not next(lines).startswith("data:"):
@@ -70,9 +74,11 @@ def test_many_who_wait_are_told_together_and_let_go_when_the_server_stops(
             began = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
             assert not [line for line in lines if line.startswith("data:")]
-        assert waiting[0].result() == (202, "processing")
+        with closing(asked):
+            answer = asked.getresponse()
+            assert (answer.status, json.load(answer)["status"]) == (202, "processing")
         assert server.process.wait(timeout=60) == 0
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 50
 
 
 def test_tokens_come_from_a_file_and_are_never_shown(tmp_path: Path) -> None:
@@ -82,8 +88,9 @@ def test_tokens_come_from_a_file_and_are_never_shown(tmp_path: Path) -> None:
     tokens.write_text(f"{TOKEN}\n")
     tokens.chmod(0o600)
     with served(database, "--tokens-file", str(tokens), "--verbose") as server:
-        assert httpx.get(f"{server.url}/metrics").status_code == 401
-        assert httpx.get(f"{server.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).is_success
+        assert httpx.get(f"{server.url}/metrics", timeout=60).status_code == 401
+        told = {"Authorization": f"Bearer {TOKEN}"}
+        assert httpx.get(f"{server.url}/metrics", headers=told, timeout=60).is_success
         server.process.send_signal(signal.SIGINT)
         output, errors = server.process.communicate(timeout=60)
     assert server.process.returncode == 0

@@ -188,7 +188,7 @@ def test_a_call_that_takes_too_long_is_refused_and_its_result_let_go() -> None:
 
     run(call)
     go_on.set()
-    assert let_go.wait(20)
+    assert let_go.wait(60)
     calls.close()
     with pytest.raises(Refusal, match="about to stop"):
         asyncio.run(calls.run(lambda: 1))
