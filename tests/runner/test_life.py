@@ -247,6 +247,12 @@ def test_a_signal_that_comes_while_it_starts_is_taken_calmly(
     assert "Traceback" not in ended.stderr
 
 
+def test_a_burst_whose_modules_end_the_process_gives_up_and_says_so(local: Crewed, tmp_path: Path) -> None:
+    (tmp_path / "ends_it.py").write_text("import os\nos._exit(7)\n")
+    assert local.run(tasks="ends_it", slots=1, PYTHONPATH=str(tmp_path)) == 3
+    assert "the process that imports the handlers ended before it had, 3 times in a row" in local.said()
+
+
 def test_a_burst_whose_modules_do_not_all_import_says_so_by_its_exit_code(crew: Crewed) -> None:
     assert crew.run("--tasks", "no_such_module") == ExitCode.INCOMPLETE
     assert "no_such_module does not import: ModuleNotFoundError" in crew.said()

@@ -108,20 +108,23 @@ def test_the_length_of_a_completed_video_is_billed(stage: Stage) -> None:
     assert bill.seconds == pytest.approx(2.0, abs=0.1)
 
 
-def test_what_is_no_video_has_no_length_and_a_new_file_none_of_the_old(stage: Stage) -> None:
-    final = stage.root / "presentation_j1.mp4"
-    stage.attempt.publish(stage.film(), final)
+def test_a_video_is_recorded_only_by_its_publication_which_checks_it(stage: Stage) -> None:
+    broken = stage.root / "presentation_j1.mp4"
+    broken.write_bytes(b"no video")
+    with pytest.raises(PublishRefused, match="a video is checked before it is its job's"):
+        stage.attempt.artifact(broken, "video")
     with stage.site.store.read() as connection:
-        (before,) = jobs.artifacts_of(connection, "j1")
-    stage.attempt.artifact(final, "video")
-    with stage.site.store.read() as connection:
-        (after,) = jobs.artifacts_of(connection, "j1")
-    assert (before.media is None, after.media) == (False, None)
+        assert jobs.artifacts_of(connection, "j1") == []
+        assert jobs.get_job(connection, "j1").video_url is None
+    assert broken.read_bytes() == b"no video"
+
+
+def test_what_is_no_video_has_no_length(stage: Stage) -> None:
     image = Path(stage.attempt.scratch, "image.jpg")
     image.write_bytes(b"picture")
     stage.attempt.publish(image, stage.root / "thumbnail_j1.jpg", role="thumbnail")
     with stage.site.store.read() as connection:
-        assert [file.media for file in jobs.artifacts_of(connection, "j1")] == [None, None]
+        assert [file.media for file in jobs.artifacts_of(connection, "j1")] == [None]
 
 
 def test_what_a_crash_would_leave_of_a_video_is_known_as_a_part_of_it(stage: Stage) -> None:

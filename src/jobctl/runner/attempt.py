@@ -126,8 +126,8 @@ class Attempt:
     def artifact(self, path: str | os.PathLike[str], role: str) -> None:
         """Record a file below a registered root as the job's.
 
-        Roles: video, thumbnail, slide, avatar, intermediate, sidecar. Raises ``StaleJob``, and
-        ``PublishRefused`` for a file that cannot be recorded.
+        Roles: thumbnail, slide, avatar, intermediate, sidecar; a video is checked, by ``publish``.
+        Raises ``StaleJob``, and ``PublishRefused`` for a file that cannot be recorded.
         """
         place = os.path.abspath(path)
         found = os.lstat(place)

@@ -13,6 +13,9 @@ from jobctl.runner.timers import Backoff
 from jobctl.work import TaskSpec
 
 _RETRY_S = (0.1, 5.0)
+_HOPELESS = 3
+"""So often in a row a crew ends before it has imported its handlers, until a burst gives it up."""
+_ENDS_EACH_TIME = f"the process that imports the handlers ended before it had, {_HOPELESS} times in a row"
 
 
 class Crews:
@@ -28,6 +31,7 @@ class Crews:
         self._next_setup: Setup | None = None
         self._next: Crew | None = None
         self._backoff = Backoff(*_RETRY_S)
+        self._starts_in_vain = 0
         limits.adopt_orphans()
 
     def begin(self, setup: Setup) -> None:
@@ -76,7 +80,13 @@ class Crews:
     @property
     def troubles(self) -> Sequence[str]:
         """What could not be imported, each in one sentence."""
-        return self._current.troubles if self._current is not None else ()
+        known = self._current.troubles if self._current is not None else ()
+        return [*known, _ENDS_EACH_TIME] if self.is_hopeless else known
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether something among the handlers ends, each time, the process that imports them."""
+        return self._starts_in_vain >= _HOPELESS
 
     @property
     def next_start_at(self) -> float:
@@ -103,6 +113,7 @@ class Crews:
     def note_ready(self) -> None:
         """The handlers were imported: the next time one ends, it is started again at once."""
         self._backoff.succeed()
+        self._starts_in_vain = 0
 
     def keep(self, now: float, *, needed: Iterable[Crew], begins: bool) -> bool:
         """End the earlier crews that nothing runs in, and start the current one again; whether it did."""
@@ -118,6 +129,9 @@ class Crews:
         if not self._backoff.is_due(now):
             return False
         self._backoff.fail(now, luck=random.random())  # noqa: S311 - no secret
+        self._starts_in_vain += 1
+        if self._starts_in_vain == _HOPELESS:
+            self._say(_ENDS_EACH_TIME)
         self._end(self._current)
         # How its attempts ended may not have been heard yet.
         self._retired.append(self._current)

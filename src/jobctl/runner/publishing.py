@@ -131,6 +131,11 @@ class Desk:
 
     def _note(self, of: AttemptId, path: str, role: str, *words: Any) -> None:
         """Record a file as it lies there; its bytes are not vouched for."""
+        if role == Role.VIDEO:
+            raise PublishRefused(
+                f"{path} was not recorded: a video is checked before it is its job's",
+                hint="attempt.publish(made, final) checks it and gives it its name",
+            )
         size, mtime_ns = words
         self._accept(of, path, role, size, None, mtime_ns)
 

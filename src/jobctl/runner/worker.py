@@ -230,7 +230,8 @@ class Worker:
         if self._drain_until is not None:
             return is_idle
         is_idle = is_idle and not self._neighbours.is_rescuing
-        return self._options.is_burst and is_idle and self._found_nothing and self._crews.is_ready
+        knows_nothing_due = self._found_nothing and self._crews.is_ready
+        return self._options.is_burst and is_idle and (knows_nothing_due or self._crews.is_hopeless)
 
     @property
     def _state(self) -> str:
