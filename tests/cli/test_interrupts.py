@@ -8,9 +8,11 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -64,7 +66,7 @@ CASES = [
     Case("metrics", ["metrics", "serve", "--port", "0"], b"/metrics until", ExitCode.CLEAN),
     Case("serve", ["serve", "--port", "0"], b"listening on ", ExitCode.CLEAN, asks="/healthz"),
     Case("worker", ["worker", "--tasks", "handlers"], b" serves ", ExitCode.CLEAN),
-    Case("recover", ["recover"], b"[y/N]", ExitCode.INTERRUPTED, on_terminal=True),
+    Case("recover", ["recover"], b"[y/N]: ", ExitCode.INTERRUPTED, on_terminal=True),
 ]
 
 
@@ -91,6 +93,12 @@ def started(case: Case, database: str) -> Iterator[tuple[subprocess.Popen[bytes]
         os.close(ours)
 
 
+def await_sleep(pid: int) -> None:
+    """Python hears of a signal that comes just before it reads only once there is something to read."""
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_how_a_command_ends_on_ctrl_c(case: Case, world: World) -> None:
     with jobctl.Queue(world.url) as queue:
@@ -101,6 +109,8 @@ def test_how_a_command_ends_on_ctrl_c(case: Case, world: World) -> None:
         if case.asks:
             (address,) = re.findall(r"listening on (\S+)", said.decode())
             urllib.request.urlopen(f"{address}{case.asks}", timeout=60).close()
+        if case.code is ExitCode.INTERRUPTED:
+            await_sleep(process.pid)
         process.send_signal(signal.SIGINT)
         if case.code is ExitCode.INTERRUPTED:
             until(b"run the same command again")

@@ -72,8 +72,17 @@ def test_a_password_on_the_command_line_of_a_worker_is_told(
     embedded: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert diagnosis(embedded, "command-lines").health is Health.OK
-    words = [sys.executable, "-c", "input()", "--database", "postgresql://ops:hunter2@db/jobs"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+    words = [
+        sys.executable,
+        "-c",
+        "print(flush=True); input()",
+        "--database",
+        "postgresql://ops:hunter2@db/jobs",
+    ]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        # The kernel shows no command line until the program has begun.
+        assert process.stdout is not None
+        process.stdout.readline()
         monkeypatch.setattr(setup, "pids_of_workers", lambda patient: [process.pid])
         found = diagnosis(embedded, "command-lines")
         process.kill()
