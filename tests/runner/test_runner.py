@@ -153,7 +153,7 @@ def test_a_worker_that_is_asked_to_stop_hands_back_what_does_not_finish(
     crew: Crewed, queue: jobctl.Queue, tmp_path: Path
 ) -> None:
     queue.enqueue("wait", str(tmp_path), job_id="w1", max_attempts=1)
-    first = crew.start("--grace", "1m")
+    first = crew.start("--grace", "1s")
     crew.until((tmp_path / "w1.1").exists)
     first.terminate()
     assert first.wait(timeout=120) == 0
