@@ -80,7 +80,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=20_000, help="how many to enqueue in bulk, and to drain")
     parser.add_argument("--singles", type=int, default=500, help="how many to enqueue one by one")
     parser.add_argument("--latencies", type=int, default=60, help="how often to measure a pick-up")
-    parser.add_argument("--idle-seconds", type=float, default=10.0)
+    parser.add_argument("--idle-seconds", type=float, default=40.0, help="long beside what it does once")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ended", type=int, default=0, help="how many jobs have ended before")
     parser.add_argument("--with-peers", action="store_true", help="install other job systems for this run")
