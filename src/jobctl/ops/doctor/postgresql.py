@@ -109,11 +109,7 @@ def autovacuum(patient: Patient) -> Diagnosis:
 def bloat(patient: Patient) -> Diagnosis:
     """The dead rows of the store's tables."""
     tables = _tables(patient)
-    mends = {
-        each.table: facts.command_of(patient.site.store, f"VACUUM (ANALYZE) {facts.quoted(each.table)}")
-        for each in tables
-    }
-    return judge_bloat(tables, mends)
+    return judge_bloat(tables, _mends(patient, tables, "VACUUM (ANALYZE)"))
 
 
 @health_check(
@@ -125,11 +121,13 @@ def bloat(patient: Patient) -> Diagnosis:
 def statistics(patient: Patient) -> Diagnosis:
     """What the planner knows of the store's tables."""
     tables = _tables(patient)
-    mends = {
-        each.table: facts.command_of(patient.site.store, f"ANALYZE {facts.quoted(each.table)}")
-        for each in tables
-    }
-    return judge_statistics(tables, mends)
+    return judge_statistics(tables, _mends(patient, tables, "ANALYZE"))
+
+
+def _mends(patient: Patient, tables: list[TableRows], statement: str) -> dict[str, str]:
+    """The command that carries out a statement on each of the tables."""
+    store = patient.site.store
+    return {each.table: facts.command_of(store, f"{statement} {facts.quoted(each.table)}") for each in tables}
 
 
 def _tables(patient: Patient) -> list[TableRows]:
