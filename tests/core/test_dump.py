@@ -25,7 +25,7 @@ from jobctl.core.dump import (
     to_document,
     why_no_job,
 )
-from jobctl.core.planning import why_unlawful
+from jobctl.core.lawfulness import why_unlawful
 from jobctl.model.plan import Action, Verb
 
 JOB = "0d9f7a34-7a35-4a33-8b5c-0a6b7c8d9e0f"

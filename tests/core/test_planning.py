@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.cases import DAY, DEAD, JOB, NOON, ROOT, case, deep, linked, other, record, video, world
-from jobctl.core.planning import Material, Proposal, Terms, invert, propose, why_unlawful
+from jobctl.core.inverse import invert
+from jobctl.core.lawfulness import why_unlawful
+from jobctl.core.planning import Material, Proposal, Terms, propose
 from jobctl.core.rebuild import UrlForms
 from jobctl.core.reconcile import Case, reconcile
 from jobctl.model.evidence import Trust

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from jobctl.core.brakes import Pool, Tally, pool_of
-from jobctl.core.planning import PLANNED, why_unlawful
+from jobctl.core.lawfulness import PLANNED, why_unlawful
 from jobctl.errors import PlanStale, UsageError
 from jobctl.model.files import FileIdentity, Tier, Verdict
 from jobctl.model.finding import Finding, FindingKind

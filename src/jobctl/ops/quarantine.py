@@ -14,7 +14,7 @@ from itertools import islice
 
 from jobctl.core.ages import Ages
 from jobctl.core.brakes import Limits
-from jobctl.core.planning import invert
+from jobctl.core.inverse import invert
 from jobctl.core.release import needs_copy, why_not_purged
 from jobctl.durations import format_duration
 from jobctl.errors import JobctlError, QuarantineUnreadable, UnknownEntry

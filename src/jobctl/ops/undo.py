@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobctl.core.backups import how_to_take_back
-from jobctl.core.planning import invert
+from jobctl.core.inverse import invert
 from jobctl.errors import UnknownRun, UsageError
 from jobctl.model.plan import MOVES, Outcome, PlanHeader
 from jobctl.model.timestamps import format_timestamp
