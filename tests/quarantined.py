@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Iterable
@@ -18,6 +19,14 @@ from jobctl.outputs.root import OpenRoot, open_root, register
 
 RUN = "20260131-120000-4f1a"
 AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
+NAME = "a/b/video.mp4"
+OLD_NS = 1_700_000_000_123_456_789
+NOBODY = 65534
+
+DONE = (Outcome.DONE, None)
+ALREADY = (Outcome.ALREADY, None)
+CHANGED = (Outcome.SKIPPED, "the file was changed or replaced since the plan")
+GONE = (Outcome.SKIPPED, "the file is gone")
 
 Told = list[tuple[Outcome, str | None]]
 
@@ -104,3 +113,7 @@ def in_quarantine(path: Path, run_id: str = RUN) -> dict[str, bytes]:
 
 def manifest(path: Path, run_id: str = RUN) -> Path:
     return path / ".jobctl" / "quarantine" / run_id / "manifest.jsonl"
+
+
+def lines(path: Path, run_id: str = RUN) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in manifest(path, run_id).read_bytes().splitlines()]

@@ -1,6 +1,6 @@
 """Every screen at 80 and at 160 columns, held against the files in ``tests/golden``.
 
-To write those anew after a deliberate change: ``UPDATE_GOLDEN=1 pytest tests/test_report_screens.py``,
+To write those anew after a deliberate change: ``UPDATE_GOLDEN=1 pytest tests/report/test_screens.py``,
 then read the difference.
 """
 
@@ -63,7 +63,7 @@ from jobctl.report.users_page import users_page
 from jobctl.report.verify_screen import verify_screen
 from reported import DAY, ZONE, a_story, some_bills, users
 
-GOLDEN = Path(__file__).with_name("golden")
+GOLDEN = Path(__file__).parent.with_name("golden")
 WIDTHS = (80, 160)
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 JOB = "4ec967c0-30a9-5b7d-90a3-eb2a5eeb13eb"

@@ -1,7 +1,7 @@
 """The screen of ``jobctl status`` in 80x24 and 120x40, and its blocks in a pipe, held against golden files.
 
-To write those anew after a deliberate change: ``UPDATE_GOLDEN=1 pytest tests/test_standing_screen.py``,
-then read the difference.
+To write those anew after a deliberate change: ``UPDATE_GOLDEN=1 pytest
+tests/report/test_standing_screen.py``, then read the difference.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from jobctl.report.columns import tsv_heading, tsv_line
 from jobctl.report.shell_lines import commands_of, shell_lines
 from jobctl.report.standing_items import standing_blocks
 from jobctl.report.standing_screen import standing_screen
-from test_report_screens import GOLDEN, HOSTILE, JOB, NOW, render
+from report.test_screens import GOLDEN, HOSTILE, JOB, NOW, render
 
 SIZES = ((80, 24), (120, 40))
 TIB = 1 << 40

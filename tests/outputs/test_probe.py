@@ -88,7 +88,7 @@ AS_NOBODY = """
 import os, sys
 sys.path[:0] = sys.argv[2:]
 from pathlib import Path
-from test_probe import look
+from outputs.test_probe import look
 os.setgid(65534); os.setuid(65534)
 print(look(Path(sys.argv[1])).check.verdict.value)
 """
