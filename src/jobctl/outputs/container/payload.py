@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from jobctl.model.files import Tier, Verdict
+from jobctl.outputs.container.reader import Fault
+
 _ZERO_RUN_IN_NAL = b"\0" * 16
 _ZERO_RUN = b"\0" * 256
 _SMALLEST_SUSPECT = 16
@@ -36,6 +39,14 @@ def why_torn(sample: bytes, codec: Codec) -> str | None:
     if is_empty or (_ZERO_RUN in sample and codec.name not in _STUFFED):
         return "it is filled with zeros"
     return None
+
+
+def expect_sound(sample: bytes, codec: Codec, number: int, position: int) -> None:
+    """Raise the fault of a sample that no encoder wrote."""
+    torn = why_torn(sample, codec)
+    if torn:
+        reason = f"sample {number:,} ({codec.name}) at byte {position:,} is damaged: {torn}"
+        raise Fault(Verdict.CORRUPT, Tier.PAYLOAD, reason)
 
 
 def _why_no_chain(sample: bytes, prefix: int) -> str | None:
