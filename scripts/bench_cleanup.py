@@ -26,7 +26,8 @@ from jobctl.ops.cleanup import CleanupOptions, plan_cleanup
 from jobctl.ops.expire import ExpireOptions, plan_expire
 from jobctl.ops.hold import hold_roots
 from jobctl.ops.init import initialise
-from jobctl.ops.scan import ScanOptions, scan
+from jobctl.ops.scan import scan
+from jobctl.ops.scan_report import ScanOptions
 from jobctl.ops.site import Site, open_site
 from jobctl.policy import Policy, Rule
 from jobctl.settings import Settings

@@ -25,7 +25,8 @@ from jobctl.model.status import Status
 from jobctl.ops.hold import hold_roots
 from jobctl.ops.recover import plan_recover
 from jobctl.ops.roots import adopt_root
-from jobctl.ops.scan import ScanOptions, scan
+from jobctl.ops.scan import scan
+from jobctl.ops.scan_report import ScanOptions
 from jobctl.outputs import walk
 from jobctl.store import jobs, roots
 from ops.world import World, a_job_id, set_age

@@ -28,7 +28,8 @@ from jobctl.ops.hold import hold_roots
 from jobctl.ops.init import initialise
 from jobctl.ops.plan import Plan
 from jobctl.ops.recover import plan_recover
-from jobctl.ops.scan import ScanOptions, scan
+from jobctl.ops.scan import scan
+from jobctl.ops.scan_report import ScanOptions
 from jobctl.ops.site import Site, open_site
 from jobctl.ops.undo import plan_undo
 from jobctl.outputs import entries

@@ -16,6 +16,7 @@ import pytest
 import jobctl
 from jobctl.errors import IllegalTransition, StaleJob, UsageError, WouldBlock
 from jobctl.model.status import Cause, Status
+from jobctl.store import job_streams
 from jobctl.store import jobs as records
 from jobctl.store.engine import Store
 from jobctl.store.mirror import find_whole
@@ -320,14 +321,14 @@ def test_deleting_leaves_a_tombstone_and_the_object_a_plain_one(jobs: Jobs, stor
     del jobs["a"]
     job.progress = 99
     with store.read() as connection:
-        assert [stone.job_id for stone in records.stream_tombstones(connection, store.dialect, "", None)] == [
-            "a"
-        ]
+        assert [
+            stone.job_id for stone in job_streams.stream_tombstones(connection, store.dialect, "", None)
+        ] == ["a"]
     with pytest.raises(KeyError):
         del jobs["a"]
     jobs["a"] = PresentationJob("a")
     with store.read() as connection:
-        assert not list(records.stream_tombstones(connection, store.dialect, "", None))
+        assert not list(job_streams.stream_tombstones(connection, store.dialect, "", None))
 
 
 def test_a_sign_of_life_comes_with_every_change_unless_the_service_shows_its_own(jobs: Jobs) -> None:

@@ -452,8 +452,3 @@ class TestFilesOfAJob:
         video, thumbnail = jobs.artifacts_of(connection, "a")
         assert (video.path, video.size, video.media) == ("x/presentation_a.mp4", 5, {"fps": 25})
         assert thumbnail.path == os.fsdecode(b"caf\xe9.jpg")
-
-    def test_the_same_bytes_are_found(self, connection: Connection) -> None:
-        link(connection, "a", "a.mp4", sha256="ab")
-        assert jobs.job_with_sha256(connection, "ab") == "a"
-        assert jobs.job_with_sha256(connection, "cd") is None

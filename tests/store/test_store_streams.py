@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, text
 
 from jobctl.model.job import Executor
 from jobctl.model.records import Declined, Linked, Record, Tombstone
-from jobctl.store import jobs
+from jobctl.store import job_streams, jobs
 from jobctl.store.engine import Store
 from jobctl.store.schema import artifact, declined, metadata, tombstone
 from store.records import AT, claim, complete, create, later
@@ -29,7 +29,7 @@ def connection(store: Store) -> Iterator[Connection]:
 def test_records_come_by_id_in_byte_order(store: Store, connection: Connection) -> None:
     for name in reversed(IDS):
         create(connection, name)
-    found = [row[0] for row in jobs.stream_records(connection, store.dialect, "", None)]
+    found = [row[0] for row in job_streams.stream_records(connection, store.dialect, "", None)]
     assert found == sorted(IDS)
 
 
@@ -42,7 +42,7 @@ def test_a_range_has_its_lower_bound_and_not_its_upper(
 ) -> None:
     for name in IDS:
         create(connection, name)
-    assert [row[0] for row in jobs.stream_records(connection, store.dialect, low, high)] == expected
+    assert [row[0] for row in job_streams.stream_records(connection, store.dialect, low, high)] == expected
 
 
 def test_a_record_is_told_in_27_characters_and_json(store: Store, connection: Connection) -> None:
@@ -50,7 +50,7 @@ def test_a_record_is_told_in_27_characters_and_json(store: Store, connection: Co
     executor = Executor("host-a", "boot", 1, 2, "ns")
     claim(connection, "a", at=later(1), changes={"executor": executor})
     jobs.report_progress(connection, "a", attempt=1, progress=12.5, at=later(2))
-    (row,) = jobs.stream_records(connection, store.dialect, "", None)
+    (row,) = job_streams.stream_records(connection, store.dialect, "", None)
     record = Record._make(row)
     assert record._replace(executor=None) == Record(
         job_id="a",
@@ -75,7 +75,7 @@ def test_a_completed_record_has_its_moment(store: Store, connection: Connection)
     create(connection, "a")
     claim(connection, "a")
     complete(connection, "a", at=later(-1))
-    (row,) = jobs.stream_records(connection, store.dialect, "", None)
+    (row,) = job_streams.stream_records(connection, store.dialect, "", None)
     assert Record._make(row).completed_at == "2026-01-31T11:59:59.123456Z"
 
 
@@ -83,7 +83,7 @@ def test_artifacts_come_with_their_stored_names(store: Store, connection: Connec
     row = Linked("a", "r1", r"caf\xe9.mp4", "video", "present", 5, 2**62, "ab", 3)
     connection.execute(insert(artifact), row._asdict())
     connection.execute(insert(artifact), row._replace(job_id="b", size=None, sha256=None)._asdict())
-    found = [Linked._make(each) for each in jobs.stream_artifacts(connection, store.dialect, "a", "b")]
+    found = [Linked._make(each) for each in job_streams.stream_artifacts(connection, store.dialect, "a", "b")]
     assert found == [row]
 
 
@@ -92,14 +92,14 @@ def test_only_open_tombstones_are_told(store: Store, connection: Connection) -> 
         create(connection, name)
         jobs.delete_job(connection, name, actor="ada", at=AT)
     create(connection, "b")
-    found = list(jobs.stream_tombstones(connection, store.dialect, "b", None))
+    found = list(job_streams.stream_tombstones(connection, store.dialect, "b", None))
     assert found == [Tombstone("c", "2026-01-31T12:00:00.123456Z", "deleted")]
 
 
 def test_declined_files_are_told(store: Store, connection: Connection) -> None:
     mark = {"job_id": "a", "root_id": "r1", "inode": -1, "size": 5, "mtime_ns": 7, "run_id": "run-1"}
     connection.execute(insert(declined), {**mark, "path": r"caf\xe9.mp4", "at": AT})
-    found = list(jobs.stream_declined(connection, store.dialect, "", None))
+    found = list(job_streams.stream_declined(connection, store.dialect, "", None))
     at = "2026-01-31T12:00:00.123456Z"
     assert found == [Declined("a", "r1", "caf\udce9.mp4", -1, 5, 7, at, "run-1")]
 
@@ -109,8 +109,8 @@ def test_streams_run_side_by_side(store: Store, connection: Connection) -> None:
         create(connection, name)
         row = Linked(name, "r1", "x.mp4", "video", "present", None, None, None, 1)
         connection.execute(insert(artifact), row._asdict())
-    records = jobs.stream_records(connection, store.dialect, "", None)
-    artifacts = jobs.stream_artifacts(connection, store.dialect, "", None)
+    records = job_streams.stream_records(connection, store.dialect, "", None)
+    artifacts = job_streams.stream_artifacts(connection, store.dialect, "", None)
     assert [(left[0], right[0]) for left, right in zip(records, artifacts, strict=True)] == [
         (name, name) for name in sorted(IDS)
     ]
@@ -119,10 +119,10 @@ def test_streams_run_side_by_side(store: Store, connection: Connection) -> None:
 def test_a_stream_may_be_left_early(store: Store, connection: Connection) -> None:
     for name in IDS:
         create(connection, name)
-    stream = jobs.stream_records(connection, store.dialect, "", None)
+    stream = job_streams.stream_records(connection, store.dialect, "", None)
     next(stream)
     stream.close()  # type: ignore[attr-defined]
-    assert len(list(jobs.stream_records(connection, store.dialect, "", None))) == len(IDS)
+    assert len(list(job_streams.stream_records(connection, store.dialect, "", None))) == len(IDS)
 
 
 def test_memory_does_not_grow_with_the_rows(store: Store) -> None:
@@ -140,7 +140,7 @@ def test_memory_does_not_grow_with_the_rows(store: Store) -> None:
         connection.execute(text(f"{numbers} INSERT INTO {table} ({columns}) {made}"), {"rows": rows})
     with store.read() as connection:
         tracemalloc.start()
-        streamed = sum(1 for _ in jobs.stream_tombstones(connection, store.dialect, "", None))
+        streamed = sum(1 for _ in job_streams.stream_tombstones(connection, store.dialect, "", None))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert streamed == rows

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from jobctl.errors import StoreUnreachable
 from jobctl.model.enqueued import New
 from jobctl.model.job import Job
-from jobctl.store import jobs
+from jobctl.store import job_streams, jobs
 from jobctl.store.engine import Committable, Store, open_store
 from jobctl.store.enqueue_alone import enqueue_alone
 from jobctl.store.schema import event, job
@@ -149,7 +149,7 @@ def test_a_server_that_goes_away_is_told(postgresql_url: str) -> None:
         backend = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         with psycopg.connect(postgresql_url, autocommit=True) as other:
             other.execute("SELECT pg_terminate_backend(%s, 10000)", (backend,))
-        list(jobs.stream_records(connection, store.dialect, "", None))
+        list(job_streams.stream_records(connection, store.dialect, "", None))
     assert "server runs" in told.value.hint
 
 
@@ -158,7 +158,7 @@ def test_nothing_is_left_in_a_session_that_a_pool_would_share_out(postgresql_url
     with store.write() as connection:
         for number in range(20):
             create(connection, f"job-{number}")
-        assert len(list(jobs.stream_records(connection, store.dialect, "", None))) == 20
+        assert len(list(job_streams.stream_records(connection, store.dialect, "", None))) == 20
         prepared = "SELECT count(*) FROM pg_prepared_statements"
         held = "SELECT count(*) FROM pg_cursors WHERE is_holdable"
         locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"

@@ -29,7 +29,8 @@ from jobctl.ops.moves import catch_up
 from jobctl.ops.plan import Plan, PlanWriter, header_of
 from jobctl.ops.protection import Protection
 from jobctl.ops.reach import clock_troubles, expect_references, gaps, suspended
-from jobctl.ops.scan import Scan, ScanOptions
+from jobctl.ops.scan import Scan
+from jobctl.ops.scan_report import ScanOptions
 from jobctl.ops.site import Progress, ProgressSink
 from jobctl.store import runs
 from jobctl.store.spool import SortedSpool

@@ -44,7 +44,8 @@ from jobctl.ops.protection import Protection
 from jobctl.ops.reach import clock_troubles, expect_references, gaps, suspended
 from jobctl.ops.recover import Gathering, terms_of
 from jobctl.ops.references import References
-from jobctl.ops.scan import Scan, ScanOptions
+from jobctl.ops.scan import Scan
+from jobctl.ops.scan_report import ScanOptions
 from jobctl.ops.site import Progress, ProgressSink
 from jobctl.ops.sources import read_sources
 from jobctl.outputs.directories import open_directory

@@ -19,7 +19,7 @@ from jobctl.model.names import from_stored, to_shown
 from jobctl.model.status import Status
 from jobctl.ops.hold import Hold, visible_roots
 from jobctl.ops.layouts import layout_of
-from jobctl.store import jobs, loose, runs
+from jobctl.store import job_streams, loose, runs
 
 _BATCH = 500
 _PRESENT = frozenset({"present", "missing"})
@@ -53,7 +53,7 @@ class Protection:
         self._layouts = {row.root_id: layout_of(site.settings, row.layout) for row in visible_roots(site)}
         with site.store.read() as connection:
             self._pins = {} if self.include_pinned else loose.pins(connection)
-            for row in jobs.stream_artifacts(connection, site.store.dialect, "", None):
+            for row in job_streams.stream_artifacts(connection, site.store.dialect, "", None):
                 self._consider(row, wanted)
             named = sorted({claim.job_id for claims in self._claims.values() for claim in claims})
             for start in range(0, len(named), _BATCH):

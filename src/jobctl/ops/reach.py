@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobctl.errors import ClockJumped, JobctlError, SourceUnusable
 from jobctl.ops.hold import Hold
-from jobctl.ops.scan import ScanReport
+from jobctl.ops.scan_report import ScanReport
 from jobctl.store import roots
 
 

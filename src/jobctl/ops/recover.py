@@ -20,7 +20,8 @@ from jobctl.ops.hold import Hold
 from jobctl.ops.inspect import Inspector
 from jobctl.ops.moves import catch_up
 from jobctl.ops.plan import Plan, PlanWriter, header_of
-from jobctl.ops.scan import Scan, ScanOptions
+from jobctl.ops.scan import Scan
+from jobctl.ops.scan_report import ScanOptions
 from jobctl.ops.site import Progress, ProgressSink, Site
 from jobctl.store import runs
 

@@ -35,7 +35,7 @@ from jobctl.outputs.directories import open_directory
 from jobctl.outputs.probe import probe
 from jobctl.outputs.publish import Published, publish
 from jobctl.outputs.root import OpenRoot
-from jobctl.store import evidence, jobs, renders, roots, sightings
+from jobctl.store import evidence, job_streams, renders, roots, sightings
 
 _DOWNLOAD_MODE = 0o640
 
@@ -311,7 +311,7 @@ def _clues(site: Site) -> Iterator[JobClue]:
     with site.store.read() as connection:
         lives = load_lives(connection)
         streams = [
-            jobs.stream_records(connection, dialect, "", None),
+            job_streams.stream_records(connection, dialect, "", None),
             evidence.stream_traces(connection, dialect, "", None),
         ]
         for job_id, (records, traces) in align(streams):
@@ -381,7 +381,9 @@ def _place_for(site: Site, root: OpenRoot, known: KnownRender, *, as_video: bool
         row = next(each for each in roots.get_roots(connection) if each.root_id == root.root_id)
         seen = sightings.sightings_of(connection, job_id)
         newest = sightings.newest_video(connection, row.root_id)
-        buried = next(jobs.stream_tombstones(connection, site.store.dialect, job_id, f"{job_id}\x01"), None)
+        buried = next(
+            job_streams.stream_tombstones(connection, site.store.dialect, job_id, f"{job_id}\x01"), None
+        )
     if buried is not None:
         why = f"the job was ended for good ({buried.cause})"
         raise _not_wanted(job_id, why, f"see its history: jobctl show {job_id}")

@@ -18,7 +18,8 @@ from jobctl.ops.inspect import Inspector
 from jobctl.ops.references import expect_all_references
 from jobctl.ops.same_bytes import ByteComparison, LeftOut
 from jobctl.ops.same_requests import RequestComparison
-from jobctl.ops.scan import Scan, ScanOptions, ScanReport
+from jobctl.ops.scan import Scan
+from jobctl.ops.scan_report import ScanOptions, ScanReport
 from jobctl.ops.site import Progress, ProgressSink, Site
 from jobctl.ops.sources import read_sources
 from jobctl.outputs.root import OpenRoot

@@ -34,10 +34,10 @@ from jobctl.model.attempts import QueueState
 from jobctl.model.detail import JobBody
 from jobctl.model.job import Artifact, Confidence, Event, Executor, Job, Origin
 from jobctl.model.names import from_stored
-from jobctl.model.records import Declined, Ended, Linked, Record, Tombstone
+from jobctl.model.records import Ended
 from jobctl.model.status import Cause, Status, check_transition
 from jobctl.model.storable import storable_text
-from jobctl.store.dialect import Dialect, stream_range, upsert
+from jobctl.store.dialect import upsert
 from jobctl.store.engine import Connection
 from jobctl.store.schema import (
     ENDED_JOB,
@@ -334,53 +334,6 @@ def artifacts_of(connection: Connection, job_id: str) -> list[Artifact]:
     rows = connection.execute(select(artifact).where(artifact.c.job_id == job_id).order_by(artifact.c.path))
     found = [Artifact(**{**row._mapping, "path": from_stored(row.path)}) for row in rows]
     return sorted(found, key=lambda file: file.role != "video")
-
-
-def job_with_sha256(connection: Connection, sha256: str) -> str | None:
-    """The job whose artifact has these bytes."""
-    found = select(artifact.c.job_id).where(artifact.c.sha256 == sha256).limit(1)
-    return connection.execute(found).scalar_one_or_none()
-
-
-def stream_records(
-    connection: Connection, dialect: Dialect, low: str, high: str | None
-) -> Iterator[tuple[Any, ...]]:
-    """What reconciling needs of the jobs with ``low`` ≤ id < ``high``, by id, as plain ``Record`` tuples."""
-    moments = {"created_at", "started_at", "completed_at", "last_heartbeat", "updated_at"}
-    columns = ", ".join(
-        dialect.moment(name) if name in moments else dialect.text(name) if name == "executor" else name
-        for name in Record._fields
-    )
-    sql = f"SELECT {columns} FROM {dialect.table('job')}"  # noqa: S608 - names of our own
-    return stream_range(connection, sql, "job_id", low, high)
-
-
-def stream_artifacts(
-    connection: Connection, dialect: Dialect, low: str, high: str | None
-) -> Iterator[tuple[Any, ...]]:
-    """The artifacts of the jobs with ``low`` ≤ id < ``high``, as plain ``Linked`` tuples, paths stored."""
-    sql = f"SELECT {', '.join(Linked._fields)} FROM {dialect.table('artifact')}"  # noqa: S608 - names of our own
-    return stream_range(connection, sql, "job_id", low, high)
-
-
-def stream_tombstones(
-    connection: Connection, dialect: Dialect, low: str, high: str | None
-) -> Iterator[Tombstone]:
-    """The open tombstones with ``low`` ≤ id < ``high``, by id."""
-    columns = f"job_id, {dialect.moment('at')}, cause"
-    sql = f"SELECT {columns} FROM {dialect.table('tombstone')} WHERE closed_at IS NULL"  # noqa: S608
-    return map(Tombstone._make, stream_range(connection, sql, "job_id", low, high))
-
-
-def stream_declined(
-    connection: Connection, dialect: Dialect, low: str, high: str | None
-) -> Iterator[Declined]:
-    """The marks of undone recoveries with ``low`` ≤ id < ``high``, by id."""
-    columns = ", ".join(dialect.moment(name) if name == "at" else name for name in Declined._fields)
-    sql = f"SELECT {columns} FROM {dialect.table('declined')}"  # noqa: S608 - names of our own
-    for row in stream_range(connection, sql, "job_id", low, high):
-        mark = Declined._make(row)
-        yield mark._replace(path=from_stored(mark.path))
 
 
 def _implied(now: Job, to: Status, at: datetime) -> dict[str, Any]:

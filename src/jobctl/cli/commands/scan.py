@@ -27,7 +27,8 @@ from jobctl.report.units import counted
 
 if TYPE_CHECKING:
     from jobctl.core.reconcile import Case
-    from jobctl.ops.scan import Scan, ScanReport
+    from jobctl.ops.scan import Scan
+    from jobctl.ops.scan_report import ScanReport
 
 _EXAMPLES = 5
 _EXAMPLES_WHEN_ASKED = 1_000
@@ -84,8 +85,8 @@ def scan(
     jitter: JitterOption = None,
 ) -> ExitCode:
     """Compare the outputs directories with the records."""
-    from jobctl.ops.scan import ScanOptions  # noqa: PLC0415 - help stays quick
     from jobctl.ops.scan import scan as start_scan  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.scan_report import ScanOptions  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
     output = call.output
