@@ -10,21 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobctl.core.cells import from_cell, from_columns, to_cell, to_columns
 from jobctl.core.dump import (
     EXPORTED,
     DumpTerms,
     Wrong,
     differences,
-    from_cell,
-    from_columns,
     from_document,
     from_dump,
     split_fields,
-    to_cell,
-    to_columns,
     to_document,
-    why_no_job,
 )
+from jobctl.core.job_rows import why_no_job
 from jobctl.core.lawfulness import why_unlawful
 from jobctl.model.plan import Action, Verb
 

@@ -20,7 +20,8 @@ from sqlalchemy import delete, insert, update
 
 from cli.calling import answer
 from jobctl import __version__
-from jobctl.core.dump import EXPORTED, comparable, to_document
+from jobctl.core.dump import EXPORTED, to_document
+from jobctl.core.job_rows import comparable
 from jobctl.errors import ExitCode, Locked, PlanStale, UsageError
 from jobctl.model.dump import DumpFormat
 from jobctl.model.job import Job

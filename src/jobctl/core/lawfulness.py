@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from jobctl.core.dump import why_no_job
+from jobctl.core.job_rows import why_no_job
 from jobctl.errors import IllegalTransition
 from jobctl.model.job import Job, Origin
 from jobctl.model.names import to_stored

@@ -13,7 +13,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, TextIO
 
-from jobctl.core.dump import EXPORTED, FORMAT, Entry, Wrong, from_cell, from_columns
+from jobctl.core.cells import from_cell, from_columns
+from jobctl.core.dump import EXPORTED, FORMAT, Entry, Wrong
 from jobctl.model.dump import DumpFormat
 
 _LONGEST = 16 * 1024 * 1024

@@ -20,6 +20,7 @@ from operator import itemgetter
 from typing import Any, BinaryIO, NamedTuple
 from zoneinfo import ZoneInfo
 
+from jobctl.core.cells import to_cell, to_columns
 from jobctl.core.dump import (
     EXPORTED,
     DumpTerms,
@@ -30,8 +31,6 @@ from jobctl.core.dump import (
     from_dump,
     is_exported,
     split_fields,
-    to_cell,
-    to_columns,
     to_document,
 )
 from jobctl.core.foreign import json_safe

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from jobctl.core.dump import to_cell
+from jobctl.core.cells import to_cell
 from jobctl.core.reporting.billing import Bill
 from jobctl.core.reporting.periods import Period
 from jobctl.model.names import to_shown

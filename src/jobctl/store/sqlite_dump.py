@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
-from jobctl.core.dump import EXPORTED, Entry, Wrong, from_columns, is_exported, to_columns
+from jobctl.core.cells import from_columns, to_columns
+from jobctl.core.dump import EXPORTED, Entry, Wrong, is_exported
 from jobctl.core.foreign import json_safe
 from jobctl.errors import UsageError
 from jobctl.store.foreign import open_readonly

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, insert, select, tuple_
 
-from jobctl.core.dump import ARTIFACT_FIELDS, EVENT_FIELDS, JOB_FIELDS
+from jobctl.core.job_rows import ARTIFACT_FIELDS, EVENT_FIELDS, JOB_FIELDS
 from jobctl.model.plan import Row
 from jobctl.model.status import Status
 from jobctl.model.timestamps import format_timestamp
