@@ -34,8 +34,8 @@ from jobctl.core.window import By, floor, period_name, window_of
 from jobctl.model.job import Job
 from jobctl.model.status import Cause, Status
 from jobctl.ops.exposition import look
-from jobctl.ops.metrics import store_now, tell
-from jobctl.ops.site import Site, open_site
+from jobctl.ops.metrics import tell
+from jobctl.ops.site import Site, open_site, store_now
 from jobctl.runner.worker import _TALLY_AT_ONCE, _TALLY_EVERY_S
 from jobctl.settings import load_settings
 from jobctl.store import jobs, tallies

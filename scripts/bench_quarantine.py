@@ -20,7 +20,8 @@ import bench
 from jobctl.model.plan import Outcome
 from jobctl.model.quarantine import Entry, Item, Released, Taken
 from jobctl.outputs.entries import entries
-from jobctl.outputs.quarantine import CHUNK, identity_of, take
+from jobctl.outputs.identity import identity_of
+from jobctl.outputs.quarantine import CHUNK, take
 from jobctl.outputs.release import give_back, purge
 from jobctl.outputs.root import OpenRoot, open_root, register
 from jobctl.outputs.turn import hold_files

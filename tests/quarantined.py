@@ -13,7 +13,8 @@ from typing import Any
 from jobctl.model.plan import Outcome
 from jobctl.model.quarantine import Entry, Item, Unreadable
 from jobctl.outputs.entries import entries
-from jobctl.outputs.quarantine import identity_of, take
+from jobctl.outputs.identity import identity_of
+from jobctl.outputs.quarantine import take
 from jobctl.outputs.release import give_back, purge
 from jobctl.outputs.root import OpenRoot, open_root, register
 
@@ -21,7 +22,6 @@ RUN = "20260131-120000-4f1a"
 AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NAME = "a/b/video.mp4"
 OLD_NS = 1_700_000_000_123_456_789
-NOBODY = 65534
 
 DONE = (Outcome.DONE, None)
 ALREADY = (Outcome.ALREADY, None)

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -27,8 +26,7 @@ from jobctl.outputs.room import Room
 from jobctl.store import roots
 from ops.doctoring import diagnosis, is_ill, mend
 from ops.world import Calendar, World
-
-NOBODY = 65_534
+from unprivileged import NOBODY, without_privilege
 
 ON_A_FULL_DISK = """
 import json, os, sys
@@ -60,26 +58,13 @@ print(json.dumps([before, after]))
 """
 
 
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """As a user whom permissions bind."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
 @pytest.fixture
 def nobodys() -> Iterator[World]:
     """A site of a user whom permissions bind; pytest's own directories are closed to others."""
     place = Path(tempfile.mkdtemp(prefix="jobctl-"))
     if os.geteuid() == 0:
         os.chown(place, NOBODY, NOBODY)
-    with as_nobody():
+    with without_privilege():
         world = World(str(place / "store" / "jobs.db"), place / "outputs")
         world.init()
     yield world
@@ -174,7 +159,7 @@ def test_another_hosts_root_is_none_of_ours(world: World, tmp_path: Path) -> Non
 
 
 def test_a_read_only_directory_is_found_as_its_owner_and_made_writable(nobodys: World) -> None:
-    with as_nobody():
+    with without_privilege():
         assert diagnosis(nobodys, "writable").health is Health.OK
         nobodys.root.chmod(0o555)
         found = diagnosis(nobodys, "writable")
@@ -189,7 +174,7 @@ def test_a_read_only_directory_is_found_as_its_owner_and_made_writable(nobodys: 
 def test_somebody_elses_directory_is_told_with_its_owner(nobodys: World) -> None:
     os.chown(nobodys.root, 0, 0)
     nobodys.root.chmod(0o755)
-    with as_nobody():
+    with without_privilege():
         found = diagnosis(nobodys, "writable")
     assert (found.health, found.command) == (Health.FAIL, "")
     assert "run jobctl as root" in found.fix

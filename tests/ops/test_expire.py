@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -17,19 +15,6 @@ from jobctl.store import schema
 from ops.world import Calendar, World, a_job_id, dead_executor, verbs
 
 WEEK = Policy(rule=Rule(timedelta(hours=24), {"completed": timedelta(days=7), "failed": timedelta(days=2)}))
-
-
-@pytest.fixture
-def world(store_url: str, tmp_path: Path) -> Iterator[World]:
-    made = World(store_url, tmp_path / "outputs")
-    made.init()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def calendar(monkeypatch: pytest.MonkeyPatch) -> Calendar:
-    return Calendar(monkeypatch)
 
 
 def kept(world: World) -> dict[str, str]:

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,14 +34,6 @@ from jobctl.store import evidence, jobs, roots
 from ops.world import World, a_job_id
 
 ELSEWHERE = Executor("host-b", "boot", 1, 1)
-
-
-@pytest.fixture
-def world(store_url: str, tmp_path: Path) -> Iterator[World]:
-    made = World(store_url, tmp_path / "outputs")
-    made.init()
-    yield made
-    made.close()
 
 
 def read(world: World, *paths: Path) -> IngestReport:

@@ -80,11 +80,6 @@ def builder(tmp_path: Path) -> Builder:
     return Builder(whole, tmp_path / "app.db")
 
 
-@pytest.fixture
-def calendar(monkeypatch: pytest.MonkeyPatch) -> Calendar:
-    return Calendar(monkeypatch)
-
-
 def applied(world: World, plan: Plan) -> RunReport:
     try:
         return world.apply(plan)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,14 +22,6 @@ from jobctl.outputs.stamp import make_stamp
 from jobctl.store import jobs
 from jobctl.store.schema import job
 from ops.world import World, a_job_id, dead_executor, set_age
-
-
-@pytest.fixture
-def world(store_url: str, tmp_path: Path) -> Iterator[World]:
-    made = World(store_url, tmp_path / "outputs")
-    made.init()
-    yield made
-    made.close()
 
 
 def test_a_lost_job_comes_back_completed_with_a_working_url(world: World) -> None:

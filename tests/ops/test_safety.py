@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -30,14 +29,6 @@ from jobctl.ops.scan_report import ScanOptions
 from jobctl.outputs import walk
 from jobctl.store import jobs, roots
 from ops.world import World, a_job_id, set_age
-
-
-@pytest.fixture
-def world(store_url: str, tmp_path: Path) -> Iterator[World]:
-    made = World(store_url, tmp_path / "outputs")
-    made.init()
-    yield made
-    made.close()
 
 
 def recovered(world: World) -> None:

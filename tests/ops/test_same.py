@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,6 @@ from jobctl.store import jobs, schema
 from ops.world import World, a_job_id, set_age
 
 Watch = Callable[[Progress], None]
-
-
-@pytest.fixture
-def world(store_url: str, tmp_path: Path) -> Iterator[World]:
-    made = World(store_url, tmp_path / "outputs")
-    made.init()
-    yield made
-    made.close()
 
 
 def search(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,19 +21,6 @@ from jobctl.ops.same_plan import plan_duplicates
 from jobctl.source import sources_from_list
 from jobctl.store import schema
 from ops.world import Calendar, World, a_job_id, set_age
-
-
-@pytest.fixture
-def world(store_url: str, tmp_path: Path) -> Iterator[World]:
-    made = World(store_url, tmp_path / "outputs")
-    made.init()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def calendar(monkeypatch: pytest.MonkeyPatch) -> Calendar:
-    return Calendar(monkeypatch)
 
 
 def name(number: int) -> str:

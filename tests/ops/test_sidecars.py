@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,6 @@ from jobctl.ops.recover import plan_recover
 from ops.world import World, a_job_id, set_age
 
 FACTS = {"owner": "ada", "title": "Quarterly figures", "created_at": "2026-01-31T10:00:00+01:00"}
-
-
-@pytest.fixture
-def world(store_url: str, tmp_path: Path) -> Iterator[World]:
-    made = World(store_url, tmp_path / "outputs")
-    made.init()
-    yield made
-    made.close()
 
 
 def beside(world: World, video: Path, document: Any) -> Path:

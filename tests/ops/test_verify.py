@@ -33,19 +33,6 @@ MONTH = Policy(rule=Rule(timedelta(days=1), {"completed": timedelta(days=30)}))
 HOSTILE = ["new\nline", "esc\x1b[31m", "[bold]markup", "\udcff", "it's; $(x)"]
 
 
-@pytest.fixture
-def world(store_url: str, tmp_path: Path) -> Iterator[World]:
-    made = World(store_url, tmp_path / "outputs")
-    made.init()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def calendar(monkeypatch: pytest.MonkeyPatch) -> Calendar:
-    return Calendar(monkeypatch)
-
-
 def checked(world: World, root: str | None = None) -> tuple[list[Difference], Verification]:
     with world.site() as site:
         verification = Verification(site, root)

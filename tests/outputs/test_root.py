@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,10 @@ from jobctl.outputs.root import (
     root_clock_ns,
     write_generation,
 )
+from unprivileged import NOBODY, without_privilege
 
 STORE = "store-1"
 ID = "r1"
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -69,19 +68,6 @@ def marker_of(path: Path) -> Path:
 
 def everything_in(path: Path) -> dict[str, bytes]:
     return {str(each.relative_to(path)): each.read_bytes() for each in path.rglob("*") if each.is_file()}
-
-
-@contextmanager
-def without_privilege() -> Iterator[None]:
-    """As a user whom permissions bind."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def told(error: JobctlError, *words: str) -> None:

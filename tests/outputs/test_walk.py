@@ -28,8 +28,8 @@ from jobctl.outputs.directories import open_directory
 from jobctl.outputs.root import OpenRoot, open_root, register
 from jobctl.outputs.stats import SecondProcess, signed64
 from jobctl.outputs.walk import UnknownSubtree, WalkResult, walk
+from unprivileged import without_privilege
 
-NOBODY = 65534
 OLD_NS = 1_762_300_800 * 10**9
 
 
@@ -62,19 +62,6 @@ def walked(path: Path, **options: Any) -> tuple[list[Seen], WalkResult]:
 
 def paths(seen: list[Seen]) -> list[str]:
     return sorted(each.path for each in seen)
-
-
-@contextmanager
-def without_privilege() -> Iterator[None]:
-    """As a user whom permissions bind."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 # --- what is seen -----------------------------------------------------------------------------

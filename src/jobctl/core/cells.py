@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jobctl.core.dump import EXPORTED, Wrong, shortened
+from jobctl.core.dump import EXPORTED, Wrong
+from jobctl.core.foreign import shortened
 from jobctl.core.job_rows import BODY_FIELDS
 
 _JSON_FIELDS = frozenset({"created_files", "executor", "provenance", *BODY_FIELDS})

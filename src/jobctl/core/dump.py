@@ -17,7 +17,7 @@ from jobctl.core.foreign import (
     json_safe,
     moment_text,
     number,
-    plain_text,
+    shortened,
     status_named,
     without_secrets,
 )
@@ -25,6 +25,7 @@ from jobctl.core.job_rows import BODY_FIELDS, JOB_FIELDS, KINDS, comparable, why
 from jobctl.model.evidence import Trust
 from jobctl.model.job import Confidence, Origin
 from jobctl.model.plan import Row
+from jobctl.model.storable import storable_text
 
 FORMAT = "jobctl-job/v1"
 """What an exported document says of itself."""
@@ -198,7 +199,7 @@ def _understood(name: str, value: Any, terms: DumpTerms) -> Any:
         return file_list(value)
     if isinstance(value, bool | dict | list):
         return None
-    text = plain_text(str(value))
+    text = storable_text(str(value))
     return without_secrets(text) if name.endswith("_url") else text
 
 
@@ -212,9 +213,3 @@ def _payload(payload: Any, rest: Mapping[str, Any]) -> Any:
 
 def _provenance(value: Any, where: str, terms: DumpTerms) -> dict[str, Any]:
     return {"value": value, "source": terms.source, "locator": where, "trust": Trust.SIDECAR.label}
-
-
-def shortened(value: Any) -> str:
-    """A value as a message names it."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

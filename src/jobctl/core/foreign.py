@@ -18,6 +18,7 @@ from jobctl.core.layout import JOB_ID
 from jobctl.core.urls import job_id_of
 from jobctl.model.evidence import Fact, Trust
 from jobctl.model.status import Status
+from jobctl.model.storable import storable_text
 from jobctl.model.timestamps import format_timestamp
 from jobctl.source import NAMING_FIELDS
 
@@ -88,7 +89,7 @@ def facts_of_row(source: str, row: SourceRow, *, zone: tzinfo) -> Iterator[Fact]
             continue
         value = _understood(field, raw, zone)
         if value is None:
-            remarks.append(f"its {field} {_shortened(raw)} is not understood")
+            remarks.append(f"its {field} {shortened(raw)} is not understood")
         else:
             values[field] = value
     yield Fact(
@@ -146,7 +147,7 @@ def file_list(value: Any) -> list[str] | None:
             return None
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         return None
-    return [plain_text(name) for name in value]
+    return [storable_text(name) for name in value]
 
 
 def without_secrets(url: str) -> str:
@@ -155,30 +156,23 @@ def without_secrets(url: str) -> str:
     return address if _SECRET.search(rest) else f"{address}{mark}{rest}"
 
 
-def plain_text(text: str) -> str:
-    """``text`` with bytes that are no UTF-8, and NUL, which PostgreSQL refuses, written out."""
-    if text.isascii() and "\0" not in text:
-        return text
-    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
-
-
 def json_safe(value: Any, depth: int = 0) -> Any:
     """Any value as JSON that every database holds; a number that is none becomes ``None``."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, str):
-        return plain_text(value)
+        return storable_text(value)
     if isinstance(value, float):
         return value if isfinite(value) else None
     if depth < _DEEPEST and isinstance(value, dict):
-        return {plain_text(str(key)): json_safe(each, depth + 1) for key, each in value.items()}
+        return {storable_text(str(key)): json_safe(each, depth + 1) for key, each in value.items()}
     if depth < _DEEPEST and isinstance(value, list | tuple):
         return [json_safe(each, depth + 1) for each in value]
     if isinstance(value, bytes | bytearray | memoryview):
-        return plain_text(bytes(value).decode(errors="backslashreplace"))
+        return storable_text(bytes(value).decode(errors="backslashreplace"))
     if isinstance(value, date):
         return value.isoformat()
-    return plain_text(str(value))
+    return storable_text(str(value))
 
 
 def _moment_of_text(text: str, zone: tzinfo) -> str | None:
@@ -194,7 +188,7 @@ def _moment_of_text(text: str, zone: tzinfo) -> str | None:
 def _text(value: Any) -> str | None:
     if isinstance(value, dict | list):
         return None
-    return plain_text(str(value)).strip() or None
+    return storable_text(str(value)).strip() or None
 
 
 def _url(value: Any) -> str | None:
@@ -231,6 +225,7 @@ def _is_uuid(text: str) -> bool:
         return False
 
 
-def _shortened(value: Any) -> str:
+def shortened(value: Any) -> str:
+    """A value as a message names it."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC
 from typing import Any, NamedTuple
 
-from jobctl.core.foreign import moment_text, plain_text
+from jobctl.core.foreign import moment_text
 from jobctl.model.evidence import Fact, Trust
 from jobctl.model.files import Probe, Seen
+from jobctl.model.storable import storable_text
 from jobctl.source import SIDECAR_FIELDS
 
 SCHEMA = "jobctl-sidecar/v1"
@@ -95,7 +96,7 @@ def _understood(name: str, value: Any) -> Any:
         return moment_text(value, UTC)
     if name in _TEXTS:
         text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-        return plain_text(text) if text.strip() and len(text) <= _LONGEST_TEXT else None
+        return storable_text(text) if text.strip() and len(text) <= _LONGEST_TEXT else None
     if name == "size":
         return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
     if not isinstance(value, str):

@@ -154,7 +154,7 @@ def judge(claim: Claim, held: Held | None, *, is_there: bool | None) -> Differen
         reason = "its record says that it is present, and it is in quarantine"
         return _of_claim(DifferenceKind.ARTIFACT, claim, reason, _restore(held))
     is_noted = claim.role == "video" and claim.job_status == Status.COMPLETED
-    mend = "jobctl recover" if is_noted else _show(claim.job_id)
+    mend = "jobctl recover" if is_noted else show_command(claim.job_id)
     return _of_claim(DifferenceKind.MISSING, claim, "it is gone", mend)
 
 
@@ -162,13 +162,14 @@ def _not_held(claim: Claim, held: Held | None, *, is_there: bool | None) -> Diff
     said = "its record says that it is in quarantine"
     where = _SAID.get(held.whereabouts, "it is not") if held is not None else "it is not"
     if not is_there:
-        return _of_claim(DifferenceKind.ARTIFACT, claim, f"{said}: {where}", _show(claim.job_id))
+        return _of_claim(DifferenceKind.ARTIFACT, claim, f"{said}: {where}", show_command(claim.job_id))
     is_at_rest = claim.job_status in {Status.COMPLETED, Status.FAILED}
-    mend = "jobctl recover" if is_at_rest else _show(claim.job_id)
+    mend = "jobctl recover" if is_at_rest else show_command(claim.job_id)
     return _of_claim(DifferenceKind.ARTIFACT, claim, f"{said}, and a file stands where it was", mend)
 
 
-def _show(job_id: str) -> str:
+def show_command(job_id: str) -> str:
+    """The command that shows a job."""
     return f"jobctl show {shlex.quote(job_id)}"
 
 

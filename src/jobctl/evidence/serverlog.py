@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, NamedTuple
 
-from jobctl.core.foreign import plain_text
 from jobctl.core.urls import without_queries
 from jobctl.errors import UsageError
 from jobctl.evidence.logfile import HEAD
 from jobctl.evidence.rules import Rule, RuleSet
 from jobctl.model.logs import Mention
+from jobctl.model.storable import storable_text
 from jobctl.model.timestamps import format_timestamp
 
 _MOST_WAITING = 2 << 20
@@ -206,7 +206,7 @@ def _text_of(rule: Rule, match: Any, text: bytes, instance: str) -> tuple[str, b
         further, is_open = _continued(text, end, instance)
         lines += further
     said = b"\n".join(lines)[:_LONGEST_TEXT].decode("utf-8", "backslashreplace")
-    return plain_text(without_queries(said).strip("\0 \t\r\n")), is_open
+    return storable_text(without_queries(said).strip("\0 \t\r\n")), is_open
 
 
 def _head_of(text: bytes, line_begin: int, begin: int) -> _Head | None:

@@ -23,7 +23,7 @@ from jobctl.ops.moves import Mover, files_held
 from jobctl.ops.plan import Plan
 from jobctl.ops.references import References, read_references
 from jobctl.ops.runid import new_run_id
-from jobctl.ops.site import Progress, ProgressSink, Site
+from jobctl.ops.site import Progress, ProgressSink, Site, no_progress
 from jobctl.ops.unchanged import changed_files
 from jobctl.outputs.root import write_generation
 from jobctl.store import roots, run_steps, runs
@@ -86,7 +86,7 @@ def apply_plan(hold: Hold, plan: Plan, *, progress: ProgressSink | None = None) 
     with _files_of(hold, plan), _references_for(site, plan) as references:
         run_id = _load(hold, plan)
         _write_markers(hold, run_id)
-        _take_steps(hold, plan, run_id, references, progress or _ignore)
+        _take_steps(hold, plan, run_id, references, progress or no_progress)
         return _finish(site, hold, plan, run_id)
 
 
@@ -318,7 +318,3 @@ def _report(plan: Plan, run_id: str | None, outcomes: dict[str, int]) -> RunRepo
         exit_code=ExitCode.INCOMPLETE if has_faults else ExitCode.CLEAN,
         undo_command=f"jobctl undo {run_id}" if can_undo else None,
     )
-
-
-def _ignore(progress: Progress) -> None:
-    """For callers who show no progress."""

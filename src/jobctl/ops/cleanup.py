@@ -6,7 +6,7 @@ where an earlier complete walk found the same, at least the grace ago, and nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
@@ -27,11 +27,11 @@ from jobctl.ops.brakes import brake
 from jobctl.ops.hold import Hold
 from jobctl.ops.moves import catch_up
 from jobctl.ops.plan import Plan, PlanWriter, header_of
-from jobctl.ops.protection import Protection
+from jobctl.ops.protection import Protection, places_in
 from jobctl.ops.reach import clock_troubles, expect_references, gaps, suspended
 from jobctl.ops.scan import Scan
 from jobctl.ops.scan_report import ScanOptions
-from jobctl.ops.site import Progress, ProgressSink
+from jobctl.ops.site import Progress, ProgressSink, no_progress
 from jobctl.store import runs
 from jobctl.store.spool import SortedSpool
 
@@ -65,7 +65,7 @@ def plan_cleanup(
     ``SourceUnusable`` where it cannot be told what other tables refer to.
     """
     catch_up(hold)
-    planning = _Planning(hold, options, progress or _ignore)
+    planning = _Planning(hold, options, progress or no_progress)
     with SortedSpool() as spool:
         planning.collect(spool)
         plan = planning.write(spool)
@@ -125,7 +125,7 @@ class _Planning:
         protection = Protection(
             self.hold, self.scanning.report.links, include_pinned=self.options.include_pinned
         )
-        protection.prepare(_places(spool))
+        protection.prepare(places_in(spool))
         for _, document in spool.stream():
             judgement, version, row = _from_json(document)
             kept = protection.why_kept(judgement.seen)
@@ -167,18 +167,14 @@ class _Planning:
             return f"only {', '.join(sorted(wanted))} was asked for"
         if judgement.on_request and judgement.category not in wanted:
             return f"{judgement.on_request}; --finding {judgement.category.value} takes it all the same"
-        return self._why_too_young(judgement, self._ages) or self._why_too_soon(judgement, loose)
+        ages = self.scanning.report.known_ages
+        return self._why_too_young(judgement, ages) or self._why_too_soon(judgement, loose, ages)
 
-    @property
-    def _ages(self) -> Ages:
-        ages = self.scanning.report.ages
-        if ages is None:
-            raise RuntimeError("ages are asked for before the walk")
-        return ages
-
-    def _why_too_soon(self, judgement: Judgement, loose: Mapping[Place, LooseSince]) -> str | None:
+    def _why_too_soon(
+        self, judgement: Judgement, loose: Mapping[Place, LooseSince], ages: Ages
+    ) -> str | None:
         known = loose.get((judgement.seen.root_id, judgement.seen.path))
-        return why_too_soon(judgement, known, ages=self._ages, grace=self.hold.site.settings.policy.grace)
+        return why_too_soon(judgement, known, ages=ages, grace=self.hold.site.settings.policy.grace)
 
     def _why_too_young(self, judgement: Judgement, ages: Ages) -> str | None:
         older_than = self.options.older_than
@@ -196,12 +192,6 @@ class _Planning:
 
     def _keep(self, seen: Seen, reason: str) -> None:
         self.writer.keep(Kept(seen.key, seen.root_id, seen.path, reason))
-
-
-def _places(spool: SortedSpool) -> Iterator[tuple[str, str]]:
-    for place, _ in spool.stream():
-        root_id, _, path = place.partition("\0")
-        yield root_id, from_stored(path)
 
 
 def _to_json(judgement: Judgement, version: int | None, row: object) -> dict[str, object]:
@@ -232,7 +222,3 @@ def _seen_to_json(seen: Seen) -> list[object]:
 def _seen_from_json(fields: object) -> Seen:
     seen = Seen._make(fields)  # type: ignore[arg-type]
     return seen._replace(path=from_stored(seen.path))
-
-
-def _ignore(progress: Progress) -> None:
-    """For callers who show no progress."""

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 
-from jobctl.core.ages import Ages
 from jobctl.core.brakes import Limits
 from jobctl.core.custody import quarantine
 from jobctl.core.expiry import (
@@ -46,10 +45,10 @@ from jobctl.ops.recover import Gathering, terms_of
 from jobctl.ops.references import References
 from jobctl.ops.scan import Scan
 from jobctl.ops.scan_report import ScanOptions
-from jobctl.ops.site import Progress, ProgressSink
+from jobctl.ops.site import Progress, ProgressSink, no_progress
 from jobctl.ops.sources import read_sources
 from jobctl.outputs.directories import open_directory
-from jobctl.outputs.quarantine import identity_of
+from jobctl.outputs.identity import identity_of
 from jobctl.policy import ENDED, Policy
 from jobctl.store import jobs, runs
 from jobctl.store.spool import SortedSpool
@@ -81,7 +80,7 @@ def plan_expire(
     ``SourceUnusable`` where it cannot be told what other tables refer to.
     """
     catch_up(hold)
-    planning = _Planning(hold, options, progress or _ignore)
+    planning = _Planning(hold, options, progress or no_progress)
     try:
         with SortedSpool() as files:
             planning.look_at_open_jobs()
@@ -212,20 +211,15 @@ class _Planning:
                 found += jobs.unfinished_ids(connection, Status.QUEUED, before=before)
         return tuple(sorted(found))
 
-    @property
-    def _ages(self) -> Ages:
-        ages = self.scanning.report.ages
-        if ages is None:
-            raise RuntimeError("ages are asked for before the walk")
-        return ages
-
     def _judge_open(self, case: Case, actions: Sequence[Action], job_row: Row) -> None:
         for action in actions:
             self.writer.add(action)
         if actions:
             return
         if job_row["status"] == Status.QUEUED:
-            answer = judge_queued(case, self._with_version(case, job_row), self.options.policy, self._ages)
+            answer = judge_queued(
+                case, self._with_version(case, job_row), self.options.policy, self.scanning.report.known_ages
+            )
             if isinstance(answer, Action):
                 self.writer.add(answer)
             else:
@@ -240,12 +234,12 @@ class _Planning:
 
     def _expired_before(self, status: str) -> datetime | None:
         retention = shortest_retention(self.options.policy, status)
-        return None if retention is None else self._ages.now - retention
+        return None if retention is None else self.scanning.report.known_ages.now - retention
 
     def _judge_ended(self, page: Sequence[Ended], references: References, files: SortedSpool) -> None:
         going: dict[str, str] = {}
         for job in page:
-            answer = judge_ended(job, self.options.policy, self._ages)
+            answer = judge_ended(job, self.options.policy, self.scanning.report.known_ages)
             where = None if isinstance(answer, Kept) else references.to_job(job.job_id)
             if isinstance(answer, Kept):
                 self.writer.keep(answer)
@@ -318,7 +312,3 @@ def _at(row: Row) -> tuple[str, str]:
 def _place(key: str) -> tuple[str, str]:
     root_id, _, path = key.partition("\0")
     return root_id, from_stored(path)
-
-
-def _ignore(progress: Progress) -> None:
-    """For callers who show no progress."""

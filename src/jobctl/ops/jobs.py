@@ -58,12 +58,6 @@ class JobPage(NamedTuple):
     is_cut: bool = False
 
 
-def store_now(site: Site) -> datetime:
-    """The store's clock, by which ages of records are told."""
-    with site.store.read() as connection:
-        return site.store.now(connection)
-
-
 def list_jobs(
     site: Site,
     wanted: JobFilter,

@@ -48,12 +48,6 @@ class Metrics:
     jobs: dict[Status, int] = field(default_factory=dict)
 
 
-def store_now(site: Site) -> datetime:
-    """The store's clock."""
-    with site.store.read() as connection:
-        return site.store.now(connection)
-
-
 def tell(site: Site, by: By, window: Window, *, most: int, for_people: bool) -> Metrics:
     """Read it all at one moment; ``most`` names are told apart, the rest as one.
 

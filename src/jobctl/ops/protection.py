@@ -7,7 +7,7 @@ belongs to; symbolic links that lead to it; pins on files that were given back o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from jobctl.model.status import Status
 from jobctl.ops.hold import Hold, visible_roots
 from jobctl.ops.layouts import layout_of
 from jobctl.store import job_streams, loose, runs
+from jobctl.store.spool import SortedSpool
 
 _BATCH = 500
 _PRESENT = frozenset({"present", "missing"})
@@ -127,3 +128,10 @@ class Protection:
                 top = os.path.realpath(each.path)
                 if target.startswith(f"{top}/"):
                     self._led_to[each.root_id, os.path.relpath(target, top)] = link
+
+
+def places_in(spool: SortedSpool) -> Iterator[tuple[str, str]]:
+    """The files put aside under their places, root by root and directory by directory."""
+    for place, _ in spool.stream():
+        root_id, _, path = place.partition("\0")
+        yield root_id, from_stored(path)

@@ -23,7 +23,7 @@ from jobctl.ops.inspect import Inspector
 from jobctl.ops.site import Site
 from jobctl.outputs.directories import open_directory
 from jobctl.outputs.fingerprint import Reach
-from jobctl.outputs.quarantine import identity_of
+from jobctl.outputs.identity import identity_of
 from jobctl.outputs.root import OpenRoot
 from jobctl.store import jobs, workers
 from jobctl.store.engine import Connection

@@ -20,7 +20,7 @@ from jobctl.ops.same_bytes import ByteComparison, LeftOut
 from jobctl.ops.same_requests import RequestComparison
 from jobctl.ops.scan import Scan
 from jobctl.ops.scan_report import ScanOptions, ScanReport
-from jobctl.ops.site import Progress, ProgressSink, Site
+from jobctl.ops.site import ProgressSink, Site, no_progress
 from jobctl.ops.sources import read_sources
 from jobctl.outputs.root import OpenRoot
 
@@ -131,8 +131,4 @@ class Search:
 
 def find_duplicates(site: Site, options: SearchOptions, *, progress: ProgressSink | None = None) -> Search:
     """Prepare a search; iterating it does the work. It changes neither tree nor jobs."""
-    return Search(site, options, progress or _ignore)
-
-
-def _ignore(progress: Progress) -> None:
-    """For callers who show no progress."""
+    return Search(site, options, progress or no_progress)

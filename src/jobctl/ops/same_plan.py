@@ -6,11 +6,10 @@ least the grace apart, and only while the copy it was compared with, byte for by
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from jobctl.core.ages import Ages
 from jobctl.core.brakes import Limits
 from jobctl.core.custody import Judgement, quarantine, stored_place, why_too_soon
 from jobctl.core.duplicates import By, Copy, CopyGroup, JudgedCopy, Part
@@ -23,10 +22,10 @@ from jobctl.ops.brakes import brake
 from jobctl.ops.hold import Hold
 from jobctl.ops.moves import catch_up
 from jobctl.ops.plan import Plan, PlanWriter, header_of
-from jobctl.ops.protection import Protection
+from jobctl.ops.protection import Protection, places_in
 from jobctl.ops.reach import clock_troubles, gaps, suspended
 from jobctl.ops.same import Search, SearchOptions
-from jobctl.ops.site import Progress, ProgressSink
+from jobctl.ops.site import Progress, ProgressSink, no_progress
 from jobctl.store import loose, referrers, runs
 from jobctl.store.engine import Connection
 from jobctl.store.spool import SortedSpool
@@ -46,7 +45,7 @@ def plan_duplicates(
     what other tables refer to.
     """
     catch_up(hold)
-    planning = _Planning(hold, progress or _ignore)
+    planning = _Planning(hold, progress or no_progress)
     try:
         with SortedSpool() as spool:
             planning.collect(spool)
@@ -97,7 +96,7 @@ class _Planning:
         """Plan what nothing protects, root by root and directory by directory."""
         report = self.search.report
         protection = Protection(self.hold, report.scan.links)
-        protection.prepare(_places(spool))
+        protection.prepare(places_in(spool))
         blind = {**suspended(self.hold), **gaps(report.scan)}
         for _, (copied, reason, kept_copy) in spool.stream():
             judgement = Judgement(_from_json(copied), FindingKind.DUPLICATE, reason)
@@ -132,18 +131,11 @@ class _Planning:
     def _why_too_soon(self, connection: Connection, judgement: Judgement) -> str | None:
         seen, site = judgement.seen, self.hold.site
         noted = list(loose.stream_loose(connection, site.store.dialect, seen.key, f"{seen.key}\x01"))
-        place, ages = (seen.root_id, seen.path), self._ages
+        place, ages = (seen.root_id, seen.path), self.search.report.scan.known_ages
         known = next((row for row in noted if (row.root_id, row.path) == place), None)
         if known is not None and known.since >= ages.now:  # noted by this very walk
             known = None
         return why_too_soon(judgement, known, ages=ages, grace=site.settings.policy.grace)
-
-    @property
-    def _ages(self) -> Ages:
-        ages = self.search.report.scan.ages
-        if ages is None:
-            raise RuntimeError("ages are asked for before the walk")
-        return ages
 
     def _keep(self, seen: Seen, reason: str) -> None:
         self.writer.keep(Kept(seen.key, seen.root_id, seen.path, reason))
@@ -154,12 +146,6 @@ def _own_row(connection: Connection, seen: Seen) -> Row | None:
     if not seen.key:
         return None
     return runs.artifact_documents(connection, [seen.key]).get(seen.key, {}).get(stored_place(seen))
-
-
-def _places(spool: SortedSpool) -> Iterator[tuple[str, str]]:
-    for place, _ in spool.stream():
-        root_id, _, path = place.partition("\0")
-        yield root_id, from_stored(path)
 
 
 def _seen(copy: Copy) -> Seen:
@@ -174,7 +160,3 @@ def _from_json(fields: list[object]) -> Seen:
     key, root_id, stored, identity = fields
     path = from_stored(str(stored))
     return Seen(str(key), str(root_id), path, Role.VIDEO, *FileIdentity._make(identity))  # type: ignore[arg-type]
-
-
-def _ignore(progress: Progress) -> None:
-    """For callers who show no progress."""

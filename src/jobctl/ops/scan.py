@@ -25,7 +25,7 @@ from jobctl.ops.hold import open_registered, visible_roots
 from jobctl.ops.inspect import Inspector
 from jobctl.ops.layouts import layout_of
 from jobctl.ops.scan_report import RootSeen, ScanOptions, ScanReport, UnknownPlace
-from jobctl.ops.site import Progress, ProgressSink, Site
+from jobctl.ops.site import Progress, ProgressSink, Site, no_progress
 from jobctl.ops.sources import SourcesRead, read_sources
 from jobctl.ops.witness import Witness
 from jobctl.outputs.root import OpenRoot
@@ -185,11 +185,7 @@ def _without_cycle_collection() -> Iterator[None]:
 
 def scan(site: Site, options: ScanOptions, *, progress: ProgressSink | None = None) -> Scan:
     """Prepare a scan; iterating it does the work."""
-    return Scan(site, options, progress or _ignore)
-
-
-def _ignore(progress: Progress) -> None:
-    """For callers who show no progress."""
+    return Scan(site, options, progress or no_progress)
 
 
 def _coverage(row: RootRow, result: WalkResult | None) -> RootCoverage:

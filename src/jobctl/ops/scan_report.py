@@ -81,6 +81,13 @@ class ScanReport:
         """Whether every root this host can see was read without a gap."""
         return not self.unknown and all(root.is_complete for root in self.roots)
 
+    @property
+    def known_ages(self) -> Ages:
+        """The clock that ages are counted by, once there was a walk."""
+        if self.ages is None:
+            raise RuntimeError("ages are asked for before the walk")
+        return self.ages
+
     def count(self, finding: Finding) -> None:
         """Add one finding to the sums."""
         kind = finding.kind

@@ -6,6 +6,7 @@ import getpass
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -29,6 +30,10 @@ class Progress(NamedTuple):
 
 
 ProgressSink = Callable[[Progress], None]
+
+
+def no_progress(_: Progress) -> None:
+    """For callers who show no progress."""
 
 
 @dataclass(slots=True)
@@ -84,3 +89,9 @@ def operator() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
+
+
+def store_now(site: Site) -> datetime:
+    """The store's clock, by which ages of records are told."""
+    with site.store.read() as connection:
+        return site.store.now(connection)

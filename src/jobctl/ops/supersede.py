@@ -15,7 +15,7 @@ from jobctl.ops.moves import catch_up
 from jobctl.ops.plan import PlanWriter, header_of
 from jobctl.ops.site import Site
 from jobctl.outputs.directories import open_directory
-from jobctl.outputs.quarantine import identity_of
+from jobctl.outputs.identity import identity_of
 from jobctl.outputs.root import OpenRoot
 from jobctl.store import jobs, runs
 

@@ -11,7 +11,7 @@ from typing import Any
 from jobctl.model.files import FileIdentity
 from jobctl.model.plan import Outcome
 from jobctl.outputs.directories import open_directory
-from jobctl.outputs.quarantine import identity_of
+from jobctl.outputs.identity import identity_of
 from jobctl.outputs.root import OpenRoot
 from jobctl.outputs.stats import signed64
 from jobctl.store.runs import FileToCheck, Mark

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 
-from jobctl.core.verify import Claim, Held, Step, compare, interrupted, judge, matched
+from jobctl.core.verify import Claim, Held, Step, compare, interrupted, judge, matched, show_command
 from jobctl.errors import JobctlError, RootUnavailable
 from jobctl.evidence.executor import liveness
 from jobctl.model.difference import Difference, DifferenceKind
@@ -277,7 +277,7 @@ class Verification:
             if self.root is None or root_id in self._opened:
                 reason = "its record says completed, and its only video was purged"
                 kind = DifferenceKind.PURGED_VIDEO
-                yield Difference(kind, reason, _show(job_id), root_id, job_id=job_id, path=path)
+                yield Difference(kind, reason, show_command(job_id), root_id, job_id=job_id, path=path)
 
 
 def _is_at_work(found: Difference, runs: Collection[str], connection: Connection, latest: Connection) -> bool:
@@ -294,16 +294,12 @@ def _is_at_work(found: Difference, runs: Collection[str], connection: Connection
 def _tombstones(connection: Connection) -> Iterator[Difference]:
     for job_id in claims.expired_without_tombstone(connection):
         reason = "it expired, and no tombstone tells of it"
-        yield Difference(DifferenceKind.TOMBSTONE, reason, _show(job_id), job_id=job_id)
+        yield Difference(DifferenceKind.TOMBSTONE, reason, show_command(job_id), job_id=job_id)
     for job_id, status in claims.tombstones_of_living(connection):
         said = f"its record says {status}" if status else "it has no record"
         yield Difference(
-            DifferenceKind.TOMBSTONE, f"it has a tombstone, and {said}", _show(job_id), job_id=job_id
+            DifferenceKind.TOMBSTONE, f"it has a tombstone, and {said}", show_command(job_id), job_id=job_id
         )
-
-
-def _show(job_id: str) -> str:
-    return f"jobctl show {shlex.quote(job_id)}"
 
 
 def _key(root_id: str, rest: str) -> str:

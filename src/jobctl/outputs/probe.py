@@ -10,12 +10,12 @@ import errno
 import os
 import stat
 
-from jobctl.model.files import Check, FileIdentity, Media, Probe, Stamp, Tier, Verdict
+from jobctl.model.files import Check, Media, Probe, Stamp, Tier, Verdict
 from jobctl.outputs import container
 from jobctl.outputs.decode import Decoder
+from jobctl.outputs.identity import identity_of
 from jobctl.outputs.settle import why_unsettled, writer_state
 from jobctl.outputs.stamp import read_stamp, sha256_of, stamp_of_comment, verify_stamp
-from jobctl.outputs.stats import signed64
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
 
@@ -43,7 +43,7 @@ def probe(
             found, writers=writer_state(fd), is_shared=is_shared, now_ns=now_ns, quiet_s=quiet_s
         )
         if pending:
-            return Probe(Check(Verdict.UNSETTLED, Tier.STAT, pending), _identity(found))
+            return Probe(Check(Verdict.UNSETTLED, Tier.STAT, pending), identity_of(found))
         probed = _look(fd, found, depth, decoder)
         changed = _why_changed(fd, found, depth)
         return Probe(Check(Verdict.UNSETTLED, Tier.STAT, changed)) if changed else probed
@@ -54,7 +54,7 @@ def probe(
 
 
 def _look(fd: int, found: os.stat_result, depth: Tier, decoder: Decoder | None) -> Probe:
-    size, identity = found.st_size, _identity(found)
+    size, identity = found.st_size, identity_of(found)
     check = container.check(fd, size, min(depth, Tier.PAYLOAD))
     if check.verdict is not Verdict.WHOLE or depth < Tier.DEMUX:
         return Probe(check, identity)
@@ -77,18 +77,12 @@ def _commented_stamp(media: Media | None, size: int, digest: str) -> Stamp | Non
 
 def _why_changed(fd: int, before: os.stat_result, depth: Tier) -> str | None:
     """Why what was read is not what the file holds now, or ``None``."""
-    if _identity(os.fstat(fd)) != _identity(before):
+    if identity_of(os.fstat(fd)) != identity_of(before):
         return "it was changed while it was looked at"
     # The deep checks take long enough for a writer to come who has not written yet.
     if depth >= Tier.DEMUX and writer_state(fd) == "open":
         return "it was opened for writing while it was looked at"
     return None
-
-
-def _identity(found: os.stat_result) -> FileIdentity:
-    return FileIdentity(
-        signed64(found.st_dev), signed64(found.st_ino), found.st_size, found.st_mtime_ns, found.st_ctime_ns
-    )
 
 
 def _why_not_opened(error: OSError) -> Check:

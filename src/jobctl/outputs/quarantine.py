@@ -21,6 +21,7 @@ from jobctl.model.plan import Outcome
 from jobctl.model.quarantine import DESPITE_ERROR, Item, Taken
 from jobctl.model.timestamps import format_timestamp
 from jobctl.outputs import effects
+from jobctl.outputs.identity import identity_of
 from jobctl.outputs.manifest import Event, Run, TakeLines, disk_failed, event_line, open_run
 from jobctl.outputs.root import OpenRoot
 from jobctl.outputs.settle import writer_state
@@ -255,10 +256,3 @@ class _Taking:
             why = f"{_CHANGED}; what stands there now was moved and could not be put back: {error.strerror}"
             return Taken(item, Outcome.CONFLICT, why)
         return Taken(item, Outcome.CONFLICT, _CHANGED)
-
-
-def identity_of(found: os.stat_result) -> FileIdentity:
-    """What makes a file the one that ``found`` tells of."""
-    return FileIdentity(
-        signed64(found.st_dev), signed64(found.st_ino), found.st_size, found.st_mtime_ns, found.st_ctime_ns
-    )

@@ -18,8 +18,9 @@ from urllib.parse import quote
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobctl.core.foreign import SourceRow, job_id_named, json_safe, plain_text
+from jobctl.core.foreign import SourceRow, job_id_named, json_safe
 from jobctl.errors import SourceUnusable
+from jobctl.model.storable import storable_text
 from jobctl.source import ColumnPath, Source
 from jobctl.store.dialect import SQLite, dialect_of
 from jobctl.store.redact import redact_url
@@ -135,7 +136,7 @@ def _locator(source: Source, number: int, key: Sequence[Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return plain_text(value if isinstance(value, str) else str(json_safe(value)))
+    return storable_text(value if isinstance(value, str) else str(json_safe(value)))
 
 
 def _value(name: str, raw: Any) -> Any:

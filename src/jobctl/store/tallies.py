@@ -32,7 +32,8 @@ from jobctl.core.tally import (
 )
 from jobctl.store.dialect import Dialect, stream_rows, upsert
 from jobctl.store.engine import Connection, Store
-from jobctl.store.schema import event, tally_flow, tally_owners, tally_position, tally_share, tally_span
+from jobctl.store.history import last_event
+from jobctl.store.schema import tally_flow, tally_owners, tally_position, tally_share, tally_span
 
 _AT_ONCE = 50_000
 _FIRST = 1
@@ -84,7 +85,7 @@ def position_of(connection: Connection, edition: int | None = None) -> Position:
     """How far the tally goes, or one edition of it."""
     edition = edition_of(connection) if edition is None else edition
     found = select(tally_position.c.position).where(tally_position.c.edition == edition)
-    return Position(connection.execute(found).scalar_one_or_none() or 0, _last_event(connection))
+    return Position(connection.execute(found).scalar_one_or_none() or 0, last_event(connection))
 
 
 def fold(store: Store, *, at_most: int = _AT_ONCE, edition: int | None = None) -> int:
@@ -217,11 +218,6 @@ def _adding(connection: Connection, table: Table) -> Any:
     return statement.on_conflict_do_update(index_elements=key, set_=added)
 
 
-def _last_event(connection: Connection) -> int:
-    last: int = connection.execute(select(func.coalesce(func.max(event.c.event_id), 0))).scalar_one()
-    return last
-
-
 class _Seen(NamedTuple):
     """Where the tally is, and up to which event it may go: see ``_look``."""
 
@@ -241,7 +237,7 @@ def _look(connection: Connection, edition: int) -> _Seen:
     was under way when it, or one after it, was seen. Each of ours has its transaction number
     before it writes an event.
     """
-    last = _last_event(connection)
+    last = last_event(connection)
     row = connection.execute(select(tally_position).where(tally_position.c.edition == edition)).one_or_none()
     position: int = row.position if row is not None else 0
     served = edition_of(connection)

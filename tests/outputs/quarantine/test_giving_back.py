@@ -15,7 +15,6 @@ from quarantined import (
     ALREADY,
     DONE,
     NAME,
-    NOBODY,
     given_back,
     in_quarantine,
     item,
@@ -26,6 +25,7 @@ from quarantined import (
     tree,
     whereabouts,
 )
+from unprivileged import NOBODY
 
 
 @pytest.mark.parametrize("there", ["file", "directory", "dangling symlink"])

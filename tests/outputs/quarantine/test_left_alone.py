@@ -20,7 +20,6 @@ from quarantined import (
     DONE,
     GONE,
     NAME,
-    NOBODY,
     OLD_NS,
     given_back,
     in_quarantine,
@@ -31,6 +30,7 @@ from quarantined import (
     tree,
     whereabouts,
 )
+from unprivileged import NOBODY
 
 
 def gone(path: Path) -> None:

@@ -75,7 +75,7 @@ def events(
 ) -> ExitCode:
     """Show what happened to jobs, when, and by whom; the newest last."""
     from jobctl.ops.events import Window, resolve_jobs, stream_events  # noqa: PLC0415 - help stays quick
-    from jobctl.ops.jobs import store_now  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.site import store_now  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
     _check_follow(call, follow=follow, reverse=reverse, before=before, until=until)

@@ -49,8 +49,8 @@ def ingest(
 
 def list_(context: typer.Context) -> ExitCode:
     """List the logs that were read."""
-    from jobctl.ops.jobs import store_now  # noqa: PLC0415 - help stays quick
     from jobctl.ops.logs import list_logs  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.site import store_now  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
     with call.open_site() as site:

@@ -81,7 +81,8 @@ def list_(
     ] = None,
 ) -> ExitCode:
     """List jobs, newest first."""
-    from jobctl.ops.jobs import JobFilter, list_jobs, page_of_jobs, store_now  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.jobs import JobFilter, list_jobs, page_of_jobs  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.site import store_now  # noqa: PLC0415 - help stays quick
 
     output = call_of(context).output
     names = _names(columns)

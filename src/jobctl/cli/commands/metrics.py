@@ -78,7 +78,8 @@ def metrics(
     with call.open_site() as site:
         if prometheus:
             return _expose(call, site, top, output)
-        from jobctl.ops.metrics import store_now, tell  # noqa: PLC0415 - help stays quick
+        from jobctl.ops.metrics import tell  # noqa: PLC0415 - help stays quick
+        from jobctl.ops.site import store_now  # noqa: PLC0415 - help stays quick
 
         for_people = plot or call.output.is_terminal
         window = _window(by, store_now(site), since, until)

@@ -34,8 +34,8 @@ def list_(
     ] = False,
 ) -> ExitCode:
     """Ask the renderer what it has, and match it to jobs."""
-    from jobctl.ops.jobs import store_now  # noqa: PLC0415 - help stays quick
     from jobctl.ops.remote import RemoteReport, ask, known_renders  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.site import store_now  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
     with call.open_site() as site, call.progress() as progress:

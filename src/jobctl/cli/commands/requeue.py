@@ -55,8 +55,8 @@ def requeue(
     yes: YesOption = False,
 ) -> ExitCode:
     """Enqueue many failed or cancelled jobs again: tell which and why they failed, ask, do it."""
-    from jobctl.ops.jobs import store_now  # noqa: PLC0415 - help stays quick
     from jobctl.ops.queue import find_retried, retry_all  # noqa: PLC0415
+    from jobctl.ops.site import store_now  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
     if yes and dry_run:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def list_(context: typer.Context) -> ExitCode:
     """List the registered outputs directories."""
-    from jobctl.ops.jobs import store_now  # noqa: PLC0415 - help stays quick
     from jobctl.ops.roots import list_roots  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.site import store_now  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
     with call.open_site() as site:

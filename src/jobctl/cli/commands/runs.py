@@ -18,8 +18,8 @@ def runs(
     limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many.")] = 20,
 ) -> ExitCode:
     """List applied plans and restores, newest first."""
-    from jobctl.ops.jobs import store_now  # noqa: PLC0415 - help stays quick
     from jobctl.ops.runs import list_runs  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.site import store_now  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
     with call.open_site() as site:

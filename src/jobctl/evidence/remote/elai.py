@@ -21,7 +21,6 @@ import httpx
 from pydantic import AliasChoices, AwareDatetime, BaseModel, Field, ValidationError, WrapValidator
 
 from jobctl import clock
-from jobctl.core.foreign import plain_text
 from jobctl.core.remote_ids import created_at_of
 from jobctl.core.urls import without_queries
 from jobctl.errors import (
@@ -35,6 +34,7 @@ from jobctl.errors import (
 )
 from jobctl.evidence.remote import Write
 from jobctl.model.renders import Render, RenderState
+from jobctl.model.storable import storable_text
 
 _TRIES = 5
 _FIRST_WAIT_S = 1.0
@@ -328,7 +328,7 @@ def _understood(entry: Any, strange: list[str]) -> Render | None:
 
 def _text(said: str | None) -> str | None:
     """Text from outside: bounded, storable, and without what signs an address."""
-    return plain_text(without_queries(said)[:_LONGEST_TEXT]) if said else None
+    return storable_text(without_queries(said)[:_LONGEST_TEXT]) if said else None
 
 
 def _utc(moment: datetime | None) -> datetime | None:

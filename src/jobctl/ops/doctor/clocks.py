@@ -6,7 +6,6 @@ Hosts that each agree with the store agree with one another: run it on each of t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 
 from jobctl import clock
 from jobctl.core.ages import Reading, why_jumped
@@ -16,7 +15,7 @@ from jobctl.model.health import Diagnosis
 from jobctl.ops.doctor.check import HealthCheck, health_check
 from jobctl.ops.doctor.patient import Patient
 from jobctl.ops.doctor.places import of_each_root
-from jobctl.ops.site import Site
+from jobctl.ops.site import store_now
 from jobctl.outputs.root import OpenRoot, root_clock_ns
 from jobctl.store import clocks
 
@@ -57,12 +56,6 @@ def disk_clock(patient: Patient) -> Diagnosis:
             yield judge_skew(f"the clock of {root.path}", "the store's", there / 1e9 - here)
 
     return of_each_root(patient, look, well="no root's clock is off")
-
-
-def store_now(site: Site) -> datetime:
-    """What time it is by the store."""
-    with site.store.read() as connection:
-        return site.store.now(connection)
 
 
 CHECKS: tuple[HealthCheck, ...] = (store_clock, clock_jumps, disk_clock)
