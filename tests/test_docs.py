@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import generate_docs
+import jobctl
 from cli.calling import call
 from jobctl import errors
 from jobctl.cli.table import COMMANDS
@@ -22,6 +24,8 @@ from jobctl.settings import load_settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+LAYERS = [name for layer in CONTRACTS[0]["layers"] for name in layer.split(" | ")]
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
@@ -55,6 +59,19 @@ def test_every_command_named_exists_with_its_options(page: Path) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+@pages
+def test_every_function_and_module_named_exists(page: Path) -> None:
+    layers = "|".join(name for name in LAYERS if (Path(jobctl.__file__).parent / name).is_dir())
+    for name in re.findall(rf"`((?:{layers})(?:\.\w+)+)`", page.read_text()):
+        pkgutil.resolve_name(f"jobctl.{name}")
+
+
+def test_the_layers_are_those_that_are_checked() -> None:
+    said = re.search(r"`(cli > .*)`", (ROOT / "docs" / "architecture.md").read_text())
+    assert said is not None
+    assert re.split(r" > |, ", said[1]) == LAYERS
 
 
 def test_every_command_is_in_the_reference() -> None:

@@ -1,7 +1,7 @@
 """Job records. The only module that writes a job's status, each change with its event.
 
-The exception is ``store.runs``, which writes many at once from a plan whose steps went
-through the same transition table, each with its event as well.
+The exceptions write many at once, as the same transition table allows and each with its event as
+well: ``store.run_steps`` from a plan, ``store.leases`` what workers claim and settle.
 """
 
 from __future__ import annotations
