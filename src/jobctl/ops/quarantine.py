@@ -28,7 +28,7 @@ from jobctl.ops.hold import Hold, open_registered, visible_roots
 from jobctl.ops.moves import catch_up
 from jobctl.ops.plan import Plan, PlanWriter, header_of
 from jobctl.ops.reach import clock_troubles, suspended
-from jobctl.ops.references import read_references
+from jobctl.ops.references import References, read_references
 from jobctl.ops.runid import is_run_id
 from jobctl.ops.site import Progress, ProgressSink, Site
 from jobctl.ops.unchanged import identity_there
@@ -242,21 +242,23 @@ def plan_purge(
                 progress(Progress("purge", len(batch)))
             for entry, state in _with_records(hold, batch):
                 files[entry.root_id] = files.get(entry.root_id, 0) + 1
-                where = references.to_job(entry.job_id) if entry.job_id else None
-                kept = why_not_purged(
-                    entry,
-                    status=state.status,
-                    copies=[to_shown(copy.path) for copy in state.copies],
-                    referred_by=where,
-                    retention=retention,
-                )
-                kept = kept or blind.get(entry.root_id)
+                kept = _why_not_purged(entry, state, references, retention) or blind.get(entry.root_id)
                 if kept:
                     writer.keep(Kept(entry.job_id or "", entry.root_id, entry.path, kept))
                 else:
                     writer.add(_purge(entry, state, writer.header.created_at))
     limits = Limits(options.max_bytes or hold.site.settings.policy.max_bytes, options.allowed)
     return writer.finish(brake(hold.site, writer, limits, files_of=files))
+
+
+def _why_not_purged(entry: Entry, state: _State, references: References, retention: timedelta) -> str | None:
+    return why_not_purged(
+        entry,
+        status=state.status,
+        copies=[to_shown(copy.path) for copy in state.copies],
+        referred_by=references.to_job(entry.job_id) if entry.job_id else None,
+        retention=retention,
+    )
 
 
 def _by_both_clocks(entry: Entry, ages: Ages) -> Entry:

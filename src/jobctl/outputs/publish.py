@@ -71,20 +71,14 @@ def publish(
     then, and can be published again.
     """
     source, target = os.path.abspath(temporary), os.path.abspath(final)
-    directory = os.path.dirname(target)
-    if os.path.dirname(source) != directory:
-        raise _refused(source, f"it is not in the directory of {target}", "write it beside the final file")
-    if not is_stampable(job_id):
-        why = f"no stamp can carry the job id {job_id!r}"
-        raise _refused(source, why, "use 1 to 200 printable characters")
-    directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _expect_publishable(source, target, job_id)
+    directory_fd = os.open(os.path.dirname(target), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if make_room is None:
             _expect_free(directory_fd, source, target, job_id)
         published = _make_ready(directory_fd, source, target, job_id, is_video=is_video)
         if sidecar is not None:
-            mode = stat.S_IMODE(os.stat(os.path.basename(source), dir_fd=directory_fd).st_mode)
-            _write_sidecar(directory_fd, published, job_id, sidecar, mode=mode)
+            _write_sidecar(directory_fd, source, published, job_id, sidecar)
         if before_rename is not None:
             before_rename(published)
         _move(directory_fd, source, target, job_id, make_room)
@@ -126,11 +120,12 @@ def hidden_beside(final: str | os.PathLike[str]) -> str:
 
 
 def _write_sidecar(
-    directory_fd: int, published: Published, job_id: str, facts: Mapping[str, Any], *, mode: int
+    directory_fd: int, source: str, published: Published, job_id: str, facts: Mapping[str, Any]
 ) -> None:
     """Before the video has its name: a video without its sidecar would lose what only that knows."""
     document = own_document(job_id, size=published.size, sha256=published.sha256, facts=facts)
     content = json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
+    mode = stat.S_IMODE(os.stat(os.path.basename(source), dir_fd=directory_fd).st_mode)
     effects.write_file_atomically(directory_fd, f"{os.path.basename(published.path)}.json", content, mode)
 
 
@@ -150,6 +145,14 @@ def _refused(source: str, why: str, hint: str) -> PublishRefused:
 
 def _taken(source: str, target: str, job_id: str) -> PublishRefused:
     return _refused(source, f"{target} is there already", f"see whose it is: jobctl scan --job {job_id}")
+
+
+def _expect_publishable(source: str, target: str, job_id: str) -> None:
+    if os.path.dirname(source) != os.path.dirname(target):
+        raise _refused(source, f"it is not in the directory of {target}", "write it beside the final file")
+    if not is_stampable(job_id):
+        why = f"no stamp can carry the job id {job_id!r}"
+        raise _refused(source, why, "use 1 to 200 printable characters")
 
 
 def _expect_free(directory_fd: int, source: str, target: str, job_id: str) -> None:

@@ -39,22 +39,14 @@ def record(
     at: datetime,
 ) -> None:
     """Journal a restore, and how ``backup`` and ``restore`` ended last; told again, it is replaced."""
-    made_at = format_timestamp(put_back.made_at) if put_back.made_at else None
-    kept_as = None if put_back.kept_as is None else to_stored(put_back.kept_as)
-    told = {
-        "file": to_stored(put_back.file),
-        "kind": put_back.kind.value,
-        "made_at": made_at,
-        "kept_as": kept_as,
-        "was_sound": put_back.was_sound,
-    }
+    header = {"command": COMMAND, "roots": dict(generations), _KEY: _to_json(put_back)}
     values = {
         "run_id": doer.run_id,
         "command": COMMAND,
         "state": "finished",
         "actor": doer.actor,
         "host": doer.host,
-        "header": {"command": COMMAND, "roots": dict(generations), _KEY: told},
+        "header": header,
         "generations": dict(generations),
         "counts": dict(counts),
         "exit_code": 0,
@@ -63,19 +55,23 @@ def record(
         "finished_at": at,
     }
     put_rows(connection, run, [values])
+    _record_success(connection, COMMAND, doer.host, at)
     # The backup's own records are older than the backup.
-    for command, ended in ((_BACKUP, put_back.made_at), (COMMAND, at)):
-        if ended is not None:
-            lastruns.record(
-                connection,
-                command=command,
-                host=doer.host,
-                started_at=ended,
-                finished_at=ended,
-                exit_code=0,
-                error=None,
-                succeeded=True,
-            )
+    if put_back.made_at is not None:
+        _record_success(connection, _BACKUP, doer.host, put_back.made_at)
+
+
+def _record_success(connection: Connection, command: str, host: str, ended: datetime) -> None:
+    lastruns.record(
+        connection,
+        command=command,
+        host=host,
+        started_at=ended,
+        finished_at=ended,
+        exit_code=0,
+        error=None,
+        succeeded=True,
+    )
 
 
 def newest(connection: Connection) -> tuple[datetime, PutBack] | None:
@@ -90,8 +86,20 @@ def newest(connection: Connection) -> tuple[datetime, PutBack] | None:
 def put_back_of(header: Mapping[str, Any] | None) -> PutBack | None:
     """What the header of a run tells of a restore; ``None`` for every other run."""
     told = (header or {}).get(_KEY)
-    if told is None:
-        return None
+    return None if told is None else _from_json(told)
+
+
+def _to_json(put_back: PutBack) -> dict[str, Any]:
+    return {
+        "file": to_stored(put_back.file),
+        "kind": put_back.kind.value,
+        "made_at": format_timestamp(put_back.made_at) if put_back.made_at else None,
+        "kept_as": None if put_back.kept_as is None else to_stored(put_back.kept_as),
+        "was_sound": put_back.was_sound,
+    }
+
+
+def _from_json(told: Mapping[str, Any]) -> PutBack:
     return PutBack(
         file=from_stored(told["file"]),
         kind=BackupKind(told["kind"]),

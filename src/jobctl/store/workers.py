@@ -148,9 +148,22 @@ def accept(
     """
     now = expect_current(connection, offered.id)
     path = to_stored(offered.path)
+    _record_artifact(connection, offered, at=at, mtime_ns=mtime_ns, media=media)
+    files = now.created_files if path in now.created_files else [*now.created_files, path]
+    connection.execute(
+        update(job).where(job.c.job_id == offered.job_id).values(created_files=files, **fields)
+    )
+    withdraw(connection, offered.job_id, offered.root_id, offered.path)
+    detail = {"path": path, "role": offered.role, "sha256": offered.sha256, "size": offered.size}
+    record_event(connection, offered.job_id, at, "artifact", actor, attempt=offered.attempt, detail=detail)
+
+
+def _record_artifact(
+    connection: Connection, offered: Offer, *, at: datetime, mtime_ns: int, media: Mapping[str, Any] | None
+) -> None:
     # Only what was published went through a check; else the file is as its handler left it.
     is_checked = offered.role == "video" and offered.sha256 is not None
-    place = {"job_id": offered.job_id, "root_id": offered.root_id, "path": path}
+    place = {"job_id": offered.job_id, "root_id": offered.root_id, "path": to_stored(offered.path)}
     found = {
         "role": offered.role,
         "size": offered.size,
@@ -169,13 +182,6 @@ def accept(
     )
     if not replaced.rowcount:
         connection.execute(insert(artifact), {**place, **found, "media": media, "version": 1})
-    files = now.created_files if path in now.created_files else [*now.created_files, path]
-    connection.execute(
-        update(job).where(job.c.job_id == offered.job_id).values(created_files=files, **fields)
-    )
-    withdraw(connection, offered.job_id, offered.root_id, offered.path)
-    detail = {"path": path, "role": offered.role, "sha256": offered.sha256, "size": offered.size}
-    record_event(connection, offered.job_id, at, "artifact", actor, attempt=offered.attempt, detail=detail)
 
 
 def _known_media(sha256: str | None) -> ColumnElement[Any]:
