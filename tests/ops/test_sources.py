@@ -7,12 +7,14 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from jobctl.core.foreign import facts_of_row
 from jobctl.model.evidence import Trust
 from jobctl.ops.site import Progress
-from jobctl.ops.sources import SourceCount, facts_of_source, read_sources
+from jobctl.ops.sources import SourceCount, read_sources
 from jobctl.source import sources_from_list
 from jobctl.store.foreign import read_source
 from ops.world import World
@@ -65,7 +67,8 @@ def test_facts_come_sorted_by_job_whatever_the_order_of_rows(world: World, tmp_p
 def test_a_fact_comes_out_of_the_spool_as_it_was(world: World, tmp_path: Path) -> None:
     configure(world, an_entry("one", a_table(tmp_path / "1.db", [("a", "ada")])))
     (source,) = world.settings.sources
-    direct = list(facts_of_source(source, read_source(source, default_database="unused")))
+    (row,) = read_source(source, default_database="unused")
+    direct = list(facts_of_row(source.name, row, zone=ZoneInfo(source.timezone)))
     with world.site() as site, read_sources(site) as read:
         assert [fact for _, fact in read.stream()] == direct
     assert direct[1][:6] == ("a", "owner", "ada", "one", "t:1", Trust.SIDECAR)

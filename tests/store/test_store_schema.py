@@ -16,11 +16,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, insert, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
+from jobctl.service.jobdict_values import FIELDS
 from jobctl.store import migrations
 from jobctl.store.dialect import SQLite, dialect_of
 from jobctl.store.engine import HEAD, VERSIONS, Store, create_store, open_store
 from jobctl.store.migrations import migrate
-from jobctl.store.schema import PRESENTATION_COLUMNS, job, metadata
+from jobctl.store.schema import job, metadata
 from postgres import at_database
 from store.records import AT, create
 
@@ -120,7 +121,7 @@ def test_the_view_shows_the_eleven_fields_of_the_service(store: Store) -> None:
         create(connection, "a", video_url="/presentations/a/video", created_files=["presentation_a.mp4"])
         view = store.dialect.table("presentation_jobs")
         row = connection.execute(text(f"SELECT * FROM {view}")).one()
-    assert tuple(row._fields) == PRESENTATION_COLUMNS
+    assert tuple(row._fields) == FIELDS
     assert (row.job_id, row.status, row.video_url) == ("a", "queued", "/presentations/a/video")
 
 

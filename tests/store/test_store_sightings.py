@@ -142,25 +142,3 @@ class TestHeartbeats:
         for each in (watch, renewed):
             sightings.note_heartbeats(connection, [each], host="host-a")
         assert list(sightings.stream_watches(connection, store.dialect, "", None, host="host-a")) == [renewed]
-
-
-class TestWalks:
-    def walk(self, connection: Connection, name: str, seconds: float, **how: bool) -> None:
-        full = how.get("is_full", True)
-        sightings.begin_scan(connection, name, "r1", is_full=full, at=later(seconds))
-        if how.get("is_finished", True):
-            complete = how.get("is_complete", True)
-            sightings.finish_scan(
-                connection, name, is_complete=complete, counts={"files": 3}, at=later(seconds + 1)
-            )
-
-    def test_only_a_full_complete_and_finished_walk_proves_anything(self, connection: Connection) -> None:
-        assert sightings.last_complete_scan(connection, "r1") is None
-        self.walk(connection, "s1", 1)
-        self.walk(connection, "s2", 2)
-        self.walk(connection, "s3", 3, is_full=False)
-        self.walk(connection, "s4", 4, is_complete=False)
-        self.walk(connection, "s5", 5, is_finished=False)
-        found = sightings.last_complete_scan(connection, "r1")
-        assert found == sightings.ScanRow("s2", "r1", later(2), later(3), {"files": 3})
-        assert sightings.last_complete_scan(connection, "r2") is None

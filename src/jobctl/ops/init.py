@@ -20,8 +20,6 @@ from jobctl.store.dialect import SQLite
 from jobctl.store.engine import Store, create_store
 from jobctl.store.roots import RootRow
 
-DEFAULT_LAYOUT = "presentations"
-
 
 class InitialisedRoot(NamedTuple):
     """A root after init. ``host``: ``None`` where all hosts share it. ``made``: registered just now."""

@@ -71,13 +71,6 @@ class SourcesRead:
             self._spool.add(row.job_id, entry)
 
 
-def facts_of_source(source: Source, rows: Iterable[SourceRow]) -> Iterator[Fact]:
-    """What the rows of a source say of their jobs, row after row."""
-    zone = ZoneInfo(source.timezone)
-    for row in rows:
-        yield from facts_of_row(source.name, row, zone=zone)
-
-
 def read_sources(site: Site, *, progress: ProgressSink | None = None) -> SourcesRead:
     """Read every configured source. One that cannot be read is told in ``errors``; the rest goes on.
 

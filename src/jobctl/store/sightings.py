@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import Table, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Table, bindparam, delete, insert, select, update
 
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.records import DirectoryMark, Watch
@@ -14,17 +14,6 @@ from jobctl.model.timestamps import format_timestamp
 from jobctl.store.dialect import Dialect, put_rows, stream_range
 from jobctl.store.engine import Connection
 from jobctl.store.schema import SCHEMA, directory, heartbeat_watch, scan, sighting
-
-
-class ScanRow(NamedTuple):
-    """One walk of one root that was finished."""
-
-    scan_id: str
-    root_id: str
-    started_at: datetime
-    finished_at: datetime
-    counts: dict[str, Any]
-
 
 _SIGHTING = "key, root_id, path, role, dev, inode, size, mtime_ns, ctime_ns, verdict, tier, reason, checker"
 _BATCH = 5_000
@@ -143,16 +132,6 @@ def finish_scan(
     """
     values = {"is_complete": is_complete, "counts": counts, "finished_at": at}
     connection.execute(update(scan).where(scan.c.scan_id == scan_id).values(values))
-
-
-def last_complete_scan(connection: Connection, root_id: str) -> ScanRow | None:
-    """The newest walk of a root that left nothing out: full, complete and finished."""
-    proof = and_(scan.c.root_id == root_id, scan.c.is_full, scan.c.is_complete)
-    columns = (scan.c[name] for name in ScanRow._fields)
-    row = connection.execute(
-        select(*columns).where(proof).order_by(scan.c.started_at.desc(), scan.c.scan_id.desc()).limit(1)
-    ).one_or_none()
-    return None if row is None else ScanRow._make(row)
 
 
 def _forget(connection: Connection, table: Table, keys: Sequence[tuple[str, ...]]) -> None:

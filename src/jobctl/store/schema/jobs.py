@@ -125,21 +125,6 @@ Index(
     info={ONLY_WHERE: "owner IS NOT NULL"},
 )
 
-PRESENTATION_COLUMNS = (
-    "job_id",
-    "status",
-    "progress",
-    "error",
-    "video_url",
-    "thumbnail_url",
-    "slide_image_path",
-    "created_at",
-    "completed_at",
-    "last_heartbeat",
-    "created_files",
-)
-"""The eleven fields of the service's own record, which the view ``presentation_jobs`` shows."""
-
 job_body = Table(
     "job_body",
     metadata,
