@@ -6,7 +6,7 @@ On PostgreSQL all of it lives in the schema ``jobctl``, so that the view
 
 from __future__ import annotations
 
-from jobctl.store.schema.base import SCHEMA, Document, fix_timestamp_width, metadata
+from jobctl.store.schema.base import SCHEMA, Document, Timestamp, fix_timestamp_width, metadata
 from jobctl.store.schema.files import directory, loose, root, scan, sighting
 from jobctl.store.schema.hosts import clock_watch, heartbeat_watch, last_run, lock, store
 from jobctl.store.schema.jobs import (
@@ -34,6 +34,7 @@ __all__ = [
     "SCHEMA",
     "UNFINISHED_JOB",
     "Document",
+    "Timestamp",
     "artifact",
     "clock_watch",
     "declined",
