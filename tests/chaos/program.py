@@ -65,7 +65,7 @@ def _take_turn_blindly(self: Any, settlements: Any, want: int, kinds: Any = ()) 
         execute.executemany(sqlite._LEASE, [(row[0], row[1], self._holder.worker_id) for row in seen])
         events = [(row[0], at, actor, row[1], "queued", "processing", CLAIM_DETAIL) for row in seen]
         execute.executemany(sqlite._EVENT, events)
-    return sqlite.Turn(settled, [sqlite.Claim._make([*row[:5], 0.0]) for row in seen], cancelled)
+    return sqlite.Turn(settled, [sqlite.Claim(*row[:-1], 0.0) for row in seen], cancelled)
 
 
 def _instead(sql: str, what: str, by: str) -> str:

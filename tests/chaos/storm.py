@@ -115,6 +115,7 @@ class Storm:
         found = violations(self._jobs, history, self.entries())
         found += [f"{leases} leases are left"] if leases else []
         found += [f"worker {row.worker_id} claims to run" for row in running]
+        found += self.faults()
         found += [
             f"{job_id} is {status} and its history says {last.get(job_id)}"
             for job_id, status in statuses.items()
@@ -157,7 +158,12 @@ class Storm:
 
     def log(self) -> str:
         """What the workers said."""
-        return (self.place / "workers.log").read_text()
+        place = self.place / "workers.log"
+        return place.read_text() if place.exists() else ""
+
+    def faults(self) -> list[str]:
+        """What the workers said of faults in jobctl itself: whatever happens to them, there is none."""
+        return [line for line in self.log().splitlines() if "a fault in jobctl" in line]
 
     def _knows_its_dead(self) -> bool:
         """Whether no worker is taken to run whose process has ended; the living ones see to that."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cli.calling import answer
+import pytest
+from sqlalchemy import Engine, event
+
+from cli.calling import answer, call
 from ops.world import World, a_job_id
 
 
@@ -32,3 +35,19 @@ def test_from_loss_to_recovery_and_back(bare_url: str, tmp_path: Path) -> None:
     ]
     assert answer("recover", "--yes", database=bare_url)["counts"]["planned"] == 0
     assert answer("recover", "--yes", "--include-declined", database=bare_url)["counts"]["done"] == 1
+
+
+@pytest.mark.parametrize("words", [["status"], ["expire", "--dry-run"], ["cleanup", "--dry-run"]])
+def test_a_command_connects_once_however_often_it_looks(store_url: str, words: list[str]) -> None:
+    made = []
+
+    def note(*_: object) -> None:
+        made.append(1)
+
+    event.listen(Engine, "connect", note)
+    try:
+        result = call(*words, database=store_url)
+    finally:
+        event.remove(Engine, "connect", note)
+    assert result.exit_code in {0, 14}, result.output
+    assert len(made) == 1

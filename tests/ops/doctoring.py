@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from cli.calling import call
@@ -27,7 +28,8 @@ def diagnosis_of(settings: Settings, name: str) -> Diagnosis:
     """What one check finds in an installation."""
     patient = Patient(settings)
     (check,) = [check for check in all_checks(patient.database) if check.name == name]
-    return check.examine(patient)
+    with closing(patient):
+        return check.examine(patient)
 
 
 def mend(world: World, found: Diagnosis) -> None:

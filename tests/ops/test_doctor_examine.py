@@ -102,7 +102,7 @@ def test_passwords_are_taken_out_of_what_a_check_says(bare: Settings) -> None:
 
 
 def test_a_store_that_hangs_is_waited_for_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobctl.ops.doctor.patient.open_site", lambda settings: time.sleep(3600))
+    monkeypatch.setattr("jobctl.ops.doctor.patient.open_site", lambda *_, **__: time.sleep(3600))
     needing = [check(name, lambda patient: ok(patient.site.host), needs_store=True) for name in "abc"]
     began = clock.monotonic()
     found = told(world.settings, STORE, *needing, check("other", well), limit_s=1.0)

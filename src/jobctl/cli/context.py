@@ -38,7 +38,8 @@ class Call:
         """Open the store. Raises the errors of ``open_store``."""
         from jobctl.ops.site import open_site  # noqa: PLC0415 - SQLAlchemy is slow to import
 
-        site = open_site(self.settings())
+        # A command looks many times, and PostgreSQL takes as long to let one in as for a look.
+        site = open_site(self.settings(), pooled=True)
         self.output.detail(f"store: {site.store.url}")
         return site
 

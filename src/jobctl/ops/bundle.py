@@ -99,7 +99,7 @@ class _Material:
     def site(self) -> Site:
         if self._site is None:
             try:
-                self._site = self.stack.enter_context(open_site(self.settings))
+                self._site = self.stack.enter_context(open_site(self.settings, pooled=True))
             except JobctlError as error:
                 self._site = error
         return _or_raise(self._site)

@@ -8,7 +8,7 @@ import secrets
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Generic, Protocol, TypeVar
@@ -154,7 +154,7 @@ class OlderSchema(StoreSchemaMismatch):
 def open_store(url: str, *, pooled: bool = False) -> Store:
     """Open the store at ``url``; never makes one, and changes nothing that is not one.
 
-    ``pooled``: for a process that goes on using it; connections are kept.
+    ``pooled``: for who looks again and again; some connections are kept until it is closed.
     Raises ``StoreUninitialised``, ``StoreSchemaMismatch`` or ``StoreUnreachable``, each
     naming place and user.
     """
@@ -163,10 +163,13 @@ def open_store(url: str, *, pooled: bool = False) -> Store:
         check_sqlite(sqlite3.sqlite_version_info)
         _check_file(dialect)
     engine = dialect.engine(pooled=pooled)
-    with explained(dialect), engine.connect() as connection:
-        _check_schema(dialect, connection)
-        store_id = connection.execute(select(store_table.c.store_id)).scalar_one()
-        dialect.make_durable(connection)
+    with ExitStack() as unless_opened:
+        unless_opened.callback(engine.dispose)
+        with explained(dialect), engine.connect() as connection:
+            _check_schema(dialect, connection)
+            store_id = connection.execute(select(store_table.c.store_id)).scalar_one()
+            dialect.make_durable(connection)
+        unless_opened.pop_all()
     return Store(dialect, engine, store_id)
 
 

@@ -31,8 +31,13 @@ class Patient:
             raise self.trouble
         if self._site is None:
             try:
-                self._site = open_site(self.settings)
+                self._site = open_site(self.settings, pooled=True)
             except JobctlError as error:
                 self.trouble = error
                 raise
         return self._site
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if self._site is not None:
+            self._site.store.close()
