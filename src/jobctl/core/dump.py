@@ -24,13 +24,14 @@ from jobctl.core.foreign import (
     status_named,
     without_secrets,
 )
-from jobctl.model.enqueued import LONGEST_NAME, length_if_too_long
+from jobctl.model.enqueued import length_if_too_long
 from jobctl.model.evidence import Trust
 from jobctl.model.job import Artifact, Confidence, Event, Job, Origin
 from jobctl.model.names import from_stored
 from jobctl.model.plan import Row
 from jobctl.model.status import Status
 from jobctl.model.timestamps import format_timestamp, parse_timestamp
+from jobctl.work import LONGEST_NAME
 
 FORMAT = "jobctl-job/v1"
 """What an exported document says of itself."""

@@ -24,6 +24,7 @@ from jobctl.model.attempts import AttemptId, Claim, Lease, ProgressReport, Settl
 from jobctl.model.files import Role
 from jobctl.model.status import Status
 from jobctl.ops.site import Site
+from jobctl.runner import limits
 from jobctl.runner.counters import Counters
 from jobctl.runner.crew import Ended, Setup, Told
 from jobctl.runner.crews import Crews
@@ -53,6 +54,8 @@ _SETTLE_AT_ONCE = 500
 _TALLY_EVERY_S = 10.0
 _TALLY_AT_ONCE = 4_000
 _REMEMBERED = timedelta(days=30)
+_FILES = 64
+"""How many files a worker has open at most beside one for each attempt."""
 
 
 @dataclass(slots=True)
@@ -123,6 +126,8 @@ class Worker:
         Raises ``StoreUnreachable`` at the start, and at the end what is wrong with the store by then:
         ``StoreReplaced``, ``StoreSchemaMismatch``.
         """
+        if self._options.isolation == "process":
+            limits.allow_files(self._options.slots + _FILES)
         with (
             self._selector,
             scratch_place() as scratch,

@@ -82,9 +82,9 @@ class Queue:
 
         ``key``: where a job of the task has it already, that job is returned and nothing is
         enqueued; had that one another payload, the log ``jobctl.queue`` says so. ``delay``
-        (seconds, or ``"5m"``) or ``at`` (with its zone): not before then; what has passed is now. ``max_attempts``: one
-        more than its retries. ``connection``: an SQLAlchemy connection of the caller's to the same
-        database; the job is there once the caller commits.
+        (seconds, or ``"5m"``) or ``at`` (with its zone): not before then; what has passed is now.
+        ``max_attempts``: one more than its retries. ``connection``: an SQLAlchemy connection of the
+        caller's to the same database; the job is there once the caller commits.
 
         Of a task that is named, ``jobctl.toml`` says what queue and how many retries it has, else
         what the worker said of it that began last, else it is ``default`` and two retries. Where the
@@ -185,8 +185,10 @@ def _warn_of_another(left: Left) -> None:
 
 
 def _duration(delay: float | timedelta | str | None) -> timedelta | None:
-    if delay is None or isinstance(delay, str):
-        return delay and parse_duration(delay)
+    if delay is None:
+        return None
+    if isinstance(delay, str):
+        return parse_duration(delay)
     try:
         wait = timedelta(seconds=delay) if isinstance(delay, int | float) else delay
     except OverflowError:
