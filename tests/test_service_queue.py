@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -261,3 +262,11 @@ def test_a_queue_whose_name_no_database_holds_is_written_out(queue: jobctl.Queue
     queue.enqueue("render", queue="a\0b", job_id="alone")
     assert queue.enqueue_many([jobctl.Request("render", queue="a\0b", job_id="many")]) == 1
     assert [queue.get(job_id).queue for job_id in ("alone", "many")] == ["a\\x00b"] * 2
+
+
+def test_of_many_large_payloads_few_are_held_at_once(queue: jobctl.Queue) -> None:
+    tracemalloc.start()
+    queue.enqueue_many(jobctl.Request("render", "x" * (1 << 20)) for _ in range(48))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 80 << 20
