@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -40,6 +41,21 @@ def test_what_the_file_says_goes_before_the_decorator() -> None:
         ({"schedule": {"a": {"task": "t", "cron": "every day"}}}, "cron 'every day' cannot be read"),
         ({"schedule": {"a": {"task": "t", "cron": "0 3 * * *", "timezone": "Mars"}}}, "timezone must be"),
         ({"schedule": {"a": {"cron": "0 3 * * *"}}}, "task must be text"),
+        (
+            {"schedule": {"a": {"task": "t", "cron": "0 3 * * *", "payload": {"day": date(2026, 1, 1)}}}},
+            "payload cannot be written as JSON: Object of type date",
+        ),
+        (
+            {"schedule": {"a": {"task": "t", "cron": "0 3 * * *", "payload": float("nan")}}},
+            "payload cannot be written as JSON: Out of range float",
+        ),
+        (
+            {"schedule": {"a": {"task": "t", "cron": "0 3 * * *", "queue": "q" * 501}}},
+            "queue must be at most 500 bytes long",
+        ),
+        ({"schedule": {"a" * 251: {"task": "t", "cron": "0 3 * * *"}}}, "is no name"),
+        ({"worker": {"queues": ["a\0b"]}}, "queues must be at most 500 bytes long, without NUL"),
+        ({"tasks": {"render": {"queue": "a\0b"}}}, "queue must be at most 500 bytes long, without NUL"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_a_word_on_what_would(tables: dict[str, Any], said: str) -> None:

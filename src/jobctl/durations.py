@@ -8,7 +8,7 @@ from datetime import timedelta
 _UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _FORM = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,6})?[wdhms])+")
 _PART = re.compile(r"([0-9.]+)([wdhms])")
-_LONGEST = timedelta(days=36_500)
+LONGEST = timedelta(days=36_500)
 
 
 def parse_duration(text: str) -> timedelta:
@@ -16,7 +16,7 @@ def parse_duration(text: str) -> timedelta:
     if not _FORM.fullmatch(text):
         raise ValueError(f"{text!r} is no duration")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
-    if seconds > _LONGEST.total_seconds():
+    if seconds > LONGEST.total_seconds():
         raise ValueError(f"{text!r} is longer than a hundred years")
     return timedelta(seconds=seconds)
 

@@ -174,6 +174,13 @@ class StoreSchemaMismatch(JobctlError):
     code = "store-schema"
 
 
+class StoreReplaced(JobctlError):
+    """Another store lies by now where the one lay that was opened."""
+
+    exit_code = ExitCode.STORE
+    code = "store-replaced"
+
+
 class Locked(JobctlError):
     """Another run holds the lock."""
 

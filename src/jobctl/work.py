@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,6 +21,11 @@ MOST_SLOTS = 1000
 """How many attempts one worker may run at once."""
 PLACES = ("job_id", "attempt", "scratch", "payload")
 """What a command may name in braces; ``payload`` is the path of a file that holds it as JSON."""
+
+LONGEST_NAME = 500
+"""Bytes of a job's id, task, queue and key: of those, several go into one row of an index."""
+_LONGEST_SCHEDULE = LONGEST_NAME // 2
+"""Bytes of a schedule's name, which is a part of the keys of its jobs."""
 
 _LARGEST = (1 << 31) - 1
 LOWEST_PRIORITY, HIGHEST_PRIORITY = -_LARGEST, _LARGEST
@@ -115,8 +121,8 @@ class Work:
 def task_spec(name: str, **keywords: Any) -> TaskSpec:
     """What a decorator says of a task. Raises ``ConfigurationError`` naming the field."""
     where = f"task {name!r}"
-    if not name:
-        raise ConfigurationError(f"{name!r} is no name of a task", hint='write @jobctl.task("render")')
+    if not name or _is_unusable(name):
+        raise ConfigurationError(f"{name!r:.40} is no name of a task", hint='write @jobctl.task("render")')
     return TaskSpec(name=name, **_fields(keywords, where, frozenset(_READERS) - {"command"}))
 
 
@@ -135,7 +141,7 @@ def work_from_tables(tables: Mapping[str, Any], path: str) -> Work:
         schedules=tuple(_schedule(name, schedules, f"{path}: schedule") for name in schedules),
         lease_s=_seconds(worker.get("lease", "10s"), "lease", where),
         grace_s=_seconds(worker.get("grace", "30s"), "grace", where),
-        queues=_words(worker.get("queues", ["default"]), "queues", where, "default") or ("default",),
+        queues=_queues(worker.get("queues", ["default"]), where),
         slots=_slots(worker.get("slots"), where),
     )
 
@@ -154,6 +160,10 @@ def _fields(table: Mapping[str, Any], where: str, known: frozenset[str] | None =
 def _schedule(name: str, tables: Mapping[str, Any], where: str) -> ScheduleSpec:
     known = frozenset({"task", "cron", "timezone", "payload", "queue", "priority"})
     table = _table(tables, name, known, where)
+    if _is_unusable(name, longest=_LONGEST_SCHEDULE):
+        raise ConfigurationError(
+            f"{where}: {name!r:.40} is no name", hint="give it a shorter one, without NUL"
+        )
     where = f"{where}.{name}"
     for key in ("task", "cron"):
         if not isinstance(table.get(key), str) or not table[key]:
@@ -162,11 +172,11 @@ def _schedule(name: str, tables: Mapping[str, Any], where: str) -> ScheduleSpec:
     _check_cron(table["cron"], zone, where)
     return ScheduleSpec(
         name=name,
-        task=table["task"],
+        task=_name(table["task"], "task", where),
         cron=table["cron"],
         timezone=zone,
-        payload=table.get("payload"),
-        queue=_text(table["queue"], "queue", where) if "queue" in table else None,
+        payload=_payload(table.get("payload"), where),
+        queue=_name(table["queue"], "queue", where) if "queue" in table else None,
         priority=_whole(table.get("priority", 0), "priority", where),
     )
 
@@ -226,9 +236,31 @@ def _slots(value: Any, where: str) -> int | None:
     return value
 
 
-def _text(value: Any, key: str, where: str) -> str:
+def _name(value: Any, key: str, where: str) -> str:
     if not isinstance(value, str) or not value:
         raise _wrong(key, "text", f'{key} = "default"', where)
+    if _is_unusable(value):
+        raise _wrong(key, f"at most {LONGEST_NAME} bytes long, without NUL", f'{key} = "default"', where)
+    return value
+
+
+def _is_unusable(name: str, *, longest: int = LONGEST_NAME) -> bool:
+    return "\0" in name or len(name.encode(errors="surrogatepass")) > longest
+
+
+def _queues(value: Any, where: str) -> tuple[str, ...]:
+    words = _words(value, "queues", where, "default")
+    return tuple(_name(word, "queues", where) for word in words) or ("default",)
+
+
+def _payload(value: Any, where: str) -> Any:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        # TOML has dates, and numbers that are none.
+        raise ConfigurationError(
+            f"{where}: payload cannot be written as JSON: {error}", hint="write dates as text"
+        ) from None
     return value
 
 
@@ -259,7 +291,7 @@ _READERS: Mapping[str, tuple[str, Callable[[Any, str, str], Any]]] = {
     "memory": ("memory", _bytes),
     "processes": ("processes", _count),
     "cancel_grace": ("cancel_grace_s", _seconds),
-    "queue": ("queue", _text),
+    "queue": ("queue", _name),
 }
 """What a decorator or a table may say of a task: the field it sets, and how it is read."""
 

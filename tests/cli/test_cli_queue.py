@@ -53,6 +53,7 @@ def test_a_key_gives_back_the_job_that_has_it(store_url: str) -> None:
         (["--priority", "99999999999"], "--priority"),
         (["--key", "k" * 501], "the key is 501 bytes long, more than 500"),
         (["--queue", "é" * 251], "the queue is 502 bytes long, more than 500"),
+        (["--owner", "o" * 501], "the owner is 501 bytes long, more than 500"),
     ],
 )
 def test_what_cannot_be_read_enqueues_nothing(store_url: str, options: list[str], said: str) -> None:
@@ -60,6 +61,20 @@ def test_what_cannot_be_read_enqueues_nothing(store_url: str, options: list[str]
     assert result.exit_code == 2
     assert said in result.stderr
     assert answer("list", database=store_url)["data"]["items"] == []
+
+
+def test_what_is_past_is_due_at_once_and_said_to_have_passed(store_url: str, tmp_path: Path) -> None:
+    result = call("enqueue", "render", "--at", "0001-01-01T00:00Z", database=store_url)
+    job_id = result.stdout.strip()
+    assert f"--at 0001-01-01T00:00Z has passed; job {job_id} is due at once" in result.stderr
+    (tmp_path / "lines").write_text('{"at": "0001-01-01T00:00Z"}\n{"at": "9999-12-31T23:59:00-12:00"}\n')
+    result = call("enqueue", "render", "--jobs", str(tmp_path / "lines"), database=store_url)
+    assert "line 2: at 9999-12-31 23:59:00-12:00 is beyond the calendar" in result.stderr
+    made = [item["job_id"] for item in answer("list", database=store_url)["data"]["items"]]
+    assert len(made) == 2
+    with open_store(store_url).read() as connection:
+        found = [jobs.get_job(connection, each) for each in made]
+    assert all(each.run_at is None or each.run_at >= each.created_at for each in found if each.created_at)
 
 
 def test_the_longest_names_are_held(store_url: str) -> None:

@@ -18,8 +18,7 @@ def hold_everything(attempt: jobctl.Attempt) -> None:
     burn = [sys.executable, "-c", "while True: pass"]
     burners = [subprocess.Popen(burn) for _ in range(os.cpu_count() or 1)]
     Path(attempt.payload["place"], str(attempt.number)).touch()
-    until = time.monotonic() + attempt.payload["seconds"]
-    while time.monotonic() < until:
+    while not Path(attempt.payload["place"], "go").exists():
         # One match keeps the interpreter for a second or so: it is never let go of within.
         re.match(r"(a+)+$", "a" * 24 + "b")
     for burner in burners:

@@ -71,6 +71,26 @@ def kills_itself(attempt: jobctl.Attempt) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@jobctl.task("kills-its-group")
+def kills_its_group(attempt: jobctl.Attempt) -> None:
+    os.killpg(0, signal.SIGKILL)
+    time.sleep(60)
+
+
+@jobctl.task("stops-itself", timeout="1s", cancel_grace="1s")
+def stops_itself(attempt: jobctl.Attempt) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@jobctl.task("loses-its-directory")
+def loses_its_directory(attempt: jobctl.Attempt) -> str:
+    place = Path(attempt.scratch, "place")
+    place.mkdir()
+    os.chdir(place)
+    place.rmdir()
+    return "kept"
+
+
 @jobctl.task("crashes")
 def crashes(attempt: jobctl.Attempt) -> None:
     ctypes.string_at(0)

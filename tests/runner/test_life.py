@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import resource
 import signal
 import socket
 import sqlite3
@@ -262,6 +263,20 @@ def test_a_burst_whose_modules_do_not_all_import_says_so_by_its_exit_code(crew: 
 def test_a_worker_without_a_lease_or_a_queue_is_refused(crew: Crewed, option: tuple[str, str]) -> None:
     assert crew.run(*option) == ExitCode.USAGE
     assert option[0] in crew.said()
+
+
+def test_a_worker_opens_as_many_files_as_its_slots_need(local: Crewed, tmp_path: Path) -> None:
+    with jobctl.Queue(local.url) as queue:
+        for number in range(30):
+            queue.enqueue("wait", str(tmp_path), job_id=f"w{number}")
+    local.start(slots=30, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (32, 128)))
+    local.until(lambda: len(list(tmp_path.glob("w*.1"))) == 30)
+
+
+def test_a_worker_that_may_not_open_so_many_files_is_refused(local: Crewed) -> None:
+    few = (32, 32)
+    assert local.run(slots=30, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, few)) == 2
+    assert "so many slots need 94 open files, and this process may have 32" in local.said()
 
 
 def test_no_grace_at_all_is_held_to(crew: Crewed) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import tracemalloc
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +227,46 @@ def _await_somebody_waiting(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         while not connection.execute(waiting).fetchone():
             clock.sleep(0.01)
+
+
+@pytest.mark.parametrize("past", [{"delay": -5}, {"at": datetime(1, 1, 1, tzinfo=UTC)}])
+def test_what_is_past_is_due_at_once(queue: jobctl.Queue, past: dict[str, Any]) -> None:
+    alone = queue.enqueue("render", **past)
+    queue.enqueue_many([jobctl.Request("render", job_id="of many", **past)])
+    for job in (queue.get(alone.job_id), queue.get("of many")):
+        assert job.run_at is not None
+        assert job.created_at is not None
+        assert job.run_at >= job.created_at
+
+
+@pytest.mark.parametrize(
+    "beyond",
+    [
+        {"delay": 1e12},
+        {"delay": float("inf")},
+        {"at": datetime(9999, 12, 31, 23, tzinfo=timezone(-timedelta(hours=12)))},
+    ],
+)
+def test_what_no_calendar_holds_is_refused_and_not_enqueued(
+    queue: jobctl.Queue, store_url: str, beyond: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=r"a hundred years|beyond the calendar"):
+        queue.enqueue("render", job_id="j1", **beyond)
+    with pytest.raises(ValueError, match=r"a hundred years|beyond the calendar"):
+        queue.enqueue_many([jobctl.Request("render", job_id="j1", **beyond)])
+    with pytest.raises(UnknownJob):
+        queue.get("j1")
+
+
+def test_a_queue_whose_name_no_database_holds_is_written_out(queue: jobctl.Queue) -> None:
+    queue.enqueue("render", queue="a\0b", job_id="alone")
+    assert queue.enqueue_many([jobctl.Request("render", queue="a\0b", job_id="many")]) == 1
+    assert [queue.get(job_id).queue for job_id in ("alone", "many")] == ["a\\x00b"] * 2
+
+
+def test_of_many_large_payloads_few_are_held_at_once(queue: jobctl.Queue) -> None:
+    tracemalloc.start()
+    queue.enqueue_many(jobctl.Request("render", "x" * (1 << 20)) for _ in range(48))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 80 << 20

@@ -17,12 +17,12 @@ from jobctl import clock
 from jobctl.core.figures import Figure
 from jobctl.core.histogram import bucket_of
 from jobctl.core.tally import Flow, Grain, Tally, tally_of
-from jobctl.model.enqueued import LONGEST_NAME
 from jobctl.model.job import Job
 from jobctl.model.status import Cause, Status
 from jobctl.store import editions, jobs, tallies
 from jobctl.store.engine import Store, open_store
 from jobctl.store.schema import event, job, tally_flow
+from jobctl.work import LONGEST_NAME
 from store.records import AT, claim, complete, create, fail, later
 
 _STEPS = ("create", "claim", "complete", "fail", "retry", "expire", "delete", "fold")

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jobctl.core.foreign import json_safe
-from jobctl.model.enqueued import LONGEST_NAME, length_if_too_long
+from jobctl.model.enqueued import length_if_too_long
 from jobctl.model.job import Artifact, Confidence, Event, Job, Origin
 from jobctl.model.names import from_stored
 from jobctl.model.plan import Row
 from jobctl.model.status import Status
 from jobctl.model.timestamps import format_timestamp, parse_timestamp
+from jobctl.work import LONGEST_NAME
 
 _OWN_OF_A_STORE = ("version", "updated_at")
 JOB_FIELDS = tuple(name for name in Job.__dataclass_fields__ if name not in _OWN_OF_A_STORE)

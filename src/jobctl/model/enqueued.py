@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from jobctl.model.job import Job
+from jobctl.work import LONGEST_NAME
 
 LARGEST_PAYLOAD = 64 << 20
 """Bytes of a payload as JSON."""
-
-
-LONGEST_NAME = 500
-"""Bytes of a job's id, task, queue and key: of those, several go into one row of an index."""
 
 
 def length_if_too_long(name: str | None) -> int | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobctl.durations import parse_duration
 from jobctl.model.enqueued import LARGEST_PAYLOAD, New
-from jobctl.ops.queue import moments_after, new_job
+from jobctl.ops.queue import moments_after, new_job, unless_past
 from jobctl.ops.site import Site
 from jobctl.work import TaskSpec
 
@@ -80,7 +80,10 @@ def _described(spec: TaskSpec, common: Common, said: JobFields, due: Callable[[t
         priority=common.priority if said.priority is None else said.priority,
         retries=common.retries if said.retries is None else said.retries,
     )
-    job.run_at = said.at if said.delay is None else due(_duration(said.delay))
+    if said.delay is not None:
+        job.run_at = due(_duration(said.delay))
+    elif said.at is not None:
+        job.run_at = unless_past(said.at, due(timedelta(0)))
     return New(job, said.payload)
 
 

@@ -6,13 +6,13 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from jobctl import clock
 from jobctl.errors import IllegalTransition, JobctlError, StaleJob, UnknownJob, UsageError
 from jobctl.model.attempts import WorkerRow
-from jobctl.model.enqueued import LONGEST_NAME, Enqueued, Left, New, length_if_too_long
+from jobctl.model.enqueued import Enqueued, Left, New, length_if_too_long
 from jobctl.model.job import Job
 from jobctl.model.status import Cause, Status
 from jobctl.ops.jobs import JobFilter, list_jobs
@@ -23,7 +23,7 @@ from jobctl.store.dialect import place_of, within_schema
 from jobctl.store.engine import Connection
 from jobctl.store.enqueue import enqueue, enqueue_many
 from jobctl.store.enqueue_alone import enqueue_alone
-from jobctl.work import TaskSpec
+from jobctl.work import LONGEST_NAME, TaskSpec
 
 
 class Workers(NamedTuple):
@@ -67,7 +67,8 @@ def new_job(
     retries: int | None = None,
 ) -> Job:
     """A job for a task; what is left out is as the task says. Raises ``ValueError`` for names too long."""
-    for what, name in (("job id", job_id), ("task", spec.name), ("queue", queue), ("key", key)):
+    names = (("job id", job_id), ("task", spec.name), ("queue", queue), ("key", key), ("owner", owner))
+    for what, name in names:
         _check_length(what, name)
     return Job(
         job_id=job_id or new_job_id(),
@@ -97,13 +98,25 @@ def enqueue_one(
     site: Site, new: New, *, at: datetime | None = None, delay_s: float | None = None
 ) -> Enqueued:
     """Enqueue one job. Raises ``JobExists`` or ``ValueError``."""
-    new.job.run_at = at
+    new.job.run_at = None if at is None else unless_past(at, moments_after(site)(timedelta(0)))
     return enqueue_alone(site.store, new, actor=site.actor, delay_s=delay_s or 0.0)
 
 
 def enqueue_stream(site: Site, news: Iterator[New], note: Callable[[Left], None] = lambda _: None) -> int:
     """Enqueue a stream of jobs, flat in memory; how many were new. The others are noted."""
     return sum(enqueue_many(site.store, news, actor=site.actor, note=note))
+
+
+def unless_past(at: datetime, now: datetime) -> datetime | None:
+    """When a job is due; ``None``, which is at once, where that has passed: it waits only from now on.
+
+    Raises ``ValueError`` for what is beyond the calendar.
+    """
+    try:
+        due = at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"at {at} is beyond the calendar") from None
+    return due if due > now else None
 
 
 def moments_after(site: Site) -> Callable[[timedelta], datetime]:
@@ -135,7 +148,8 @@ def enqueue_within(
         )
     with within_schema(connection) as translated:
         now = site.store.now(translated)
-        new.job.run_at = at if at is not None else now + timedelta(seconds=delay_s or 0.0)
+        wait = timedelta(seconds=delay_s or 0.0)
+        new.job.run_at = now + wait if at is None else unless_past(at, now) or now
         return enqueue(translated, new, actor=site.actor, at=now)
 
 

@@ -207,7 +207,13 @@ class ProcessCrew:
                 break
 
     def _fork(self, claim: Claim) -> bool:
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            del self._waiting[0]
+            why = f"no channel could be made for it: {error.strerror}"
+            self._found.append(Ended(claim.id, NotBegun(why, _PAUSE_S)))
+            return True
         scratch = scratch_of(self._setup.scratch, claim.id)
         with theirs:
             try:

@@ -132,10 +132,15 @@ class Crews:
         self._starts_in_vain += 1
         if self._starts_in_vain == _HOPELESS:
             self._say(_ENDS_EACH_TIME)
-        self._end(self._current)
+        try:
+            self._end(self._current)
+            begun = open_crew(self._setup, self._isolation, self._selector)
+        except OSError as error:
+            self._say(f"the process that runs handlers cannot be started: {error.strerror}; tried again")
+            return False
         # How its attempts ended may not have been heard yet.
         self._retired.append(self._current)
-        self._current = open_crew(self._setup, self._isolation, self._selector)
+        self._current = begun
         return True
 
     def end(self) -> None:

@@ -9,6 +9,8 @@ import signal
 from collections.abc import Container
 from contextlib import suppress
 
+from jobctl.errors import ConfigurationError
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -22,6 +24,19 @@ def die_with_parent() -> None:
 def outlive_parent() -> None:
     """Go on when the process that started this one has ended: to clear up after it, and then end."""
     _prctl(_PR_SET_PDEATHSIG, 0)
+
+
+def allow_files(count: int) -> None:
+    """Let this process have so many files open. Raises ``ConfigurationError`` where the system will not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        return
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise ConfigurationError(
+            f"so many slots need {count:,} open files, and this process may have {hard:,}",
+            hint="use fewer slots, or raise the limit: ulimit -n, LimitNOFILE= of systemd",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def adopt_orphans() -> None:

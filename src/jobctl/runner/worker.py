@@ -19,11 +19,12 @@ from threading import Thread
 from jobctl import clock
 from jobctl.core.pace import Pace
 from jobctl.core.settling import Ending, NotBegun, Raised, Returned, Stop, if_cancelled, settle
-from jobctl.errors import JobctlError
+from jobctl.errors import JobctlError, StoreSchemaMismatch
 from jobctl.model.attempts import AttemptId, Claim, Lease, ProgressReport, Settlement, Turn
 from jobctl.model.files import Role
 from jobctl.model.status import Status
 from jobctl.ops.site import Site
+from jobctl.runner import limits
 from jobctl.runner.counters import Counters
 from jobctl.runner.crew import Ended, Setup, Told
 from jobctl.runner.crews import Crews
@@ -53,6 +54,8 @@ _SETTLE_AT_ONCE = 500
 _TALLY_EVERY_S = 10.0
 _TALLY_AT_ONCE = 4_000
 _REMEMBERED = timedelta(days=30)
+_FILES = 64
+"""How many files a worker has open at most beside one for each attempt."""
 
 
 @dataclass(slots=True)
@@ -115,9 +118,16 @@ class Worker:
         self._is_introduced = False
         self._unserved = Unserved(site, options.queues, voice.say)
         self._drain_until: float | None = None
+        self._outdated: StoreSchemaMismatch | None = None
 
     def run(self) -> Counters:
-        """Work until asked to stop, or until nothing is due. Raises ``StoreUnreachable`` at the start."""
+        """Work until asked to stop, or until nothing is due.
+
+        Raises ``StoreUnreachable`` at the start, and at the end what is wrong with the store by then:
+        ``StoreReplaced``, ``StoreSchemaMismatch``.
+        """
+        if self._options.isolation == "process":
+            limits.allow_files(self._options.slots + _FILES)
         with (
             self._selector,
             scratch_place() as scratch,
@@ -136,6 +146,8 @@ class Worker:
                     self._keep_time()
             finally:
                 self._end_life()
+        if self._outdated is not None:
+            raise self._outdated
         return self.counters
 
     @property
@@ -151,6 +163,7 @@ class Worker:
         worker_id = f"{executor.host.partition('.')[0]}-{secrets.token_hex(4)}"
         holder = Holder(worker_id, executor._replace(instance=worker_id), self._options.queues)
         with self._site.store.write() as connection:
+            self._site.store.expect_same(connection)
             now = self._site.store.now(connection)
             workers.forget_workers(connection, before=now - _REMEMBERED)
             workers.register(
@@ -171,6 +184,7 @@ class Worker:
 
     def _greet(self, leases: Leases) -> bool:
         """See over a new connection what this worker holds, also by a commit whose answer was lost."""
+        self._expect_store(leases)
         if not leases.beat(self.counters.as_json(), self._state):
             self._let_go()
             return False
@@ -180,6 +194,16 @@ class Worker:
         self._neighbours.begin_anew()
         self._looks = True
         return True
+
+    def _expect_store(self, leases: Leases) -> None:
+        """Finish what runs and end where the store was migrated meanwhile. Raises ``StoreReplaced``."""
+        try:
+            leases.expect_store()
+        except StoreSchemaMismatch as error:
+            if self._outdated is None:
+                self._outdated = error
+                self._voice.say(f"{error.message}; this worker ends")
+                self._begin_drain()
 
     def _let_go(self) -> None:
         """The others gave this worker up and took its jobs: whatever it runs is somebody else's now."""
@@ -436,13 +460,16 @@ class Worker:
         self._keep_crews(now)
 
     def _beat(self) -> None:
-        counters = self.counters.as_json()
-        is_known = self._line.visit(lambda leases: (leases.beat(counters, self._state),))
+        is_known = self._line.visit(lambda leases: (self._beat_over(leases),))
         if is_known == (False,):
             self._let_go()
             self._line.begin_anew()
         else:
             self._obey_orders()
+
+    def _beat_over(self, leases: Leases) -> bool:
+        self._expect_store(leases)
+        return leases.beat(self.counters.as_json(), self._state)
 
     def _obey_orders(self) -> None:
         """See what is still held, and what is asked to stop."""
@@ -503,15 +530,20 @@ class Worker:
         asked, self._signals.stops = self._signals.stops, 0
         is_first = self._drain_until is None
         if is_first:
-            self._drain_until = clock.monotonic() + self._options.grace_s
-            who = "1 attempt has" if len(self._running) == 1 else f"{len(self._running)} attempts have"
-            self._voice.say(f"asked to stop: {who} {self._options.grace_s:g} s to finish")
-            self._notifier.stopping()
-            self._crews.recall("its worker was asked to stop")
+            self._begin_drain()
         if not is_first or asked > 1:
             self._voice.say("asked again: handing back at once")
             for running in list(self._running.values()):
                 running.kill(Stop.DRAIN, clock.monotonic())
+
+    def _begin_drain(self) -> None:
+        if self._drain_until is not None:
+            return
+        self._drain_until = clock.monotonic() + self._options.grace_s
+        who = "1 attempt has" if len(self._running) == 1 else f"{len(self._running)} attempts have"
+        self._voice.say(f"asked to stop: {who} {self._options.grace_s:g} s to finish")
+        self._notifier.stopping()
+        self._crews.recall("its worker was asked to stop")
 
     def _reload_work(self) -> None:
         """Read the configuration and import the handlers anew; what runs goes on as it began."""

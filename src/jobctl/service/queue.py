@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from jobctl.durations import parse_duration
+from jobctl.durations import LONGEST, parse_duration
 from jobctl.model.enqueued import Left, New
 from jobctl.model.job import Job
 from jobctl.ops import queue as operations
@@ -82,9 +82,9 @@ class Queue:
 
         ``key``: where a job of the task has it already, that job is returned and nothing is
         enqueued; had that one another payload, the log ``jobctl.queue`` says so. ``delay``
-        (seconds, or ``"5m"``) or ``at`` (with its zone): not before then. ``max_attempts``: one
-        more than its retries. ``connection``: an SQLAlchemy connection of the caller's to the same
-        database; the job is there once the caller commits.
+        (seconds, or ``"5m"``) or ``at`` (with its zone): not before then; what has passed is now.
+        ``max_attempts``: one more than its retries. ``connection``: an SQLAlchemy connection of the
+        caller's to the same database; the job is there once the caller commits.
 
         Of a task that is named, ``jobctl.toml`` says what queue and how many retries it has, else
         what the worker said of it that began last, else it is ``default`` and two retries. Where the
@@ -117,7 +117,10 @@ class Queue:
         def new(request: Request) -> New:
             made = self._new(request)
             wait = _duration(request.delay)
-            made.job.run_at = request.at if wait is None else after(wait)
+            if wait is not None:
+                made.job.run_at = after(wait)
+            elif request.at is not None:
+                made.job.run_at = operations.unless_past(request.at, after(timedelta(0)))
             return made
 
         return operations.enqueue_stream(self._site, map(new, requests), _warn_of_another)
@@ -182,6 +185,15 @@ def _warn_of_another(left: Left) -> None:
 
 
 def _duration(delay: float | timedelta | str | None) -> timedelta | None:
+    if delay is None:
+        return None
     if isinstance(delay, str):
         return parse_duration(delay)
-    return timedelta(seconds=delay) if isinstance(delay, int | float) else delay
+    try:
+        wait = timedelta(seconds=delay) if isinstance(delay, int | float) else delay
+    except OverflowError:
+        wait = timedelta.max
+    # What has passed is now; of a moment beyond the calendar PostgreSQL keeps what nobody can read.
+    if wait > LONGEST:
+        raise ValueError(f"delay {delay!r} is longer than a hundred years")
+    return max(wait, timedelta(0))

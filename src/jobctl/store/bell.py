@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, text
 
 from jobctl import clock
+from jobctl.model.storable import storable_text
 
 CHANNEL = "jobctl_queue"
 """What PostgreSQL notifies about jobs that were enqueued or asked to stop; the payload names the queue."""
@@ -46,4 +47,5 @@ class Bell:
 def wake(connection: Connection, queue: str) -> None:
     """Call the workers of a queue, or with ``""`` all of them, whenever the transaction is committed."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_notify(:channel, :queue)"), {"channel": CHANNEL, "queue": queue})
+        named = {"channel": CHANNEL, "queue": storable_text(queue)}
+        connection.execute(text("SELECT pg_notify(:channel, :queue)"), named)

@@ -100,15 +100,8 @@ class SQLite:
         )
         event.listen(engine, "connect", _set_pragmas)
         if pooled:
-            keep_apart(engine, self._file)
+            keep_apart(engine, lambda: file_at(self.path))
         return engine
-
-    def _file(self) -> tuple[int, int] | None:
-        """What tells the file at this place from another one that is put there."""
-        with suppress(OSError):
-            found = os.stat(self.path)
-            return found.st_dev, found.st_ino
-        return None
 
     def make_durable(self, connection: Connection) -> None:
         # Readers and one writer at once. The file remembers it: nothing for one that is not ours.
@@ -136,6 +129,14 @@ class SQLite:
 
     def text(self, column: str) -> str:
         return column
+
+
+def file_at(path: str) -> tuple[int, int] | None:
+    """What tells the file at a place from another one that is put there."""
+    with suppress(OSError):
+        found = os.stat(path)
+        return found.st_dev, found.st_ino
+    return None
 
 
 def _pool(*, pooled: bool) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, insert, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from jobctl import clock
-from jobctl.errors import StoreSchemaMismatch, StoreUninitialised, StoreUnreachable
+from jobctl.errors import StoreReplaced, StoreSchemaMismatch, StoreUninitialised, StoreUnreachable
 from jobctl.store.bell import Bell
 from jobctl.store.dialect import Dialect, SQLite, dialect_of
 from jobctl.store.redact import redact_url
@@ -33,6 +33,8 @@ HEAD = VERSIONS[-1]
 
 # Of DB-API's errors (PEP 249): what we asked was wrong, and would be wrong again.
 _OUR_FAULTS = frozenset({"DataError", "IntegrityError", "ProgrammingError", "NotSupportedError"})
+# What PostgreSQL says while somebody puts a store, or the right to use it, aside: it may come back.
+_GONE = frozenset({"42P01", "3F000", "42501"})
 _MAKE_ONE = "create it with 'jobctl init', or name another with --database"
 _SQLITE_NEEDED = (3, 40, 0)
 _T = TypeVar("_T")
@@ -115,6 +117,22 @@ class Store:
             return clock.now()
         moment: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
         return moment.astimezone(UTC)
+
+    def expect_same(self, connection: Connection) -> None:
+        """Make sure that a connection leads to the store that was opened, for whoever holds it for long.
+
+        Raises ``StoreReplaced``, ``StoreSchemaMismatch``.
+        """
+        version = _schema_version(self.dialect, connection)
+        if version != HEAD:
+            raise _other_schema(self.dialect, version)
+        found = connection.execute(select(store_table.c.store_id)).scalar_one_or_none()
+        if found != self.store_id:
+            raise StoreReplaced(
+                f"{self.url} holds another job store now ({found}) than when it was opened "
+                f"({self.store_id}); it was left as it is",
+                hint="put the right one back, or start again to use this one",
+            )
 
     def close(self) -> None:
         """Let go of the store."""
@@ -265,10 +283,15 @@ def _check_schema(dialect: Dialect, connection: Connection) -> None:
             "it was left as it is",
             hint="name a database of jobctl's own with --database",
         )
-    found = connection.exec_driver_sql(f"SELECT version_num FROM {dialect.table('alembic_version')}")  # noqa: S608
-    version = found.scalar_one_or_none()
+    version = _schema_version(dialect, connection)
     if version != HEAD:
         raise _other_schema(dialect, version)
+
+
+def _schema_version(dialect: Dialect, connection: Connection) -> str | None:
+    found = connection.exec_driver_sql(f"SELECT version_num FROM {dialect.table('alembic_version')}")  # noqa: S608
+    version: str | None = found.scalar_one_or_none()
+    return version
 
 
 def _other_schema(dialect: Dialect, version: str | None) -> StoreSchemaMismatch:
@@ -292,7 +315,8 @@ def explained(dialect: Dialect, *driver_errors: type[Exception]) -> Iterator[Non
     except DBAPIError as error:
         raise _unreachable(dialect, error.orig) from error
     except driver_errors as error:
-        if {each.__name__ for each in type(error).__mro__} & _OUR_FAULTS:
+        is_ours = {each.__name__ for each in type(error).__mro__} & _OUR_FAULTS
+        if is_ours and getattr(error, "sqlstate", None) not in _GONE:
             raise
         raise _unreachable(dialect, error) from error
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import select
@@ -25,6 +24,7 @@ from jobctl.store.jobs import close_tombstones, create_job, get_job
 from jobctl.store.schema import job, job_body
 
 _CHUNK = 10_000
+_CHUNK_BYTES = 16 << 20
 _AT_ONCE = 200
 _as_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f])")
@@ -36,6 +36,10 @@ JOB_COLUMNS = (*_FIRST, *_MORE)
 
 EVENT_COLUMNS = ("job_id", "at", "kind", "actor", "to_status")
 """What of the first event of its history is."""
+
+
+_Written = tuple[New, str | None]
+"""A job, and its payload as JSON text that both databases hold."""
 
 
 def enqueue(connection: Connection, new: New, *, actor: str, at: datetime) -> Enqueued:
@@ -63,13 +67,13 @@ def enqueue_many(
 
     One whose id or key is taken is left as it is, and noted.
     """
-    while chunk := list(islice(jobs, _CHUNK)):
+    for chunk in _chunks(jobs):
         try:
             with store.write() as connection:
                 _insert(connection, store, chunk, actor=actor, at=store.now(connection))
             yield len(chunk)
         except IntegrityError:
-            yield _one_by_one(store, chunk, actor=actor, note=note)
+            yield _one_by_one(store, [new for new, _ in chunk], actor=actor, note=note)
 
 
 def payload_text(payload: Any) -> str:
@@ -120,26 +124,38 @@ def _payload_of(connection: Connection, job_id: str) -> Any:
     return connection.execute(select(job_body.c.payload).where(job_body.c.job_id == job_id)).scalar()
 
 
-def _insert(connection: Connection, store: Store, chunk: Sequence[New], *, actor: str, at: datetime) -> None:
+def _chunks(jobs: Iterator[New]) -> Iterator[list[_Written]]:
+    """Some thousands of jobs at a time, with their payloads as text; fewer, where those are large."""
+    chunk, size = list[_Written](), 0
+    for new in jobs:
+        text = None if new.payload is None else stored_payload(new.payload)
+        chunk.append((new, text))
+        size += len(text or "")
+        if len(chunk) == _CHUNK or size >= _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _insert(
+    connection: Connection, store: Store, chunk: Sequence[_Written], *, actor: str, at: datetime
+) -> None:
     stamp = format_timestamp(at)
     # Microseconds apart: jobs enqueued together are run in this order.
     turns = (at + timedelta(microseconds=number) for number in range(len(chunk)))
     rows = [
         job_row(one, stamp, format_timestamp(one.run_at or turn))
-        for (one, _), turn in zip(chunk, turns, strict=True)
+        for ((one, _), _), turn in zip(chunk, turns, strict=True)
     ]
     bulk_insert(connection, store.dialect, "job", JOB_COLUMNS, rows)
-    bodies = [
-        (row[0], stored_payload(payload))
-        for row, (_, payload) in zip(rows, chunk, strict=True)
-        if payload is not None
-    ]
+    bodies = [(row[0], text) for row, (_, text) in zip(rows, chunk, strict=True) if text is not None]
     if bodies:
         bulk_insert(connection, store.dialect, "job_body", ("job_id", "payload"), bodies)
     events = [(row[0], stamp, "created", actor, "queued") for row in rows]
     bulk_insert(connection, store.dialect, "event", EVENT_COLUMNS, events)
     close_tombstones(connection, [row[0] for row in rows], at)
-    for queue in {one.queue for one, _ in chunk}:
+    for queue in {new.job.queue for new, _ in chunk}:
         store.bell.ring(connection, queue)
 
 

@@ -51,6 +51,9 @@ class Leases(Protocol):
     def show_life(self) -> None:
         """Renew the heartbeat in the record of every job this worker runs."""
 
+    def expect_store(self) -> None:
+        """Make sure that this is still the store that was opened. Raises as ``Store.expect_same`` does."""
+
     def held(self) -> list[Lease]:
         """The leases of this worker."""
 

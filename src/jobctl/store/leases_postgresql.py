@@ -248,6 +248,10 @@ class PostgreSQLLeases:
     def show_life(self) -> None:
         self._execute(_LIFE, {})
 
+    def expect_store(self) -> None:
+        with explained(self._store.dialect):
+            self._store.expect_same(self._connection)
+
     def held(self) -> list[Lease]:
         return [Lease._make(row) for row in self._execute(_HELD, {}).fetchall()]
 

@@ -14,9 +14,11 @@ from typing import Any
 
 from jobctl import clock
 from jobctl.core.settling import if_cancelled
+from jobctl.errors import StoreUnreachable
 from jobctl.model.attempts import AttemptId, Claim, Lease, Peer, ProgressReport, Settlement, Turn
 from jobctl.model.job import Executor
 from jobctl.model.timestamps import format_timestamp, parse_timestamp
+from jobctl.store.dialect import file_at
 from jobctl.store.engine import Store, explained
 from jobctl.store.filewatch import FileWatch
 from jobctl.store.leases import CLAIM_DETAIL, Holder, event_detail
@@ -114,7 +116,8 @@ class SQLiteLeases:
         self._store = store
         self._holder = holder
         self._executor = json.dumps(holder.executor._asdict())
-        with explained(store.dialect):
+        self._file = file_at(store.dialect.place)
+        with explained(store.dialect, sqlite3.Error):
             self._connection = store.engine.connect()
             driver: Any = self._connection.connection.driver_connection
             self._driver = driver
@@ -150,6 +153,15 @@ class SQLiteLeases:
     def show_life(self) -> None:
         with self._write() as (execute, now):
             execute.execute(_LIFE, (format_timestamp(now), self._holder.worker_id))
+
+    def expect_store(self) -> None:
+        if file_at(self._store.dialect.place) != self._file:
+            # The file that is open here goes on working, but nobody else will ever find it.
+            raise StoreUnreachable(
+                f"the job store {self._store.url} was moved away or replaced", hint="put it back in its place"
+            )
+        with explained(self._store.dialect):
+            self._store.expect_same(self._connection)
 
     def held(self) -> list[Lease]:
         with explained(self._store.dialect, sqlite3.Error):

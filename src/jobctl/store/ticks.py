@@ -16,6 +16,11 @@ def last_ticks(connection: Connection) -> dict[str, datetime]:
     return {row.name: row.at for row in connection.execute(select(tick))}
 
 
+def set_back(connection: Connection, name: str, known: datetime, to: datetime) -> None:
+    """Move a schedule back to a tick, unless somebody else has moved it from the known one."""
+    connection.execute(update(tick).where(and_(tick.c.name == name, tick.c.at == known)).values(at=to))
+
+
 def advance(connection: Connection, name: str, to: datetime) -> bool:
     """Move a schedule on to a tick; ``False`` where somebody else has, or it is seen for the first time."""
     earlier = and_(tick.c.name == name, tick.c.at < to)

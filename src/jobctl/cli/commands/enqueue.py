@@ -125,6 +125,8 @@ def enqueue(
     if made.existed:
         other = "" if made.has_same_payload else ", with another payload"
         call.output.warn(f"job {made.job.job_id} has the key {key!r}{other}; nothing was enqueued")
+    elif moment is not None and made.job.run_at != moment:
+        call.output.warn(f"--at {at} has passed; job {made.job.job_id} is due at once")
     call.output.text(f"{made.job.job_id}\n")
     counts = {"enqueued": int(not made.existed), "existed": int(made.existed)}
     return call.output.end(Ending(counts=counts, data=job_item(made.job)))
