@@ -306,6 +306,16 @@ def run_plain(connection: Connection, sql: str, parameters: Sequence[Any]) -> An
         return driver.execute(sql, parameters)
 
 
+def rows_plain(connection: Connection, sql: str, parameters: Sequence[Any]) -> list[Any]:
+    """All rows of one statement, as the driver gives them. ``sql`` marks its parameters with ``?``."""
+    if connection.dialect.name != "sqlite":
+        sql = sql.replace("?", "%s")
+    driver: Any = connection.connection.driver_connection
+    with _told_as_sqlalchemy_tells(connection, sql):
+        rows: list[Any] = driver.execute(sql, parameters).fetchall()
+        return rows
+
+
 @contextmanager
 def _told_as_sqlalchemy_tells(connection: Connection, sql: str) -> Iterator[None]:
     """Turn a driver's own error into SQLAlchemy's: callers know one kind of database error."""
