@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import resource
 import signal
@@ -58,6 +59,9 @@ def serve(api: Api, serving: Serving, *, note: Say) -> int:
     _allow_many_files()
     with listener, _logged(note, requests=serving.logs_requests):
         server = _Server(configuration, api)
+        # What is there by now stays: the collector need not go through it again between requests.
+        gc.collect()
+        gc.freeze()
         note(f"listening on {_address(listener)}")
         asyncio.run(server.serve(sockets=[listener]))
     return server.server_state.total_requests
