@@ -50,7 +50,14 @@ def single(sqlite_url: str, tmp_path: Path) -> Iterator[World]:
 @contextmanager
 def serving(world: World, protocol: type[PatientProtocol], **limits: int) -> Iterator[int]:
     """The API on a free port of the loopback, in a thread."""
-    config = uvicorn.Config(app_of(api_of(world, **limits)), http=protocol, port=0, log_config=None)
+    config = uvicorn.Config(
+        app_of(api_of(world, **limits)),
+        http=protocol,
+        port=0,
+        log_config=None,
+        # Whoever should have been let go, and was not, keeps a failing test no longer than that.
+        timeout_graceful_shutdown=5,
+    )
     listener = config.bind_socket()
     listener.listen(2 * WAITING)
     server = uvicorn.Server(config)
@@ -100,6 +107,13 @@ def test_who_does_not_end_a_request_is_let_go(single: World, said: bytes, told: 
     with serving(single, Quick) as port:
         heard = asyncio.run(asyncio.wait_for(drip(), PATIENCE_S))
     assert heard.startswith(told) or (told and not heard)
+
+
+def test_who_stops_halfway_through_a_head_is_told(single: World) -> None:
+    with serving(single, Quick) as port:
+        said = asyncio.run(said_to(port, b"GET /healthz HTTP/1.1\r\nHost: loc"))
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert b"\r\nConnection: close\r\n" in said
 
 
 def test_a_head_without_end_is_refused(single: World) -> None:
@@ -161,15 +175,21 @@ def test_who_waits_for_an_answer_is_not_taken_for_one_who_says_nothing(
 
 
 def test_many_requests_on_one_connection_are_not_taken_for_one_large_head(single: World) -> None:
+    heard = threading.Semaphore(0)
+
     class Narrow(Stubborn):
         head_bytes = 2 * len(HEALTH)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            heard.release()
 
     async def ask() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(5):
-            writer.write(HEALTH[:20])
-            await writer.drain()
-            writer.write(HEALTH[20:])
+            for half in (HEALTH[:30], HEALTH[30:]):
+                writer.write(half)
+                assert await asyncio.to_thread(heard.acquire, timeout=PATIENCE_S)
             assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
         writer.close()
 
