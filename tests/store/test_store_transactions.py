@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import timedelta
 
 import psycopg
@@ -18,6 +18,7 @@ from jobctl.store import job_streams, jobs
 from jobctl.store.engine import Committable, Store, open_store
 from jobctl.store.enqueue_alone import enqueue_alone
 from jobctl.store.schema import event, job
+from jobctl.store.summaries import summaries_of
 from store.processes import ended, start
 from store.records import AT, create
 
@@ -151,6 +152,21 @@ def test_a_server_that_goes_away_is_told(postgresql_url: str) -> None:
             other.execute("SELECT pg_terminate_backend(%s, 10000)", (backend,))
         list(job_streams.stream_records(connection, store.dialect, "", None))
     assert "server runs" in told.value.hint
+
+
+def test_a_connection_that_the_server_ended_is_not_kept(
+    postgresql_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(open_store(postgresql_url, pooled=True)) as store:
+        with pytest.raises(StoreUnreachable, match="cannot be used"), store.glance() as connection:
+            backend = connection.connection.driver_connection.info.backend_pid
+            with psycopg.connect(postgresql_url, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 10000)", (backend,))
+            summaries_of(connection, store.dialect, ["a"])
+        # Nothing of a pool that could not tidy up what it was given back.
+        assert caplog.records == []
+        with store.glance() as connection:
+            assert summaries_of(connection, store.dialect, ["a"]) == {}
 
 
 def test_nothing_is_left_in_a_session_that_a_pool_would_share_out(postgresql_url: str) -> None:

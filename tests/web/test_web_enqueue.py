@@ -127,3 +127,9 @@ def test_a_key_that_cannot_be_one_is_refused(client: TestClient, key: str) -> No
     answer = client.post("/presentations", json={}, headers={"Idempotency-Key": key})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
     assert "Idempotency-Key" in answer.json()["error"]
+
+
+def test_a_body_that_is_said_to_be_too_large_is_not_asked_for(client: TestClient) -> None:
+    declared = {**JSON, "Content-Length": str((1 << 20) + 1)}
+    answer = client.post("/presentations", content=b"{}", headers=declared)
+    assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")

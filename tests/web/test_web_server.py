@@ -25,6 +25,16 @@ from web.serving import begin, completed, end, served
 TOKEN = "4f1c7b0e9d2a8c6b5e3f"
 
 
+def called_by(url: str, *names: str) -> int:
+    """The answer to a client that calls the server by so many names, which httpx would not."""
+    with closing(http.client.HTTPConnection(httpx.URL(url).netloc.decode(), timeout=60)) as connection:
+        connection.putrequest("GET", "/healthz", skip_host=True)
+        for name in names:
+            connection.putheader("Host", name)
+        connection.endheaders()
+        return connection.getresponse().status
+
+
 def test_a_job_is_enqueued_followed_and_fetched_and_a_sigkill_loses_nothing(
     world: World, number: int
 ) -> None:
@@ -40,6 +50,8 @@ def test_a_job_is_enqueued_followed_and_fetched_and_a_sigkill_loses_nothing(
         assert (head.headers["content-length"], head.content) == (str(len(content)), b"")
         elsewhere = client.get(f"/presentations/{job_id}", headers={"Host": "page.example"})
         assert (elsewhere.status_code, elsewhere.json()["code"]) == (421, "misdirected-request")
+        assert called_by(server.url, "localhost") == called_by(server.url) == 200
+        assert called_by(server.url, "localhost", "page.example") == 421
         server.process.kill()
     with served(world.url) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         assert client.get(made.headers["location"]).status_code == 202

@@ -29,7 +29,7 @@ _IS_JOB_ID = re.compile(JOB_ID)
 def summaries_of(site: Site, job_ids: Sequence[str]) -> dict[str, JobSummary]:
     """How jobs stand now, as far as they are recorded."""
     with site.store.glance() as connection:
-        return summaries.summaries_of(connection, job_ids)
+        return summaries.summaries_of(connection, site.store.dialect, job_ids)
 
 
 def gone_since(site: Site, summary: JobSummary) -> datetime:

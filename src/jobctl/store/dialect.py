@@ -307,13 +307,26 @@ def run_plain(connection: Connection, sql: str, parameters: Sequence[Any]) -> An
         return driver.execute(sql, parameters)
 
 
+def rows_plain(connection: Connection, sql: str, parameters: Sequence[Any]) -> list[Any]:
+    """All rows of one statement, as the driver gives them. ``sql`` marks its parameters with ``?``."""
+    if connection.dialect.name != "sqlite":
+        sql = sql.replace("?", "%s")
+    driver: Any = connection.connection.driver_connection
+    with _told_as_sqlalchemy_tells(connection, sql):
+        rows: list[Any] = driver.execute(sql, parameters).fetchall()
+        return rows
+
+
 @contextmanager
 def _told_as_sqlalchemy_tells(connection: Connection, sql: str) -> Iterator[None]:
-    """Turn a driver's own error into SQLAlchemy's: callers know one kind of database error."""
+    """Do as SQLAlchemy does: callers know one kind of database error, and a lost connection is not kept."""
     base = connection.dialect.loaded_dbapi.Error
+    driver = connection.connection
     try:
         yield
     except base as error:
+        if connection.dialect.is_disconnect(error, driver, None):
+            connection.invalidate(error)
         raise DBAPIError.instance(sql, (), error, base, hide_parameters=True) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from starlette.responses import Response
@@ -15,6 +16,7 @@ from jobctl.model.status import Status
 from jobctl.model.timestamps import format_timestamp
 
 _JSON = "application/json"
+_TOLD_AGAIN = 256
 _ASK_AGAIN_S = {Status.QUEUED: 5, Status.PROCESSING: 3}
 """When to ask again that does not wait for a change, in seconds."""
 
@@ -37,20 +39,19 @@ def fields_of(summary: JobSummary) -> dict[str, Any]:
 
 def body_of(summary: JobSummary) -> bytes:
     """The fields as JSON, always written alike: the ETag is made of them."""
-    return json.dumps(fields_of(summary), separators=(",", ":")).encode()
+    return _told(summary)[0]
 
 
 def etag_of(summary: JobSummary) -> str:
     """What changes whenever the answer does."""
-    return _etag(body_of(summary))
+    return _told(summary)[1]
 
 
 def answer(
     summary: JobSummary, *, if_none_match: str | None = None, headers: dict[str, str] | None = None
 ) -> Response:
     """202 while the job is open, 200 once it is ended, 304 where the client knows it as it is."""
-    body = body_of(summary)
-    etag = _etag(body)
+    body, etag = _told(summary)
     told = {"ETag": etag, "Cache-Control": "private, no-cache", **(headers or {})}
     if not summary.is_ended:
         told["Retry-After"] = str(_ASK_AGAIN_S[summary.status])
@@ -59,8 +60,11 @@ def answer(
     return Response(body, 200 if summary.is_ended else 202, told, _JSON)
 
 
-def _etag(body: bytes) -> str:
-    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+@lru_cache(maxsize=_TOLD_AGAIN)
+def _told(summary: JobSummary) -> tuple[bytes, str]:
+    """Body and ETag. Whoever waits for the same job is told the same, thousands of them at once."""
+    body = json.dumps(fields_of(summary), separators=(",", ":")).encode()
+    return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 def _moment(moment: datetime | None) -> str | None:

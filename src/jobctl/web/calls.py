@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jobctl.web.refusals import Refusal
 
@@ -45,18 +45,20 @@ class Calls:
             future = self._pool.submit(call, *arguments)
         except RuntimeError:
             self._ended(None)
-            raise Refusal.busy("this server is about to stop") from None
+            raise _stopping() from None
         future.add_done_callback(self._ended)
         try:
-            return await asyncio.wait_for(
-                asyncio.shield(asyncio.wrap_future(future)), patience_s or self._patience_s
-            )
-        except TimeoutError:
-            self._abandon(future, discard)
-            raise Refusal.busy("the answer takes too long") from None
+            await _end_of(future, patience_s or self._patience_s)
         except asyncio.CancelledError:
             self._abandon(future, discard)
             raise
+        if not future.done():
+            self._abandon(future, discard)
+            raise Refusal.busy("the answer takes too long")
+        try:
+            return future.result()
+        except CancelledError:
+            raise _stopping() from None
 
     def soon(self, call: Callable[[], None]) -> None:
         """Do something in a thread whenever there is one, without waiting for it."""
@@ -82,3 +84,33 @@ class Calls:
                 discard(ended.result())
 
         future.add_done_callback(late)
+
+
+async def _end_of(future: Future[Any], patience_s: float) -> None:
+    """Wait for a call's end, or until patience is over.
+
+    As ``wait_for(shield(wrap_future(future)))``, of which each waits a turn of the loop for the next one:
+    for most calls they would take longer than the thread.
+    """
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+
+    def wake() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    def call(_future: Future[Any]) -> None:
+        # Where the loop is closed nobody waits any more.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(wake)
+
+    future.add_done_callback(call)
+    timer = loop.call_later(patience_s, wake)
+    try:
+        await ended
+    finally:
+        timer.cancel()
+
+
+def _stopping() -> Refusal:
+    return Refusal.busy("this server is about to stop")

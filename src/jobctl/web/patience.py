@@ -7,6 +7,8 @@ everybody else out. Bodies are waited for where they are read.
 from __future__ import annotations
 
 import asyncio
+import socket
+from contextlib import suppress
 from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
@@ -16,7 +18,8 @@ HEAD_S = 20.0
 HEAD_BYTES = 64 * 1024
 """Of the headers of a request that are not at their end yet."""
 TAKE_S = 60.0
-"""For a client to take what has piled up for it, which is at least 48 KiB."""
+"""For a client to take what has piled up for it: 48 KiB, and what the kernel holds and has not sent."""
+_UNSENT_BYTES = 128 * 1024
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 # Which of uvicorn's two it is depends on what is installed.
@@ -36,6 +39,7 @@ class PatientProtocol(_Protocol):  # type: ignore[misc]
     def connection_made(self, transport: Any) -> None:
         """A client is there, and is to say what it wants."""
         super().connection_made(transport)
+        _keep_little(transport)
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
@@ -91,3 +95,14 @@ class PatientProtocol(_Protocol):  # type: ignore[misc]
             if self._head_size:
                 self.transport.write(answer)
             self.transport.close()
+
+
+def _keep_little(transport: Any) -> None:
+    """Let the kernel hold little that is not sent yet.
+
+    Else it holds megabytes for each slow client, and tells of room again only once a third of that is taken.
+    """
+    connected = transport.get_extra_info("socket")
+    # Only TCP has it.
+    with suppress(OSError):
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)

@@ -60,27 +60,33 @@ def router_of(api: Api, *, with_probes: bool, **options: Any) -> APIRouter:
 
     router = APIRouter(route_class=ToldRoute, lifespan=lifespan, **options)
     guarded = [Depends(_guard(api, api.tokens))] if api.tokens is not None else []
-    # Before the paths of jobs: one that the settings name may be as short as an id.
+    # FastAPI tries one after another, twice: what is asked most stands first.
+    _add_jobs(router, api, guarded)
     if with_probes:
         _add_probes(router, api, guarded)
-    _add_jobs(router, api, guarded)
+    # After the probes: a path that the settings name may be as short as an id.
+    _add_downloads(router, api, guarded)
     return router
 
 
 def _add_jobs(router: APIRouter, api: Api, guarded: list[Any]) -> None:
     jobs, files = StatusRoutes(api), FileRoutes(api)
-    router.add_api_route(
-        "/presentations", jobs.enqueue, methods=["POST"], dependencies=guarded, tags=["jobs"], **ENQUEUE
-    )
-    router.add_api_route(
-        "/presentations/{job_id}/events", jobs.events, dependencies=guarded, tags=["jobs"], **EVENTS
-    )
     for prefix in ("", *OLDER):
         path = f"{prefix}/presentations/{{job_id}}"
         old = {"deprecated": True} if prefix else {}
         _add_read(router, path, jobs.status, dependencies=guarded, tags=["jobs"], **old, **STATUS)
         for what, endpoint in (("video", files.video), ("thumbnail", files.thumbnail)):
             _add_read(router, f"{path}/{what}", endpoint, dependencies=guarded, **old, **file_answers(what))
+    router.add_api_route(
+        "/presentations", jobs.enqueue, methods=["POST"], dependencies=guarded, tags=["jobs"], **ENQUEUE
+    )
+    router.add_api_route(
+        "/presentations/{job_id}/events", jobs.events, dependencies=guarded, tags=["jobs"], **EVENTS
+    )
+
+
+def _add_downloads(router: APIRouter, api: Api, guarded: list[Any]) -> None:
+    files = FileRoutes(api)
     downloads = {
         "/api/custom/download/presentation_{job_id}.mp4": (files.video, "video"),
         "/api/custom/download/thumbnail_{job_id}.jpg": (files.thumbnail, "thumbnail"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import resource
 import signal
@@ -58,6 +59,9 @@ def serve(api: Api, serving: Serving, *, note: Say) -> int:
     _allow_many_files()
     with listener, _logged(note, requests=serving.logs_requests):
         server = _Server(configuration, api)
+        # What is there by now stays: the collector need not go through it again between requests.
+        gc.collect()
+        gc.freeze()
         note(f"listening on {_address(listener)}")
         asyncio.run(server.serve(sockets=[listener]))
     return server.server_state.total_requests
@@ -111,7 +115,7 @@ class _OwnNameOnly:
         self._application = application
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and not is_loopback(host_of(_header(scope, b"host") or "localhost")):
+        if scope["type"] == "http" and not all(is_loopback(host_of(name)) for name in _names(scope)):
             refusal = Refusal(
                 421,
                 "misdirected-request",
@@ -123,8 +127,9 @@ class _OwnNameOnly:
         await self._application(scope, receive, send)
 
 
-def _header(scope: Any, name: bytes) -> str:
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+def _names(scope: Any) -> list[str]:
+    """By which names it is called: a client may send none, and one that lies may send several."""
+    return [value.decode("latin-1") or "localhost" for key, value in scope["headers"] if key == b"host"]
 
 
 def _listen(serving: Serving) -> socket.socket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -200,6 +201,10 @@ async def _body(request: Request, limits: Limits) -> bytes:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json" and not content_type.endswith("+json"):
         raise Refusal(415, "unsupported-media-type", "the body is not JSON", hint="send application/json")
+    # Before a byte of it is asked for: some clients wait for that ("Expect: 100-continue").
+    with suppress(ValueError):
+        if int(request.headers.get("content-length", "0")) > limits.body_bytes:
+            raise _too_large(limits.body_bytes)
     try:
         async with asyncio.timeout(limits.body_s):
             return await _read(request, limits.body_bytes)
@@ -214,14 +219,18 @@ async def _read(request: Request, most: int) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > most:
-            raise Refusal(
-                413,
-                "body-too-large",
-                f"the body has more than {most:,} bytes",
-                hint="send references to large content",
-                headers=_CLOSE,
-            )
+            raise _too_large(most)
     return bytes(body)
+
+
+def _too_large(most: int) -> Refusal:
+    return Refusal(
+        413,
+        "body-too-large",
+        f"the body has more than {most:,} bytes",
+        hint="send references to large content",
+        headers=_CLOSE,
+    )
 
 
 def _payload(body: bytes) -> dict[str, Any]:
