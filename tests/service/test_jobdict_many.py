@@ -231,3 +231,40 @@ def test_reading_all_jobs_takes_no_more_memory_than_reading_some(store: Store, s
             tracemalloc.stop()
         assert peaks[1] < 1.5 * peaks[0]
         assert (len(jobs), sum(1 for _ in jobs)) == (4_000, 4_000)
+
+
+READS_ALL = """
+import os, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+import jobctl
+from service.jobs_of_a_service import SmallJob
+from stories.memory import resident_mib
+with jobctl.JobDict(SmallJob, sys.argv[1]) as jobs, ThreadPoolExecutor(4) as pool:
+    at_once = threading.Barrier(4)
+    list(pool.map(lambda number: (at_once.wait(), jobs.get(f"job-{number}")), range(20)))
+    for number, job in enumerate(jobs.values()):
+        if number == 700:
+            before = resident_mib(os.getpid())
+    print(number + 1, resident_mib(os.getpid()) - before)
+"""
+
+
+def test_what_the_connections_of_many_threads_keep_of_the_database_is_little(
+    store: Store, store_url: str
+) -> None:
+    new = (
+        New(Job(job_id=f"job-{n:06}", kind="presentation"), {"slides": [{"text": f"{n:07} " * 1_250}]})
+        for n in range(3_200)
+    )
+    sum(enqueue_many(store, new, actor="test"))
+    told = subprocess.run(
+        [sys.executable, "-c", READS_ALL, store_url],
+        env={**os.environ, "PYTHONPATH": str(HERE.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    count, more_mib = told.stdout.split()
+    assert int(count) == 3_200
+    # 32 MiB were read, on four connections in turn.
+    assert float(more_mib) < 12

@@ -85,8 +85,8 @@ class Store:
 
         ``patience_s``: on SQLite, wait no longer than that for the one lock. Raises ``StoreUnreachable``.
         """
-        with self._connect() as connection:
-            self.dialect.begin_write(connection, patience_s=patience_s)
+        with self.dialect.turn(patience_s) as left_s, self._connect() as connection:
+            self.dialect.begin_write(connection, patience_s=left_s)
             try:
                 yield connection
                 transaction = _Transaction(connection)
