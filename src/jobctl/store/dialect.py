@@ -69,7 +69,7 @@ class Dialect(Protocol):
         """Enclose a write and the connection it takes; the patience that is left for ``begin_write``."""
 
     def begin_write(self, connection: Connection, *, patience_s: float | None = None) -> None:
-        """Begin a transaction that may write; where there is one lock, wait for it no longer than that."""
+        """Begin a transaction that may write, and wait for locks no longer than that."""
 
     def table(self, name: str) -> str:
         """A table's name in plain SQL."""
@@ -216,8 +216,10 @@ class PostgreSQL:
         return nullcontext(patience_s)
 
     def begin_write(self, connection: Connection, *, patience_s: float | None = None) -> None:
-        del patience_s  # rows are locked here, each by itself
         connection.exec_driver_sql("BEGIN")
+        if patience_s is not None:
+            # Rows are locked here, each by itself; 0 would be for ever.
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(patience_s * 1000))}")
 
     def table(self, name: str) -> str:
         return f"{SCHEMA}.{name}"
