@@ -5,6 +5,7 @@ from __future__ import annotations
 import pydoc
 import re
 import textwrap
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 import jobctl
 from cli.calling import call
+from jobctl.errors import JobctlError
 
 NAMES = [name for name in vars(jobctl)["__all__"] if name != "__version__"]
 
@@ -54,3 +56,9 @@ def test_the_first_example_of_the_package_runs(tmp_path: Path, monkeypatch: pyte
     exec(textwrap.dedent(example[1]), {"PresentationJob": PresentationJob})
     with jobctl.JobDict(PresentationJob) as jobs:
         assert jobs["a"] == PresentationJob("a", "processing", 40)
+
+
+def test_a_traceback_says_what_to_do_next(tmp_path: Path) -> None:
+    with pytest.raises(JobctlError) as raised:
+        jobctl.Queue(str(tmp_path / "none.db"))
+    assert raised.value.hint in "".join(traceback.format_exception(raised.value))

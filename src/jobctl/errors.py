@@ -75,6 +75,8 @@ class JobctlError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        # A service that does not handle it shows no more than a traceback.
+        self.add_note(hint)
 
 
 class UsageError(JobctlError):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobctl.core.threeway import Conflict, is_same, merged, merged_fields
+from jobctl.core.threeway import Conflict, is_same, merged, merged_fields, with_unknown
 
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-2, 2), st.text("ab", max_size=1))
 values = st.recursive(
@@ -65,3 +65,29 @@ def test_nothing_that_either_added_is_lost(base: list[Any], mine: list[Any], the
     for each in [*mine, *theirs]:
         if not any(is_same(each, old) for old in base):
             assert any(is_same(each, one) for one in found)
+
+
+@pytest.mark.parametrize(
+    ("written", "known", "mine", "found"),
+    [
+        ({"w": 1, "new": 2}, {"w": 1}, {"w": 5}, {"w": 5, "new": 2}),
+        ({"w": 1}, {"w": 1, "default": 0}, {"w": 5, "default": 0}, {"w": 5, "default": 0}),
+        ({"w": 1, "x": 1}, {"w": 1, "x": 1}, {"w": 1}, {"w": 1}),
+        ({"at": {"w": 1, "new": 2}}, {"at": {"w": 1}}, {"at": {"w": 3}}, {"at": {"w": 3, "new": 2}}),
+        ([{"w": 1, "new": 1}], [{"w": 1}], [{"w": 1}, {"w": 2}], [{"w": 1, "new": 1}, {"w": 2}]),
+        ([{"w": 1, "new": 1}], [{"w": 1}], [{"w": 7}], [{"w": 7, "new": 1}]),
+        ([{"w": 1, "new": 1}, {"w": 2, "new": 2}], [{"w": 1}, {"w": 2}], [{"w": 2}], [{"w": 2, "new": 2}]),
+        ([{"w": 1, "new": 1}], [{"w": 1}], [], []),
+        ({"w": 1, "new": 2}, {"w": 1}, "other", "other"),
+        ([1, "left out"], [1], [1, 2], [1, 2]),
+    ],
+)
+def test_what_another_program_wrote_and_this_one_does_not_know_is_taken_along(
+    written: Any, known: Any, mine: Any, found: Any
+) -> None:
+    assert with_unknown(written, known, mine) == found
+
+
+@given(written=values, mine=values)
+def test_where_all_is_known_mine_is_what_counts(written: Any, mine: Any) -> None:
+    assert is_same(with_unknown(written, written, mine), mine)

@@ -1,4 +1,4 @@
-"""A database that is away for a while."""
+"""A database that is away, or locked, for a while."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
+
+from jobctl.store.engine import Connection
 
 
 @contextmanager
@@ -42,6 +44,12 @@ def bring_back(url: str) -> None:
     for name in os.listdir(hidden):
         os.rename(hidden / name, Path(url).parent / name)
     hidden.rmdir()
+
+
+def hold(connection: Connection, store_url: str) -> None:
+    """Keep others from writing any job, until the transaction ends."""
+    table = "jobctl.job" if store_url.startswith("postgresql") else "job"
+    connection.exec_driver_sql(f"UPDATE {table} SET progress = 1")
 
 
 @contextmanager

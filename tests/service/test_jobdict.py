@@ -8,8 +8,11 @@ import dataclasses
 import gc
 import pickle
 import weakref
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -239,6 +242,49 @@ def test_an_error_in_an_edit_takes_all_of_it_back(jobs: Jobs, elsewhere: Jobs) -
         raise ZeroDivisionError
     assert (job.progress, job.created_files, elsewhere["a"].progress) == (0, [], 0)
     assert job.created_files is files
+
+
+@dataclass
+class Deque:
+    job_id: str
+    error: str | None = None
+    last: deque[Any] = field(default_factory=deque)
+
+
+def test_an_error_in_an_edit_takes_back_what_tells_nobody_too(store_url: str) -> None:
+    with jobctl.JobDict(Deque, store_url) as jobs:
+        jobs["a"] = job = Deque("a")
+        with pytest.raises(ZeroDivisionError), jobs.edit("a"):
+            job.last.append(1)
+            raise ZeroDivisionError
+        assert job.last == deque()
+
+
+def test_what_cannot_be_kept_at_the_end_of_an_edit_is_taken_back_and_the_job_goes_on(store_url: str) -> None:
+    with jobctl.JobDict(Deque, store_url) as jobs:
+        jobs["a"] = job = Deque("a")
+        with pytest.raises(ValueError, match="last cannot be kept"), jobs.edit("a"):
+            job.error = "why"
+            job.last.append(object())
+        assert job == Deque("a")
+        with jobs.edit("a"):
+            job.last.append(1)
+        assert jobs["a"].last == deque([1])
+
+
+def test_an_error_in_an_inner_edit_takes_back_that_one_alone(jobs: Jobs, elsewhere: Jobs) -> None:
+    job = running(jobs)
+    with jobs.edit("a"):
+        job.error = "outer"
+        job.created_files.append("outer.png")
+        with pytest.raises(ZeroDivisionError), jobs.edit("a"):
+            job.progress = 50
+            job.created_files.append("inner.png")
+            raise ZeroDivisionError
+        job.video_url = "/outer"
+    for each in (job, elsewhere["a"]):
+        assert (each.error, each.progress, each.video_url) == ("outer", 0, "/outer")
+        assert each.created_files == ["outer.png"]
 
 
 def test_an_edit_of_an_unknown_job_is_a_key_error(jobs: Jobs) -> None:

@@ -183,7 +183,7 @@ def test_a_copy_is_a_plain_dict_of_the_live_objects(store_url: str) -> None:
         assert (len(jobs), len(copied)) == (0, 3)
 
 
-@pytest.mark.parametrize("key", ["", "a\0b", "\udcff"])
+@pytest.mark.parametrize("key", ["", "a\0b", "\udcff", "é" * 501])
 def test_an_id_that_no_database_holds_as_it_is_is_refused_and_never_found(store_url: str, key: str) -> None:
     with jobctl.JobDict(PresentationJob, store_url) as jobs:
         with pytest.raises(ValueError, match="nothing was written"):

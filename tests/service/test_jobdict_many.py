@@ -12,16 +12,21 @@ import threading
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
+
+import pytest
 
 import jobctl
 from jobctl.errors import StaleJob
 from jobctl.model.enqueued import New
 from jobctl.model.job import Job
-from jobctl.store.engine import Connection, Store
+from jobctl.service import jobdict_live
+from jobctl.store.engine import Store
 from jobctl.store.enqueue import enqueue_many
 from service.jobs_of_a_service import PresentationJob, SmallJob
+from service.outages import hold
 
 Jobs = jobctl.JobDict[PresentationJob]
 HERE = Path(__file__).parent
@@ -90,12 +95,6 @@ def test_several_event_loops_use_one_dict(store_url: str) -> None:
         assert [job.progress for job in jobs.values()] == [30] * 4
 
 
-def hold(connection: Connection, store_url: str) -> None:
-    """Keep others from writing any job, until the transaction ends."""
-    table = "jobctl.job" if store_url.startswith("postgresql") else "job"
-    connection.exec_driver_sql(f"UPDATE {table} SET progress = 1")
-
-
 def test_the_event_loop_goes_on_while_the_database_is_busy(store: Store, store_url: str) -> None:
     with jobctl.JobDict(PresentationJob, store_url) as jobs:
         jobs["a"] = PresentationJob("a", "processing")
@@ -156,6 +155,49 @@ def test_who_edits_one_job_and_reads_another_one_waits_for_nobody(store_url: str
             return read
 
         assert list(pool.map(edit, "ab", "ba")) == ["b", "a"]
+
+
+@pytest.mark.parametrize("replaced", [True, False], ids=["assigned-anew", "deleted"])
+def test_who_edits_a_job_goes_on_while_another_thread_takes_that_job_away(
+    store_url: str, *, replaced: bool
+) -> None:
+    with jobctl.JobDict(PresentationJob, store_url) as jobs, ThreadPoolExecutor(1) as pool:
+        jobs["a"], jobs["b"] = PresentationJob("a"), PresentationJob("b")
+        with nullcontext() if replaced else pytest.raises(StaleJob, match="deleted"), jobs.edit("a"):
+            if replaced:
+                taking = pool.submit(jobs.__setitem__, "a", PresentationJob("a", error="anew"))
+            else:
+                taking = pool.submit(jobs.__delitem__, "a")
+            # It waits for this edit by now, or will.
+            wait([taking], timeout=0.3)
+            jobs["b"].error = "b"
+        taking.result()
+        assert jobs["b"].error == "b"
+        assert (jobs["a"].error if replaced else jobs.get("a")) == ("anew" if replaced else None)
+
+
+def test_of_two_threads_that_edit_two_jobs_the_other_way_round_one_gives_up(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobdict_live, "_LONGEST_WAIT_S", 0.2)
+    both_edit = threading.Barrier(2)
+    with jobctl.JobDict(PresentationJob, store_url) as jobs, ThreadPoolExecutor(2) as pool:
+        jobs["a"], jobs["b"] = PresentationJob("a"), PresentationJob("b")
+
+        def edit(first: str, second: str) -> bool:
+            try:
+                with jobs.edit(first) as one:
+                    one.error = first
+                    both_edit.wait()
+                    with jobs.edit(second) as other:
+                        other.error = first
+            except StaleJob as error:
+                assert "another thread" in str(error)
+                return False
+            return True
+
+        assert list(pool.map(edit, "ab", "ba")) == [True, False]
+        assert (jobs["a"].error, jobs["b"].error) == ("a", "a")
 
 
 def test_a_thread_waits_while_another_one_edits(store_url: str) -> None:
@@ -231,3 +273,40 @@ def test_reading_all_jobs_takes_no_more_memory_than_reading_some(store: Store, s
             tracemalloc.stop()
         assert peaks[1] < 1.5 * peaks[0]
         assert (len(jobs), sum(1 for _ in jobs)) == (4_000, 4_000)
+
+
+READS_ALL = """
+import os, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+import jobctl
+from service.jobs_of_a_service import SmallJob
+from stories.memory import resident_mib
+with jobctl.JobDict(SmallJob, sys.argv[1]) as jobs, ThreadPoolExecutor(4) as pool:
+    at_once = threading.Barrier(4)
+    list(pool.map(lambda number: (at_once.wait(), jobs.get(f"job-{number}")), range(20)))
+    for number, job in enumerate(jobs.values()):
+        if number == 700:
+            before = resident_mib(os.getpid())
+    print(number + 1, resident_mib(os.getpid()) - before)
+"""
+
+
+def test_what_the_connections_of_many_threads_keep_of_the_database_is_little(
+    store: Store, store_url: str
+) -> None:
+    new = (
+        New(Job(job_id=f"job-{n:06}", kind="presentation"), {"slides": [{"text": f"{n:07} " * 1_250}]})
+        for n in range(3_200)
+    )
+    sum(enqueue_many(store, new, actor="test"))
+    told = subprocess.run(
+        [sys.executable, "-c", READS_ALL, store_url],
+        env={**os.environ, "PYTHONPATH": str(HERE.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    count, more_mib = told.stdout.split()
+    assert int(count) == 3_200
+    # 32 MiB were read, on four connections in turn.
+    assert float(more_mib) < 12

@@ -218,6 +218,15 @@ def test_moments_of_one_job_can_be_compared_whoever_wrote_them(zone: str | None,
     assert made.completed_at - made.created_at == timedelta(hours=1)
 
 
+@pytest.mark.parametrize("moment", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
+def test_the_first_and_the_last_day_there_is_are_read_in_any_zone(moment: datetime) -> None:
+    for zone in ("America/New_York", "Asia/Tokyo"):
+        said = Said({"created_at": moment, "completed_at": None}, {})
+        made = Shape(Dated, zone=_zone(zone)).made(said)
+        assert made.created_at is not None
+        assert made.created_at.date() == moment.date()
+
+
 def test_a_zone_that_is_none_is_refused() -> None:
     with pytest.raises(UsageError, match="Berlin"):
         _zone("Berlin")

@@ -23,8 +23,10 @@ from cli.calling import call
 from jobctl import clock
 from jobctl.errors import IllegalTransition, UsageError
 from jobctl.ops.shadow_journal import read_journals
+from jobctl.service import jobdict_shadow
+from jobctl.store.engine import Store
 from service.jobs_of_a_service import PresentationJob
-from service.outages import away, bring_back
+from service.outages import away, bring_back, hold
 
 Jobs = jobctl.JobDict[PresentationJob]
 Held = dict[str, PresentationJob]
@@ -148,6 +150,41 @@ def test_while_the_store_is_away_the_dict_goes_on_and_is_replayed(
     (state,) = read_journals(str(journal))
     assert state.dirty == set()
     assert doctor(store_url, journal)["health"] == "ok"
+
+
+def test_an_error_in_an_edit_takes_back_nothing_that_the_store_has_still_to_learn(
+    opened: Opens, recorded: Jobs, store_url: str
+) -> None:
+    jobs = opened({})
+    jobs["a"] = job = PresentationJob("a")
+    with away(store_url):
+        job.error = "only the dict knows"
+        job.created_files.append("a.png")
+        jobs["new"] = PresentationJob("new", error="new")
+        for job_id in ("a", "new"):
+            with pytest.raises(ZeroDivisionError), jobs.edit(job_id) as edited:
+                edited.error = "wrong"
+                raise ZeroDivisionError
+        assert (job.error, job.created_files) == ("only the dict knows", ["a.png"])
+    jobs.compare()
+    assert (recorded["a"].error, recorded["a"].created_files) == ("only the dict knows", ["a.png"])
+    assert recorded["new"].error == "new"
+
+
+def test_a_lock_that_somebody_keeps_stops_nobody(
+    opened: Opens, recorded: Jobs, store: Store, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobdict_shadow, "_PATIENCE_S", 0.1)
+    jobs = opened({})
+    jobs["a"] = PresentationJob("a")
+    with store.write() as connection:
+        hold(connection, store_url)
+        jobs["a"].error = "told"
+        jobs["a"].created_files.append("a.png")
+        assert jobs["a"].error == "told"
+    assert recorded["a"].error is None
+    jobs.compare()
+    assert (recorded["a"].error, recorded["a"].created_files) == ("told", ["a.png"])
 
 
 def test_it_is_replayed_without_being_asked(opened: Opens, recorded: Jobs, store_url: str) -> None:

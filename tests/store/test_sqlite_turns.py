@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
@@ -13,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobctl.store import sqlite_turns
-from jobctl.store.sqlite_turns import begin_immediate, pause_s
+from jobctl.store.engine import open_store
+from jobctl.store.sqlite_turns import Turns, begin_immediate, pause_s
 
 
 @pytest.fixture
@@ -74,3 +77,41 @@ def test_what_is_no_lock_is_not_waited_for(pair: tuple[sqlite3.Connection, sqlit
     begin_immediate(one)
     with pytest.raises(sqlite3.OperationalError, match="within a transaction"):
         begin_immediate(one)
+
+
+def test_threads_of_one_store_that_wait_to_write_take_no_connection_yet(sqlite_url: str) -> None:
+    shared = open_store(sqlite_url, pooled=True)
+    in_use: list[int] = []
+
+    def write(_: int) -> None:
+        with shared.write():
+            in_use.append(shared.engine.pool.checkedout())  # type: ignore[attr-defined]
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(write, range(40)))
+    shared.close()
+    assert in_use == [1] * 40
+
+
+def test_a_turn_is_waited_for_no_longer_than_told_and_the_rest_is_left_for_the_lock() -> None:
+    turns = Turns()
+    with turns.mine(60) as left_s:
+        assert 59 < left_s <= 60
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(_left, turns, 0.01).result() == 0
+    with turns.mine(0):
+        """It was given back."""
+
+
+def _left(turns: Turns, patience_s: float) -> float:
+    with turns.mine(patience_s) as left_s:
+        return left_s
+
+
+def test_a_forked_process_waits_for_no_thread_of_the_one_before() -> None:
+    turns = Turns()
+    with turns.mine(60):
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if _left(turns, 60) > 59 else 1)
+        assert os.waitpid(child, 0)[1] == 0

@@ -55,6 +55,38 @@ def is_same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+def with_unknown(written: Any, known: Any, mine: Any) -> Any:
+    """``mine`` with what was ``written`` and is not ``known`` to who read it and made ``mine`` of it.
+
+    All of them as JSON says them. In lists, entries belong together that are the same or at the same place.
+    """
+    if is_same(written, known):
+        return mine
+    if isinstance(written, Mapping) and isinstance(known, Mapping) and isinstance(mine, Mapping):
+        both = written.keys() & known.keys()
+        told = {
+            key: with_unknown(written[key], known[key], value) if key in both else value
+            for key, value in mine.items()
+        }
+        return told | {key: written[key] for key in written if key not in known and key not in mine}
+    if isinstance(written, list) and isinstance(known, list) and isinstance(mine, list):
+        return _entries_with_unknown(written, known, mine)
+    return mine
+
+
+def _entries_with_unknown(written: Sequence[Any], known: Sequence[Any], mine: Sequence[Any]) -> list[Any]:
+    if len(written) != len(known):
+        return list(mine)
+    found = []
+    for number, entry in enumerate(mine):
+        places = [number, *range(len(known))] if number < len(known) else range(len(known))
+        place = next((each for each in places if is_same(known[each], entry)), None)
+        if place is None and number < len(known) <= len(mine):
+            place = number
+        found.append(entry if place is None else with_unknown(written[place], known[place], entry))
+    return found
+
+
 def _joined(base: Sequence[Any], mine: Sequence[Any], theirs: Sequence[Any]) -> list[Any]:
     """Their list without what I took away, and behind it what I added."""
     gone = _without(base, mine)

@@ -36,6 +36,7 @@ from jobctl.settings import load_settings
 
 J = TypeVar("J")
 R = TypeVar("R")
+_LONGEST_ID_BYTES = 1_000
 
 
 class JobDict(Streamed[J], Generic[J]):
@@ -343,7 +344,7 @@ class JobDict(Streamed[J], Generic[J]):
         if not isinstance(job_id, str):
             raise TypeError(f"a job id is text, not {job_id!r}")
         if not _is_id(job_id):
-            raise ValueError(f"no database can tell {job_id!r} from other ids; nothing was written")
+            raise ValueError(f"no database can keep {job_id!r:.80} apart from other ids; nothing was written")
         if not isinstance(job, self._cls):
             raise TypeError(f"only objects of {self._cls.__name__} are kept here, not {type(job).__name__}")
         live = self._lives.of(job)
@@ -352,8 +353,13 @@ class JobDict(Streamed[J], Generic[J]):
 
 
 def _is_id(key: object) -> TypeGuard[str]:
-    """Whether a job may be kept under it: some text, which both databases hold as it is."""
-    return isinstance(key, str) and key != "" and storable_text(key) == key
+    """Whether a job may be kept under it: some text, which both databases hold as it is and in an index."""
+    return (
+        isinstance(key, str)
+        and key != ""
+        and storable_text(key) == key
+        and len(key.encode()) <= _LONGEST_ID_BYTES
+    )
 
 
 def _zone(name: str | None) -> Zone:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from itertools import chain
 from threading import Lock
@@ -53,12 +54,19 @@ UNRECORDED = Standing(Said({}, {}), Status.QUEUED, version=0, attempt=0)
 
 
 class Books(Generic[J]):
-    """The records of one class. The store is opened when it is first asked for."""
+    """The records of one class. The store is opened when it is first asked for.
 
-    def __init__(self, settings: Settings, shape: Shape[J], kind: str | None) -> None:
+    ``patience_s``: how long a write waits for somebody who keeps a job or the store locked, if not for as
+    long as the database does.
+    """
+
+    def __init__(
+        self, settings: Settings, shape: Shape[J], kind: str | None, *, patience_s: float | None = None
+    ) -> None:
         self.shape = shape
         self.kind = kind
         self._settings = settings
+        self._patience_s = patience_s
         self._opened: Site | None = None
         self._opening = Lock()
 
@@ -81,6 +89,9 @@ class Books(Generic[J]):
             if self._opened is not None:
                 self._opened.store.close()
                 self._opened = None
+
+    def _writing(self) -> AbstractContextManager[Connection]:
+        return self.site.store.write(patience_s=self._patience_s)
 
     def find(self, job_id: str) -> Standing | None:
         """A record, or ``None``."""
@@ -128,7 +139,7 @@ class Books(Generic[J]):
 
     def put(self, job_id: str, mine: Said) -> Standing:
         """Record a job that says this, or make the record of it say so. Raises ``IllegalTransition``."""
-        with self.site.store.write() as connection:
+        with self._writing() as connection:
             try:
                 return self._create(connection, job_id, mine)
             except JobExists:
@@ -143,7 +154,7 @@ class Books(Generic[J]):
 
         Raises ``StaleJob`` or ``IllegalTransition``; then nothing was written.
         """
-        with self.site.store.write() as connection:
+        with self._writing() as connection:
             at = hold(self.site.store, connection, job_id)
             now = find_whole(connection, job_id, kind=self.kind)
             if now is None:
@@ -158,7 +169,7 @@ class Books(Generic[J]):
 
         ``renews`` as of ``write``. Raises ``IllegalTransition``; then nothing was written.
         """
-        with self.site.store.write() as connection:
+        with self._writing() as connection:
             at = hold(self.site.store, connection, job_id)
             now = find_whole(connection, job_id, kind=self.kind)
             if now is None:
@@ -168,7 +179,7 @@ class Books(Generic[J]):
 
     def delete(self, job_id: str) -> None:
         """Remove a record, with a tombstone. Raises ``UnknownJob``."""
-        with self.site.store.write() as connection:
+        with self._writing() as connection:
             at = self.site.store.now(connection)
             jobs.delete_job(connection, job_id, actor=self.site.actor, at=at)
 

@@ -88,7 +88,7 @@ class Comparison(Generic[J]):
             self._made += 1
             self._found.replayed += 1
             return None
-        mine = self._books.shape.said(owner)
+        mine = live.said(owner)
         differing = self._books.shape.differing(mine, found.said)
         if not differing or self._is_theirs_to_say(live, mine):
             live.refresh(owner, found)

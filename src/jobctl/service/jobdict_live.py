@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import RLock
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from jobctl.errors import IllegalTransition, StaleJob, WouldBlock
 from jobctl.service.jobdict_books import UNRECORDED, Books, Standing
@@ -18,12 +18,15 @@ from jobctl.service.jobdict_shape import Said, drop, held_by, put
 J = TypeVar("J")
 _PATIENCE_S = 5.0
 """How long who reads waits for a thread that is changing the object; an ``edit`` may take longer."""
+_LONGEST_WAIT_S = 30.0
+"""How long who is changing one job waits to change another one as well."""
 
 
 class _Mine(threading.local):
-    """How many changes this thread is in the middle of."""
+    """The jobs that this thread is in the middle of changing."""
 
-    changes = 0
+    def __init__(self) -> None:
+        self.changing: list[str] = []
 
 
 _mine = _Mine()
@@ -49,6 +52,14 @@ class Strict:
 
     def learned(self, job_id: str) -> None:
         """Take no note."""
+
+
+class _Before(NamedTuple):
+    """What an object said, and which of its attributes could not be said, or had still to be recorded."""
+
+    said: Said
+    unsayable: set[str]
+    touched: set[str]
 
 
 class Live(Generic[J]):
@@ -98,13 +109,25 @@ class Live(Generic[J]):
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:
-        """Be the one thread that changes the object."""
-        with self._turn:
-            _mine.changes += 1
-            try:
-                yield
-            finally:
-                _mine.changes -= 1
+        """Be the one thread that changes the object. Raises ``StaleJob`` where that one may wait for us."""
+        if not self._turn.acquire(timeout=self._longest_wait_s()):
+            raise StaleJob(
+                f"job {self.job_id} is being changed by another thread, which may be waiting for this one; "
+                "nothing was written",
+                hint="edit one job at a time, or several always in the same order",
+            )
+        _mine.changing.append(self.job_id)
+        try:
+            yield
+        finally:
+            _mine.changing.pop()
+            self._turn.release()
+
+    def _longest_wait_s(self) -> float:
+        if not _mine.changing:
+            return -1
+        # Of two that wait for each other one gives up first, and the other one goes on.
+        return _LONGEST_WAIT_S if self.job_id < _mine.changing[-1] else 2 * _LONGEST_WAIT_S
 
     def settle(self, owner: J, name: str) -> None:
         """Follow the value an attribute has now."""
@@ -119,19 +142,38 @@ class Live(Generic[J]):
 
     @contextmanager
     def editing(self, owner: J) -> Iterator[None]:
-        """Record all that is changed in the block as one change; an error in it takes all of it back."""
+        """Record all that is changed in the block as one change; an error in it takes all of it back.
+
+        Of an ``edit`` in an ``edit`` it takes back what was changed in the inner one.
+        """
         with self._my_turn():
+            before = self._before(owner)
             self._depth += 1
             try:
                 yield
             except BaseException:
                 self._depth -= 1
-                if not self._depth and self.standing.version:
-                    self._put_back(owner, self.standing)
+                self._put_back(owner, before)
                 raise
             self._depth -= 1
-            if not self._depth:
+            if self._depth:
+                return
+            try:
                 self.flush(owner, every=True)
+            except ValueError:
+                self._put_back(owner, before)
+                raise
+
+    def _before(self, owner: J) -> _Before:
+        """What the object is before it is changed."""
+        if self.standing.version and not self._touched and not self._depth:
+            return _Before(self.standing.said, set(), set())
+        unsayable = self.books.shape.unsayable(owner)
+        return _Before(self._sayable(owner, unsayable), unsayable, set(self._touched))
+
+    def _sayable(self, owner: J, unsayable: set[str]) -> Said:
+        names = held_by(owner).keys() | self.standing.said.payload.keys()
+        return self.books.shape.said_anew(owner, self.standing.said, names - unsayable)
 
     def flush(self, owner: J, *, every: bool = False) -> None:
         """Record what was changed. ``every``: also what nobody told of.
@@ -155,9 +197,9 @@ class Live(Generic[J]):
             self._patience.learned(self.job_id)
 
     def _said(self, owner: J, *, every: bool) -> Said:
-        shape, before = self.books.shape, self.standing
+        before = self.standing
         whole = every or not before.version
-        mine = shape.said(owner) if whole else shape.said_anew(owner, before.said, self._touched)
+        mine = self.books.shape.said_anew(owner, before.said, None if whole else self._touched)
         said = mine.fields.get("job_id", self.job_id)
         if said != self.job_id:
             raise ValueError(f"the job is kept as {self.job_id!r} and cannot become {said!r}")
@@ -173,7 +215,9 @@ class Live(Generic[J]):
         if isinstance(error, StaleJob | IllegalTransition):
             self._take_back(owner)
         elif isinstance(error, ValueError) and before.version:
-            self._put_back(owner, before)
+            names = set(self._touched)
+            self._touched.clear()
+            self._put(owner, before.said, names)
 
     def _flush_alone(self, name: str, value: Any) -> None:
         """Record an attribute that outlived its object."""
@@ -182,6 +226,10 @@ class Live(Generic[J]):
         put(draft, name, value)
         mine = shape.said_anew(draft, before.said, [name])
         self.standing = self._written(before, mine)
+
+    def said(self, owner: J) -> Said:
+        """What the object says, and what is recorded that its class does not know. Raises ``ValueError``."""
+        return self.books.shape.said_anew(owner, self.standing.said)
 
     def replay(self, owner: J, *, anew: bool = False) -> None:
         """Record the whole object, and tell of it if that is refused. ``anew``: whatever was there before."""
@@ -204,7 +252,7 @@ class Live(Generic[J]):
         Where another thread is changing it, that is waited for: what is not recorded yet, no other server
         tells. Who is changing something himself waits for nobody, who might be waiting for him.
         """
-        if not self._turn.acquire(timeout=0 if _mine.changes else _PATIENCE_S):
+        if not self._turn.acquire(timeout=0 if _mine.changing else _PATIENCE_S):
             return
         try:
             if not self._depth and not self._touched and found.version >= self.standing.version:
@@ -229,11 +277,12 @@ class Live(Generic[J]):
         else:
             self._absorb(owner, mine, found)
 
-    def _put_back(self, owner: J, before: Standing) -> None:
-        """Undo what was changed and not recorded, whatever it is."""
-        names = set(self._touched)
-        self._touched.clear()
-        self._put(owner, before.said, names)
+    def _put_back(self, owner: J, before: _Before) -> None:
+        """Undo what was changed since then, whatever it is and whether or not anybody told of it."""
+        self._touched = before.touched
+        unsayable = self.books.shape.unsayable(owner)
+        changed = self.books.shape.differing(self._sayable(owner, unsayable), before.said)
+        self._put(owner, before.said, {*changed, *(unsayable - before.unsayable)})
 
     def _absorb(self, owner: J, mine: Said, after: Standing) -> None:
         """Take over what the record says otherwise than the object."""
@@ -243,7 +292,8 @@ class Live(Generic[J]):
             self._put(owner, after.said, differing)
 
     def _put(self, owner: J, said: Said, names: Iterable[str]) -> None:
-        values = self.books.shape.values(said)
+        names = set(names)
+        values = self.books.shape.values(said, names)
         for name in names:
             if name not in values:
                 drop(owner, name)

@@ -55,11 +55,12 @@ class Lives(Generic[J]):
         """Follow an object that was just recorded, and said ``mine``, instead of the one before."""
         with self._turn:
             before = self._by_id.get(job_id)
-            if before is not None and before is not owner:
-                self._end(before)
             live = self._adopt(job_id, owner, standing, beats=mine.fields.get("last_heartbeat") is None)
-            if standing.version:
-                live.take_over(owner, mine, standing)
+        # Who is changing an object may be waiting for this turn: never wait for him while holding it.
+        if before is not None and before is not owner:
+            self._end(before)
+        if standing.version:
+            live.take_over(owner, mine, standing)
 
     def refresh(self, job_id: str, found: Standing) -> None:
         """Let the object of a job say what its record says by now, if there is one."""
@@ -72,8 +73,8 @@ class Lives(Generic[J]):
         """The object of a job that is deleted is a plain one from now on."""
         with self._turn:
             owner = self._by_id.pop(job_id, None)
-            if owner is not None:
-                self._end(owner)
+        if owner is not None:
+            self._end(owner)
 
     def end(self) -> None:
         """All of them are plain ones from now on."""

@@ -27,6 +27,8 @@ Reads = Literal["shadow", "store"]
 _log = logging.getLogger("jobctl.shadow")
 _LEAST_PAUSE_S, _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0, 30.0
 _MOST_NAMED = 20
+_PATIENCE_S = 5.0
+"""How long a service waits for a store that somebody keeps locked, before its dict goes on alone."""
 
 
 class Gate:
@@ -77,7 +79,7 @@ class GatedBooks(Books[J]):
     """Books that are not opened while their store is known to be away."""
 
     def __init__(self, settings: Settings, shape: Shape[J], kind: str | None, gate: Gate) -> None:
-        super().__init__(settings, shape, kind)
+        super().__init__(settings, shape, kind, patience_s=_PATIENCE_S)
         self._gate = gate
 
     @property

@@ -10,7 +10,7 @@ import dataclasses
 import enum
 import inspect
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -20,7 +20,7 @@ from pydantic import BaseModel, RootModel
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticUndefined
 
-from jobctl.core.threeway import is_same
+from jobctl.core.threeway import is_same, with_unknown
 from jobctl.core.words import Words
 from jobctl.errors import ClassRefused, UsageError
 from jobctl.model.job import Job
@@ -95,12 +95,46 @@ class Shape(Generic[J]):
                 payload[name] = attribute.to_json(value)
         return Said(fields, payload)
 
-    def said_anew(self, owner: J, before: Said, names: Iterable[str]) -> Said:
-        """What an object says of which these attributes may have changed. Raises as ``said`` does."""
-        names = set(names)
-        part = self.said(owner, names)
-        kept = {name: value for name, value in before.payload.items() if name not in names}
-        return Said({**before.fields, **part.fields}, {**kept, **part.payload})
+    def said_anew(self, owner: J, before: Said, only: Iterable[str] | None = None) -> Said:
+        """What an object says of which all attributes, or ``only`` some, may have changed.
+
+        What its class knows nothing of, at any depth, stays as another program wrote it: while a service is
+        deployed, servers of two versions are at work. Raises as ``said`` does.
+        """
+        names = None if only is None else set(only)
+        return self._over(before, self.said(owner, names), names)
+
+    def unsayable(self, owner: J) -> set[str]:
+        """The attributes that cannot be kept as they are."""
+        return {name for name in held_by(owner) if not self._is_sayable(owner, name)}
+
+    def _is_sayable(self, owner: J, name: str) -> bool:
+        try:
+            self.said(owner, [name])
+        except ValueError:
+            return False
+        return True
+
+    def _over(self, before: Said, part: Said, names: set[str] | None) -> Said:
+        payload = {
+            name: value
+            for name, value in before.payload.items()
+            if (names is not None and name not in names) or not self._may_be_said(name)
+        }
+        for name, value in part.payload.items():
+            payload[name] = self._with_unknown(name, before.payload.get(name, ABSENT), value)
+        return Said({**before.fields, **part.fields}, payload)
+
+    def _with_unknown(self, name: str, before: Any, mine: Any) -> Any:
+        """What an object says of an attribute, with what of it was left out as it was read."""
+        attribute = self._attribute(name)
+        if not isinstance(before, dict | list) or attribute.field is not None or is_same(before, mine):
+            return mine
+        try:
+            known = attribute.to_json(attribute.from_json(before))
+        except ValueError:
+            return mine
+        return with_unknown(before, known, mine)
 
     def differing(self, one: Said, other: Said) -> list[str]:
         """The attributes of which two say different things."""
@@ -120,11 +154,13 @@ class Shape(Generic[J]):
         fields = {name: getattr(job, name) for name in self.of_field}
         return Said(fields, dict(payload))
 
-    def values(self, said: Said) -> dict[str, Any]:
-        """The attributes that an object has which says this."""
+    def values(self, said: Said, only: Collection[str] | None = None) -> dict[str, Any]:
+        """The attributes that an object has which says this, perhaps ``only`` some."""
         found: dict[str, Any] = {}
         zone = self._zone_of(said)
         for name, attribute in self.attributes.items():
+            if only is not None and name not in only:
+                continue
             if attribute.field is not None:
                 found[name] = self._exact(attribute, said, zone)
             elif name in said.payload:
@@ -134,7 +170,7 @@ class Shape(Generic[J]):
         found.update(
             (name, value)
             for name, value in said.payload.items()
-            if name not in found and name not in self._skipped and self._may_be_set(name)
+            if name not in found and name not in self.attributes and self._may_be_said(name)
         )
         return found
 
@@ -180,6 +216,9 @@ class Shape(Generic[J]):
     def _attribute(self, name: str) -> Attribute:
         found = self.attributes.get(name)
         return found or Attribute(name, None, Any, self._anything, None, takes_none=True)
+
+    def _may_be_said(self, name: str) -> bool:
+        return name in self.attributes or (name not in self._skipped and self._may_be_set(name))
 
     def _may_be_set(self, name: str) -> bool:
         """Whether a name of the payload may become an attribute: never one that the class uses itself."""

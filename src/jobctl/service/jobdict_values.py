@@ -52,7 +52,13 @@ class Zone:
 
     def shown(self, moment: datetime) -> datetime:
         """The moment as the class has it."""
-        return moment.astimezone(self.zone).replace(tzinfo=None) if self.is_naive else moment
+        if not self.is_naive:
+            return moment
+        try:
+            return moment.astimezone(self.zone).replace(tzinfo=None)
+        except OverflowError:
+            # The first and the last day there is, which begin and end elsewhere.
+            return moment.replace(tzinfo=None)
 
 
 @dataclass(slots=True)

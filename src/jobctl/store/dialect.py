@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
@@ -19,11 +20,13 @@ from jobctl.errors import UsageError
 from jobctl.store.kept import expect_living, keep_apart
 from jobctl.store.redact import redact_url
 from jobctl.store.schema import SCHEMA
-from jobctl.store.sqlite_turns import BUSY_TIMEOUT_S, begin_immediate
+from jobctl.store.sqlite_turns import BUSY_TIMEOUT_S, Turns, begin_immediate
 
 CONNECT_TIMEOUT_S = 10
 _PUT_AT_ONCE = 5_000
 _KEPT, _MORE = 4, 60
+_CACHE_KIB, _CACHE_OF_ONE_KEPT_KIB = 16 * 1024, 2 * 1024
+"""Each connection of SQLite's has a cache of its own, which it fills and never gives back."""
 _TOO_FEW_TO_COPY = 10
 # Within seconds, not after TCP's quarter of an hour (libpq's documentation, 34.1.2).
 _NOTICES_A_LOST_NETWORK = {
@@ -62,8 +65,11 @@ class Dialect(Protocol):
     def begin_read(self, connection: Connection) -> None:
         """Begin a transaction that sees one moment and can change nothing."""
 
+    def turn(self, patience_s: float | None) -> AbstractContextManager[float | None]:
+        """Enclose a write and the connection it takes; the patience that is left for ``begin_write``."""
+
     def begin_write(self, connection: Connection, *, patience_s: float | None = None) -> None:
-        """Begin a transaction that may write; where there is one lock, wait for it no longer than that."""
+        """Begin a transaction that may write, and wait for locks no longer than that."""
 
     def table(self, name: str) -> str:
         """A table's name in plain SQL."""
@@ -80,6 +86,7 @@ class SQLite:
     """The embedded default: one file."""
 
     path: str
+    _turns: Turns = field(default_factory=Turns, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -98,7 +105,8 @@ class SQLite:
             connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False},
             **_pool(pooled=pooled),
         )
-        event.listen(engine, "connect", _set_pragmas)
+        cache_kib = _CACHE_OF_ONE_KEPT_KIB if pooled else _CACHE_KIB
+        event.listen(engine, "connect", partial(_set_pragmas, cache_kib))
         if pooled:
             keep_apart(engine, lambda: file_at(self.path))
         return engine
@@ -114,6 +122,9 @@ class SQLite:
     def begin_read(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
         connection.exec_driver_sql("PRAGMA query_only = 1")
+
+    def turn(self, patience_s: float | None) -> AbstractContextManager[float]:
+        return self._turns.mine(BUSY_TIMEOUT_S if patience_s is None else patience_s)
 
     def begin_write(self, connection: Connection, *, patience_s: float | None = None) -> None:
         connection.exec_driver_sql("PRAGMA query_only = 0")
@@ -144,12 +155,12 @@ def _pool(*, pooled: bool) -> dict[str, Any]:
     return {"pool_size": _KEPT, "max_overflow": _MORE} if pooled else {"poolclass": NullPool}
 
 
-def _set_pragmas(driver_connection: Any, _record: Any) -> None:
+def _set_pragmas(cache_kib: int, driver_connection: Any, _record: Any) -> None:
     cursor = driver_connection.cursor()
     # What a caller was told survives power loss.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute(f"PRAGMA cache_size = {-16 * 1024}")
+    cursor.execute(f"PRAGMA cache_size = {-cache_kib}")
     cursor.close()
 
 
@@ -202,9 +213,14 @@ class PostgreSQL:
     def begin_read(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
+    def turn(self, patience_s: float | None) -> AbstractContextManager[float | None]:
+        return nullcontext(patience_s)
+
     def begin_write(self, connection: Connection, *, patience_s: float | None = None) -> None:
-        del patience_s  # rows are locked here, each by itself
         connection.exec_driver_sql("BEGIN")
+        if patience_s is not None:
+            # Rows are locked here, each by itself; 0 would be for ever.
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(patience_s * 1000))}")
 
     def table(self, name: str) -> str:
         return f"{SCHEMA}.{name}"

@@ -85,10 +85,11 @@ class Store:
     def write(self, *, patience_s: float | None = None) -> Iterator[Connection]:
         """Change the store: committed at the end, rolled back on any error.
 
-        ``patience_s``: on SQLite, wait no longer than that for the one lock. Raises ``StoreUnreachable``.
+        ``patience_s``: wait no longer than that for what another writer has locked: on SQLite the whole
+        store, on PostgreSQL a row. Raises ``StoreUnreachable``.
         """
-        with self._connect() as connection:
-            self.dialect.begin_write(connection, patience_s=patience_s)
+        with self.dialect.turn(patience_s) as left_s, self._connect() as connection:
+            self.dialect.begin_write(connection, patience_s=left_s)
             try:
                 yield connection
                 transaction = _Transaction(connection)

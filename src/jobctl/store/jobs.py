@@ -7,8 +7,9 @@ well: ``store.run_steps`` from a plan, ``store.leases`` what workers claim and s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -16,6 +17,7 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     RowMapping,
+    Update,
     and_,
     bindparam,
     case,
@@ -29,6 +31,7 @@ from sqlalchemy import (
     update,
 )
 
+from jobctl.core.steps import Step
 from jobctl.errors import IllegalTransition, JobExists, StaleJob, UnknownJob
 from jobctl.model.attempts import QueueState
 from jobctl.model.detail import JobBody
@@ -58,6 +61,7 @@ _GUARDED = frozenset({"job_id", "status", "version", "updated_at", "attempt"})
 # Made once: to put a statement together takes longer than many a database takes to carry it out.
 _COLUMNS = tuple(each.name for each in fields(Job))
 _INSERTIONS: dict[str, Any] = {}
+_ONE = select(job).where(job.c.job_id == bindparam("wanted"))
 _BODY = insert(job_body)
 _EVENT = insert(event)
 _REBORN = (
@@ -160,14 +164,30 @@ def change_status(
             f"{now.attempt if attempt is None else attempt}; nothing was written",
             hint=f"run 'jobctl show {job_id}'",
         )
-    check_transition(job_id, expect, to, cause, now.error_code)
+    step = Step(to, cause)
+    take_step(connection, now, step, actor=actor, at=at, run_id=run_id, changes=changes, detail=detail)
+    return get_job(connection, job_id)
+
+
+def take_step(
+    connection: Connection,
+    now: Job,
+    step: Step,
+    *,
+    actor: str,
+    at: datetime,
+    run_id: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    detail: Mapping[str, Any] | None = None,
+) -> Job:
+    """Change the status of a job that was just read; what it is then, without reading it again.
+
+    The rest as of ``change_status``. Raises ``StaleJob`` or ``IllegalTransition``.
+    """
+    job_id, (to, cause) = now.job_id, step
+    check_transition(job_id, now.status, to, cause, now.error_code)
     values = {**_implied(now, to, at), **_allowed(changes or {})}
-    guard = and_(job.c.job_id == job_id, job.c.version == now.version, job.c.status == expect.value)
-    written = connection.execute(
-        update(job).where(guard).values(**values, status=to.value, version=now.version + 1, updated_at=at)
-    )
-    if written.rowcount != 1:
-        raise _changed_meanwhile(job_id)
+    _update(connection, now, {**values, "status": to.value}, at=at)
     record_event(
         connection,
         job_id,
@@ -176,19 +196,42 @@ def change_status(
         actor,
         run_id=run_id,
         attempt=values.get("attempt", now.attempt),
-        from_status=expect.value,
+        from_status=now.status.value,
         to_status=to.value,
         detail={"cause": cause.value, **_reason(to, values), **(detail or {})},
     )
-    return get_job(connection, job_id)
+    if values.get("executor") is not None:
+        values["executor"] = Executor(**values["executor"])
+    return replace(now, **values, status=to, version=now.version + 1, updated_at=at)
 
 
 def change_fields(connection: Connection, now: Job, changes: Mapping[str, Any], *, at: datetime) -> None:
     """Write fields of a job other than its status. Raises ``StaleJob`` unless it is as ``now`` says."""
-    as_seen = and_(job.c.job_id == now.job_id, job.c.version == now.version)
-    values = {**_allowed(changes), "version": now.version + 1, "updated_at": at}
-    if connection.execute(update(job).where(as_seen).values(**values)).rowcount != 1:
+    _update(connection, now, _allowed(changes), at=at)
+
+
+def _update(connection: Connection, now: Job, values: Mapping[str, Any], *, at: datetime) -> None:
+    named = {
+        **values,
+        "version": now.version + 1,
+        "updated_at": at,
+        "seen_id": now.job_id,
+        "seen_version": now.version,
+        "seen_status": now.status.value,
+    }
+    if connection.execute(_update_of(frozenset(values)), named).rowcount != 1:
         raise _changed_meanwhile(now.job_id)
+
+
+@lru_cache(maxsize=100)
+def _update_of(names: frozenset[str]) -> Update:
+    as_seen = (
+        job.c.job_id == bindparam("seen_id"),
+        job.c.version == bindparam("seen_version"),
+        job.c.status == bindparam("seen_status"),
+    )
+    written = sorted({*names, "version", "updated_at"})
+    return update(job).where(*as_seen).values({name: bindparam(name) for name in written})
 
 
 def report_progress(
@@ -237,7 +280,7 @@ def delete_job(connection: Connection, job_id: str, *, actor: str, at: datetime)
 
 def get_job(connection: Connection, job_id: str) -> Job:
     """One record. Raises ``UnknownJob``."""
-    row = connection.execute(select(job).where(job.c.job_id == storable_text(job_id))).one_or_none()
+    row = connection.execute(_ONE, {"wanted": storable_text(job_id)}).one_or_none()
     if row is None:
         raise UnknownJob(
             f"no job {job_id} is recorded", hint="run 'jobctl list', or 'jobctl scan' for its files"

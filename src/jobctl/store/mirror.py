@@ -20,7 +20,7 @@ from jobctl.model.storable import storable_json, storable_text
 from jobctl.store.dialect import upsert
 from jobctl.store.engine import Connection, Store
 from jobctl.store.enqueue import payload_text
-from jobctl.store.jobs import change_fields, change_status, create_job, job_of
+from jobctl.store.jobs import change_fields, create_job, job_of, take_step
 from jobctl.store.schema import job, job_body
 
 _FULL = 100.0
@@ -138,17 +138,8 @@ def _step(
         begins = step.to is Status.PROCESSING
         more = {"executor": executor} if begins else {}
         highest = _highest(None if begins else current.max_progress, change.fields)
-        current = change_status(
-            connection,
-            current.job_id,
-            step.to,
-            expect=current.status,
-            cause=step.cause,
-            actor=actor,
-            at=at,
-            attempt=current.attempt,
-            changes={**change.fields, **more, **_highest_field(highest)},
-        )
+        fields = {**change.fields, **more, **_highest_field(highest)}
+        current = take_step(connection, current, step, actor=actor, at=at, changes=fields)
     is_written = bool(change.fields) or change.payload is not None
     if change.steps or not is_written:
         return now._replace(job=current)

@@ -6,8 +6,12 @@ waited longest is overtaken by everyone who comes fresh. Here it is the other wa
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 from jobctl import clock
@@ -17,6 +21,33 @@ BUSY_TIMEOUT_S = 30
 
 _MANY_S, _FEW_S = 0.010, 0.001
 _PATIENT_FOR_S = 1.0
+
+
+class Turns:
+    """Whose turn it is to write, of the threads of this process that share one store.
+
+    Each begins as soon as the one before it ends, where looking now and again leaves the lock unused in
+    between; and who waits needs no connection yet. The database's own lock remains what counts.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._home = os.getpid()
+
+    @contextmanager
+    def mine(self, patience_s: float) -> Iterator[float]:
+        """Wait for it, perhaps in vain; the seconds of patience that are left."""
+        if self._home != os.getpid():
+            # Whoever held it is not here: a forked process has one thread.
+            self._lock, self._home = Lock(), os.getpid()
+        lock = self._lock
+        began = clock.monotonic()
+        has_it = lock.acquire(timeout=patience_s)
+        try:
+            yield max(0.0, patience_s - (clock.monotonic() - began))
+        finally:
+            if has_it:
+                lock.release()
 
 
 def begin_immediate(driver: Any, *, patience_s: float = BUSY_TIMEOUT_S) -> None:
