@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -125,7 +125,7 @@ def enqueue(
     if made.existed:
         other = "" if made.has_same_payload else ", with another payload"
         call.output.warn(f"job {made.job.job_id} has the key {key!r}{other}; nothing was enqueued")
-    call.output.text(f"{made.job.job_id}\n")
+    call.output.name(made.job.job_id)
     counts = {"enqueued": int(not made.existed), "existed": int(made.existed)}
     return call.output.end(Ending(counts=counts, data=job_item(made.job)))
 
@@ -202,6 +202,6 @@ def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text).astimezone()
+        return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(f"--at {text!r} is no time", hint="write --at 2026-01-31T03:00") from None
