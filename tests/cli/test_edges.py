@@ -12,6 +12,7 @@ from cli.calling import answer, call, installed, on_terminal
 # West of Greenwich, the year 1 begins before there is one in UTC's calendar; east of it, 9999 goes on after.
 ZONES = ("UTC", "Pacific/Kiritimati", "America/Los_Angeles")
 EARLIEST, LATEST = "0001-01-01T00:00Z", "9999-12-31T23:59:59Z"
+LONGEST_WAIT = "9999-12-29T23:59:59Z"
 HOSTILE = "evil\x1b[31m\n[bold]id"
 
 
@@ -49,15 +50,24 @@ def test_a_report_on_all_time_is_told_or_refused_in_words(
 
 @pytest.mark.usefixtures("zone")
 def test_a_job_may_wait_until_the_calendar_ends(store_url: str) -> None:
-    enqueued = call("enqueue", "render", "--job-id", "j1", "--at", LATEST, database=store_url)
+    enqueued = call("enqueue", "render", "--job-id", "j1", "--at", LONGEST_WAIT, database=store_url)
     assert enqueued.stdout == "j1\n", enqueued.stderr
     assert answer("show", "j1", database=store_url)["data"]["status"] == "queued"
     assert all(call(command, database=store_url).exit_code == 0 for command in ("status", "list"))
 
 
-def test_a_moment_after_the_end_of_the_calendar_is_none(store_url: str) -> None:
-    result = call("enqueue", "render", "--at", "9999-12-31T23:59:59-10:00", database=store_url)
-    assert (result.exit_code, "is no time" in result.stderr) == (2, True)
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--at", "9999-12-31T23:59:59-10:00"], "is no time"),
+        (["--at", LATEST], "is beyond the calendar"),
+        (["--delay", "2950000d"], "longer than a hundred years"),
+    ],
+)
+def test_no_job_waits_beyond_the_calendar(store_url: str, options: list[str], said: str) -> None:
+    result = call("enqueue", "render", "--job-id", "j1", *options, database=store_url)
+    assert (result.exit_code, said in result.stderr) == (2, True), result.stderr
+    assert answer("list", database=store_url)["data"]["items"] == []
 
 
 def test_no_name_is_no_job(store_url: str) -> None:

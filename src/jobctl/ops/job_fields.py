@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from jobctl.model.enqueued import LATEST
 from jobctl.work import HIGHEST_PRIORITY, LOWEST_PRIORITY, MOST_RETRIES
 
 _A_TEXT = "a text"
@@ -24,7 +25,7 @@ def _moment(said: object) -> datetime:
     """A time that a line names, in UTC. A number is none: it would be taken for seconds since 1970."""
     try:
         moment = datetime.fromisoformat(said) if isinstance(said, str) else None
-        if moment is not None and moment.tzinfo is not None:
+        if moment is not None and moment.tzinfo is not None and moment < LATEST:
             return moment.astimezone(UTC)
     except OverflowError:
         pass

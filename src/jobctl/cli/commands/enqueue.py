@@ -14,7 +14,7 @@ from jobctl.cli.context import Call, call_of
 from jobctl.cli.limits import duration_of
 from jobctl.core.health.workers import start_of
 from jobctl.errors import ExitCode, UsageError
-from jobctl.model.enqueued import LARGEST_PAYLOAD, Left, New
+from jobctl.model.enqueued import LARGEST_PAYLOAD, LATEST, Left, New
 from jobctl.report.envelope import Ending
 from jobctl.report.items import job_item
 from jobctl.report.units import counted
@@ -202,6 +202,9 @@ def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
+        moment = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(f"--at {text!r} is no time", hint="write --at 2026-01-31T03:00") from None
+    if moment >= LATEST:
+        raise UsageError(f"--at {text!r} is beyond the calendar", hint="write --at 2026-01-31T03:00")
+    return moment
