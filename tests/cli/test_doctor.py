@@ -120,6 +120,7 @@ def test_what_cannot_be_meant_is_exit_2(world: World) -> None:
     told = answer("doctor", "--only", "wall", database=world.url)
     assert (told["exit_code"], "did you mean wal?" in told["errors"][0]["hint"]) == (2, True)
     assert answer("doctor", "--timeout", "soon", database=world.url)["exit_code"] == 2
+    assert answer("doctor", "--timeout", "0s", database=world.url)["exit_code"] == 2
     assert answer("doctor", database="mysql://h/d")["exit_code"] == 2
 
 
@@ -179,6 +180,19 @@ def test_a_command_that_is_named_runs_as_it_stands(world: World) -> None:
     path = os.pathsep.join([os.path.dirname(PROGRAM), os.environ["PATH"]])
     subprocess.run(command, shell=True, check=True, env={**os.environ, "PATH": path}, capture_output=True)
     assert items(answer("doctor", database=world.url))["schema"]["health"] == "ok"
+
+
+def test_where_no_check_is_left_nothing_is_called_well(world: World) -> None:
+    for options in (["--only", "wal", "--skip", "wal"], ["--only", "bloat"]):
+        result = call("doctor", *options, database=world.url)
+        assert (result.exit_code, "well" in result.output) == (2, False)
+        assert "no check is left" in result.stderr
+
+
+def test_a_sentence_about_jobctl_is_no_command(world: World) -> None:
+    spoil(world, "9999")
+    told = items(answer("doctor", "--only", "schema", database=world.url))["schema"]
+    assert told["fix"] == "install the version of jobctl that made it"
 
 
 def test_each_of_several_commands_is_placed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

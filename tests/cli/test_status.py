@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pty
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 
@@ -50,6 +52,15 @@ def test_commands_that_are_named_work_on_this_store(broken: World) -> None:
     for told in answer("status", database=broken.url)["data"]["troubles"]:
         assert told["command"].endswith(f" --database {broken.url}")
         assert call(*told["command"].split()[1:]).exit_code in {0, 3, 5}
+
+
+def test_a_command_with_words_in_quotes_works_on_this_store_too(world: World) -> None:
+    at = clock.now() - timedelta(minutes=10)
+    with world.site() as site, site.store.write() as connection:
+        create(connection, "j1", kind="render", queue="q[red] it's", run_at=at, at=at)
+    (told,) = answer("status", database=world.url)["data"]["troubles"]
+    words = shlex.split(told["command"])
+    assert words[-4:] == ["--queue", "q[red] it's", "--database", world.url]
 
 
 def test_json_has_everything(broken: World) -> None:

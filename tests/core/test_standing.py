@@ -88,6 +88,11 @@ def test_a_brake_is_a_warning_and_its_run_is_named() -> None:
     assert "not all was done" in judge_last_run(run(99), NOW).said
 
 
+@pytest.mark.parametrize("code", [2, 5, 130, 143])
+def test_what_somebody_at_a_terminal_brought_about_is_no_more_than_a_warning(code: int) -> None:
+    assert judge_last_run(run(code, succeeded_at=NOW - timedelta(hours=2)), NOW).health is Health.WARN
+
+
 def room(days: float | None, *, free: int = 50, is_at_least: bool = False) -> RootRoom:
     outlook = Outlook(days, is_at_least, f"full in {days}")
     return RootRoom("r1", "/srv", Reading(NOW, 100, free), 0, 0, outlook)
@@ -104,6 +109,7 @@ def room(days: float | None, *, free: int = 50, is_at_least: bool = False) -> Ro
         (room(None, free=3), Health.WARN),
         (room(6.0, free=0), Health.FAIL),
         (RootRoom("r1", "/srv", None, 0, 0, Outlook(None, False, "unknown"), "no answer"), Health.UNKNOWN),
+        (RootRoom("r1", "/srv", None, 0, 0, Outlook(None, False, "unknown"), "away", "mount"), Health.FAIL),
     ],
 )
 def test_a_disk_that_is_full_soon_is_told_in_time(seen: RootRoom, health: Health) -> None:

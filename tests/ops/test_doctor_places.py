@@ -104,6 +104,37 @@ def test_an_exchanged_directory_is_not_the_root(world: World, tmp_path: Path) ->
     assert (found.health, "no .jobctl/root.json" in found.said) == (Health.FAIL, True)
 
 
+def test_the_root_of_another_store_is_told_with_whose_it_is(world: World, tmp_path: Path) -> None:
+    marker = world.root / ".jobctl" / "root.json"
+    marker.write_text(marker.read_text().replace(store_id_of(world), "0123456789abcdef"))
+    found = diagnosis(world, "roots")
+    assert (found.health, "belongs to another job store (0123456789abcdef)" in found.said) == (
+        Health.FAIL,
+        True,
+    )
+
+
+def test_an_older_store_in_the_place_of_a_newer_one_is_told_and_accepted_by_what_is_named(
+    world: World,
+) -> None:
+    world.video(0)
+    world.recover()
+    with world.site() as site, site.store.write() as connection:
+        connection.exec_driver_sql(f"UPDATE {site.store.dialect.table('root')} SET generation = 0")
+    found = diagnosis(world, "roots")
+    assert (found.health, "an older copy of the store was put back" in found.said) == (Health.FAIL, True)
+    named = found.fix.rpartition("jobctl ")[2]
+    assert call(*shlex.split(named), "--yes", database=world.url).exit_code == 0
+    assert diagnosis(world, "roots").health is Health.OK
+    mend(world, diagnosis(world, "absence"))
+    assert diagnosis(world, "absence").health is Health.OK
+
+
+def store_id_of(world: World) -> str:
+    with world.site() as site:
+        return site.store.store_id
+
+
 def test_a_root_whose_older_copy_was_put_back_is_trusted_again_after_a_recover(world: World) -> None:
     with world.site() as site, site.store.write() as connection:
         for row in roots.get_roots(connection):
@@ -214,6 +245,13 @@ def test_what_is_scarcer_counts(
     monkeypatch.setattr(places, "room_of", lambda path: room)
     found = diagnosis(embedded, "room")
     assert (found.health, scarce in found.said) == (health, True)
+
+
+def test_what_may_go_from_a_full_disk_is_told_by_what_is_named(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "room_of", lambda path: Room(1000 << 30, 0, 1000, 9))
+    mend(world, diagnosis(world, "room"))
 
 
 def test_a_mount_below_a_roots_own_directory_is_found(

@@ -22,7 +22,8 @@ from jobctl.evidence.executor import current_executor
 from jobctl.model import health
 from jobctl.model.health import Health
 from jobctl.model.status import Status
-from jobctl.ops import lastruns
+from jobctl.model.job import Executor
+from jobctl.ops import lastruns, schedule
 from jobctl.ops.doctor import work
 from jobctl.ops.hold import hold_roots
 from jobctl.ops.show import show_job
@@ -243,6 +244,28 @@ def test_a_service_that_only_keeps_its_jobs_here_is_told_of_no_worker(world: Wor
     assert "2 jobs (dance, presentation) wait" in diagnosis(world, "workers").said
 
 
+def test_workers_that_declare_a_task_differently_are_told_until_they_are_of_one_version(world: World) -> None:
+    with world.site() as site, site.store.write() as connection:
+        now = site.store.now(connection)
+        for worker, retries in (("w1", 2), ("w2", 5)):
+            holder = Holder(worker, Executor("host-b", "boot", 1, 1), ("default",))
+            workers.register(
+                connection, holder, tasks=["render"], slots=1, isolation="thread", lease_s=60.0, at=now
+            )
+            specs = {"render": {"queue": "default", "retries": retries}}
+            tell_tasks(connection, worker, specs, troubles=[], since=now)
+    found = diagnosis(world, "tasks")
+    assert found.health is Health.WARN
+    assert "2 retries (worker w1)" in found.said
+    assert "5 retries (worker w2)" in found.said
+    with world.site() as site, site.store.write() as connection:
+        tell_tasks(connection, "w1", specs, troubles=["films does not import: SyntaxError: x"], since=now)
+    assert "films does not import" in diagnosis(world, "tasks").said
+    with world.site() as site, site.store.write() as connection:
+        tell_tasks(connection, "w1", specs, troubles=[], since=now)
+    assert diagnosis(world, "tasks").health is Health.OK
+
+
 def test_the_jobs_of_a_killed_worker_are_told_and_given_back(world: World, tmp_path: Path) -> None:
     enqueue_waiting(world, tmp_path, "a")
     with child(take_jobs, world):
@@ -345,6 +368,18 @@ def test_where_nothing_runs_by_itself_the_command_that_installs_it_is_named(worl
     assert diagnosis(world, "schedule").health is Health.OK
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root writes the machine's schedule")
+def test_the_command_that_is_named_installs_a_schedule(
+    embedded: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_CRON_PLACE", "_SYSTEM_PLACE"):
+        monkeypatch.setattr(schedule, name, str(tmp_path / name))
+    found = diagnosis(embedded, "schedule")
+    assert found.health is Health.WARN
+    mend(embedded, found)
+    assert diagnosis(embedded, "schedule") == health.ok("installed; nothing was due yet")
+
+
 def test_an_installed_schedule_may_not_have_been_due_yet(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -369,6 +404,14 @@ def test_a_command_that_never_ended_well_is_told(world: World) -> None:
         lastruns.end(site, "cleanup", started=lastruns.begin(site), code=ExitCode.ROOT, error="away")
     found = diagnosis(world, "schedule")
     assert (found.health, found.said) == (Health.WARN, "cleanup never ended well")
+
+
+@pytest.mark.usefixtures("_tools")
+def test_where_no_backup_is_known_the_command_that_is_named_makes_one(world: World) -> None:
+    found = diagnosis(world, "backup")
+    assert (found.health, found.said) == (Health.WARN, "no backup is known")
+    mend(world, found)
+    assert diagnosis(world, "backup").health is Health.OK
 
 
 @pytest.mark.parametrize(("days", "health"), [(0.5, Health.OK), (3, Health.WARN), (30, Health.FAIL)], ids=str)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import update
 
 from jobctl import clock
 from jobctl.model.health import Health
@@ -13,6 +15,9 @@ from jobctl.model.standing import Standing
 from jobctl.model.status import Status
 from jobctl.ops import standing, tallies
 from jobctl.ops.standing import look
+from jobctl.store.engine import Connection
+from jobctl.store.roots import RootRow
+from jobctl.store.schema import root
 from ops.world import World, dead_executor
 from store.records import claim, create
 
@@ -72,10 +77,47 @@ def test_a_disk_that_gives_no_answer_is_unknown_and_keeps_nobody_waiting(
     assert found.health is Health.UNKNOWN
 
 
-def test_a_root_that_is_away_is_unknown(world: World) -> None:
-    world.root.rename(world.root.with_name("away"))
+def test_a_root_that_is_away_is_broken_also_where_its_empty_mount_point_is_left(world: World) -> None:
+    away = world.root.with_name("away")
+    world.root.rename(away)
     found = seen(world)
-    assert said(found) == {"room": f"the room below {world.root} is not known: No such file or directory"}
+    assert said(found) == {"roots": f"root {world.root} cannot be opened: No such file or directory"}
+    assert (found.health, found.rooms[0].now) == (Health.FAIL, None)
+    world.root.mkdir()
+    found = seen(world)
+    assert said(found) == {
+        "roots": f"{world.root} has no .jobctl/root.json: it is not mounted, or not a root"
+    }
+    assert found.troubles[0].diagnosis.command == "jobctl doctor --only roots"
+    world.root.rmdir()
+    away.rename(world.root)
+    assert seen(world).health is Health.OK
+
+
+def test_an_older_copy_of_the_store_in_its_place_is_broken(world: World) -> None:
+    world.video(0)
+    world.recover()
+    with world.site() as site, site.store.write() as connection:
+        connection.execute(update(root).values(generation=0))
+    found = seen(world)
+    assert found.health is Health.FAIL
+    assert "an older copy of the store was put back" in said(found)["roots"]
+    assert "jobctl root adopt" in found.troubles[0].diagnosis.fix
+
+
+def test_a_run_that_passes_while_it_is_looked_is_no_older_store(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.video(0)
+    read = standing.roots.get_roots
+
+    def read_and_let_a_run_pass(connection: Connection) -> list[RootRow]:
+        rows = read(connection)
+        return [row._replace(generation=row.generation - 1) for row in rows]
+
+    world.recover()
+    monkeypatch.setattr(standing, "roots", SimpleNamespace(get_roots=read_and_let_a_run_pass))
+    assert "roots" not in said(seen(world))
 
 
 def test_jobs_without_a_sign_of_life_are_told(world: World) -> None:

@@ -6,10 +6,12 @@ tests/report/test_standing_screen.py``, then read the difference.
 
 from __future__ import annotations
 
+import io
 import os
 from datetime import timedelta
 
 import pytest
+from rich.console import Console
 
 from jobctl.core.health.standing import (
     judge_failures,
@@ -203,6 +205,21 @@ def test_a_command_that_is_shown_is_whole(name: str, width: int, height: int) ->
     assert begun <= commands
     assert bool(begun) == bool(commands)
     assert "…" not in "".join(begun)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_nothing_stands_behind_a_command_so_that_a_shell_sees_where_it_goes_on(
+    width: int, height: int
+) -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, width=width, highlight=False, color_system=None)
+    for block in standing_screen(long(), width=width, height=height, all_of_it="jobctl status --verbose"):
+        console.print(block)
+    rows = shown.getvalue().splitlines()
+    going_on = [row for row in rows if "\\" in row]
+    assert going_on
+    assert all(row.endswith(" \\") for row in going_on)
+    assert not [row for row in rows if row.lstrip().startswith(("jobctl ", "kill ")) and row.endswith(" ")]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from jobctl.cli.table import command_in
+from jobctl.cli.table import COMMANDS, command_in
 from jobctl.errors import ExitCode, JobctlError
 from jobctl.model.names import to_shown
 from jobctl.report.columns import Column, RowT, tsv_heading, tsv_line
@@ -31,9 +31,11 @@ RowT_contra = TypeVar("RowT_contra", contravariant=True)
 Item = Callable[[RowT], Mapping[str, Any]]
 
 
-# A command somebody may copy: in quotes, or at the end of a line.
+# A command somebody may copy: in quotes, or at the end of a line, with words of its own in quotes perhaps.
+_CALLED = rf"jobctl (?:{'|'.join(sorted({name.split()[0] for name in COMMANDS}))})\b"
+_WORDS = r"""(?:[^'"\n]|'[^'\n]*'|"[^"\n]*")*"""
 _COMMAND = re.compile(
-    r"(?<=')jobctl (?!COMMAND)[^'\n]+(?<!--help)(?=')|(?<!')\bjobctl [a-z][^'\n]*(?<!--help)$"
+    rf"(?<=')jobctl (?!COMMAND)[^'\n]+(?<!--help)(?=')|(?<!')\b{_CALLED}{_WORDS}(?<!--help)$"
 )
 
 
@@ -168,9 +170,14 @@ class Output:
         return _COMMAND.sub(lambda command: command.group() + given, text)
 
     def text(self, text: str) -> None:
-        """Answer with a text that other programs read, as it is."""
+        """Answer with a text that other programs read: as it is, but harmless to a terminal."""
         if self.format is Format.TEXT:
-            _write(text, end="")
+            _write("\n".join(map(to_shown, text.split("\n"))) if self.is_terminal else text, end="")
+
+    def name(self, text: str) -> None:
+        """Answer with one name that other programs read: as it is, but on a terminal on one line."""
+        if self.format is Format.TEXT:
+            _write(to_shown(text) if self.is_terminal else text)
 
     def say(self, text: str) -> None:
         """Say what was done in one line, where no machine reads: on a terminal's stdout, else on stderr."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from jobctl.model.job import Job
@@ -9,6 +10,10 @@ from jobctl.work import LONGEST_NAME
 
 LARGEST_PAYLOAD = 64 << 20
 """Bytes of a payload as JSON."""
+
+
+LATEST = datetime(9999, 12, 30, tzinfo=UTC)
+"""Up to here a job may wait: a server shows moments in its own zone, and no driver reads a year 10000."""
 
 
 def length_if_too_long(name: str | None) -> int | None:

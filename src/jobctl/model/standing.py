@@ -96,7 +96,10 @@ class Outlook(NamedTuple):
 
 
 class RootRoom(NamedTuple):
-    """The room below one root; ``now`` is ``None`` where it could not be told, and ``trouble`` says why."""
+    """The room below one root; ``now`` is ``None`` where it could not be told, and ``trouble`` says why.
+
+    ``mend``: what to do where the root is away, or is not the one that was registered.
+    """
 
     root_id: str
     path: str
@@ -105,6 +108,7 @@ class RootRoom(NamedTuple):
     files_free: int
     outlook: Outlook
     trouble: str = ""
+    mend: str = ""
 
 
 class Running(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jobctl import clock
 from jobctl.errors import IllegalTransition, JobctlError, StaleJob, UnknownJob, UsageError
 from jobctl.model.attempts import WorkerRow
-from jobctl.model.enqueued import Enqueued, Left, New, length_if_too_long
+from jobctl.model.enqueued import LATEST, Enqueued, Left, New, length_if_too_long
 from jobctl.model.job import Job
 from jobctl.model.status import Cause, Status
 from jobctl.ops.jobs import JobFilter, list_jobs
@@ -129,10 +129,11 @@ def moments_after(site: Site) -> Callable[[timedelta], datetime]:
         then = site.store.now(connection)
 
     def after(wait: timedelta) -> datetime:
-        try:
-            return then + timedelta(seconds=clock.monotonic() - began) + wait
-        except OverflowError:
-            raise ValueError("its delay leads beyond the calendar") from None
+        with suppress(OverflowError):
+            moment = then + timedelta(seconds=clock.monotonic() - began) + wait
+            if moment < LATEST:
+                return moment
+        raise ValueError("its delay leads beyond the calendar")
 
     return after
 

@@ -21,13 +21,16 @@ from jobctl.core.health.work import judge_backup, judge_leases
 from jobctl.core.health.workers import judge_declared
 from jobctl.core.outlook import outlook_of
 from jobctl.core.tally import Grain
+from jobctl.errors import JobctlError, RootUnavailable, StoreOlderThanRoot
 from jobctl.model.standing import Reading, RootRoom, ScanSeen, Standing, Trouble, Worker
 from jobctl.ops.doctor.places import examine_absence
 from jobctl.ops.doctor.work import BACKUP, examine_locks, examine_runs, examine_workers, holding
+from jobctl.ops.hold import open_registered
 from jobctl.ops.serving import is_lost, serving_now
 from jobctl.ops.site import Site
 from jobctl.ops.tallies import QUICK, catch_up
 from jobctl.outputs.room import Room, room_of
+from jobctl.outputs.root import open_root
 from jobctl.store import claims, lastruns, roots, standing, tallies, workers
 from jobctl.store.engine import Connection
 from jobctl.store.roots import RootRow
@@ -47,11 +50,11 @@ def look(site: Site, *, clean: Callable[[str], str] = str) -> Standing:
     half a secret would not be known for one.
     """
     uncounted = catch_up(site, within_s=_CATCH_UP_S, at_once=_CATCH_UP_EVENTS)
-    disks = _Disks()
+    disks = _Disks(site.store.store_id)
     with site.store.read() as connection:
         now = site.store.now(connection)
         known = roots.get_roots(connection)
-        disks.ask([row.path for row in known if row.host in {None, site.host}])
+        disks.ask([row for row in known if row.host in {None, site.host}])
         tally = tallies.read(connection, site.store.dialect, Grain.ALL, most_missing=QUICK)
         found = Standing(
             now=now,
@@ -88,7 +91,11 @@ def _judged(found: Standing) -> list[Trouble]:
         Trouble("jobs", judge_failures(found.changes, found.now)),
         Trouble("heartbeats", judge_silent(found.silent, found.now)),
     ]
-    judged += [Trouble("room", judge_root_room(room)) for room in found.rooms if room.now or room.trouble]
+    judged += [
+        Trouble("roots" if room.mend else "room", judge_root_room(room))
+        for room in found.rooms
+        if room.now or room.trouble
+    ]
     judged += [Trouble(run.command, judge_last_run(run, found.now)) for run in found.last_runs]
     judged += [Trouble("scan", diagnosis) for seen in found.scans for diagnosis in judge_scan(seen)]
     made = [run.succeeded_at for run in found.last_runs if run.command == BACKUP and run.succeeded_at]
@@ -135,33 +142,56 @@ def _readings(connection: Connection, row: RootRow, now: datetime) -> list[Readi
 def _room(site: Site, row: RootRow, disks: _Disks, readings: list[Reading], now: datetime) -> RootRoom:
     if row.host not in {None, site.host}:
         return RootRoom(row.root_id, row.path, None, 0, 0, outlook_of(readings))
-    told = disks.answer(row.path)
+    told = disks.answer(row)
+    if isinstance(told, StoreOlderThanRoot):
+        told = _looked_again(site, row)
+    if isinstance(told, JobctlError):
+        why = told.message.removesuffix("; nothing was changed")
+        return RootRoom(row.root_id, row.path, None, 0, 0, outlook_of(readings), why, told.hint)
     if isinstance(told, str):
         return RootRoom(row.root_id, row.path, None, 0, 0, outlook_of(readings), told)
     here = Reading(now, told.bytes, told.bytes_free)
     return RootRoom(row.root_id, row.path, here, told.files, told.files_free, outlook_of([*readings, here]))
 
 
-class _Disks:
-    """Asks disks how much room they have, each in a thread of its own: one that is gone never answers."""
+def _looked_again(site: Site, row: RootRow) -> Room | JobctlError:
+    """What a root tells whose marker is ahead of what was read: a run may have passed meanwhile."""
+    try:
+        with open_registered(site, row) as root:
+            return room_of(root.fd)
+    except (RootUnavailable, StoreOlderThanRoot) as error:
+        return error
 
-    def __init__(self) -> None:
-        self._told: dict[str, Room | str] = {}
+
+class _Disks:
+    """Asks roots whether they are there, and how much room is left below them.
+
+    Each in a thread of its own: a disk that is gone never answers.
+    """
+
+    def __init__(self, store_id: str) -> None:
+        self._store_id = store_id
+        self._told: dict[str, Room | JobctlError | str] = {}
         self._asked: dict[str, threading.Thread] = {}
 
-    def ask(self, paths: list[str]) -> None:
+    def ask(self, rows: list[RootRow]) -> None:
         """Begin to ask."""
-        for path in paths:
-            self._asked[path] = threading.Thread(target=self._note, args=(path,), daemon=True)
-            self._asked[path].start()
+        for row in rows:
+            self._asked[row.root_id] = threading.Thread(target=self._note, args=(row,), daemon=True)
+            self._asked[row.root_id].start()
 
-    def answer(self, path: str) -> Room | str:
-        """What a disk told, or why there is nothing to tell."""
-        self._asked[path].join(_DISK_S)
-        return self._told.get(path, f"it gave no answer within {_DISK_S:g} s")
+    def answer(self, row: RootRow) -> Room | JobctlError | str:
+        """What a root told, why it is none, or why there is nothing to tell."""
+        self._asked[row.root_id].join(_DISK_S)
+        return self._told.get(row.root_id, f"it gave no answer within {_DISK_S:g} s")
 
-    def _note(self, path: str) -> None:
+    def _note(self, row: RootRow) -> None:
         try:
-            self._told[path] = room_of(path)
+            with open_root(
+                row.path, root_id=row.root_id, store_id=self._store_id, generation=row.generation
+            ) as root:
+                self._told[row.root_id] = room_of(root.fd)
+        except (RootUnavailable, StoreOlderThanRoot) as error:
+            self._told[row.root_id] = error
         except OSError as error:
-            self._told[path] = error.strerror or str(error)
+            self._told[row.root_id] = error.strerror or str(error)

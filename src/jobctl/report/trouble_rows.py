@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.console import RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -69,22 +68,23 @@ def trouble_rows(shown: Sequence[Trouble], width: int) -> Iterator[RenderableTyp
     room = room_for(shown, width)
     for each in shown:
         health = each.diagnosis.health
-        beside, below = _to_do(each, room)
+        advice, commands = _to_do(each, room)
         grid = Table.grid(padding=_GAP)
         grid.add_column(width=_HEALTH_WIDTH, no_wrap=True)
         grid.add_column(width=room.subject, no_wrap=True)
         grid.add_column(overflow="fold")
         grid.add_row(Text(health.value, HEALTH_STYLES[health]), Text(_subject(each)), _said(each, room))
-        for words in beside:
+        for words in advice:
             grid.add_row("", "", words)
         yield grid
-        yield from (Padding.indent(words, _INDENT) for words in below)
+        # No cell of a table: that is filled up with blanks, and one behind a "\\" breaks what is copied.
+        yield from commands
 
 
-def commands_below(command: str, width: int) -> list[Text]:
-    """A command, or several, each on lines of its own, on all the width that there is."""
+def commands_below(command: str, width: int, indent: int = 0) -> list[Text]:
+    """A command, or several, each on lines of its own, ``width`` columns from ``indent`` on."""
     return [
-        Text(to_shown(line), "bold", overflow="fold")
+        Text.assemble(" " * indent, (to_shown(line), "bold"), overflow="fold")
         for each in commands_of(command)
         for line in shell_lines(each, width)
     ]
@@ -99,20 +99,20 @@ def _said(each: Trouble, room: Room) -> Text:
 
 
 def _to_do(each: Trouble, room: Room) -> tuple[list[Text], list[Text]]:
-    """What looks closer or mends it: what stands beside what it is about, and what needs all the width.
+    """What looks closer or mends it: advice that stands in the column of words, and commands below it.
 
-    Neither a command nor advice is ever cut: half of it is worse than none.
+    Neither is ever cut: half of it is worse than none. A command too long for that column has all the width.
     """
     _, _, fix, command = each.diagnosis
     if not command:
         return [Text(to_shown(fix), "dim")] if fix else [], []
     if all(fits(to_shown(one), room.words) for one in commands_of(command)):
-        return commands_below(command, room.words), []
-    return [], commands_below(command, room.width - _INDENT)
+        return [], commands_below(command, room.words, room.width - room.words)
+    return [], commands_below(command, room.width - _INDENT, _INDENT)
 
 
 def _lines_to_do(each: Trouble, room: Room) -> int:
-    beside, below = _to_do(each, room)
-    return sum(lines_of(words, room.words) for words in beside) + sum(
-        max(1, -(-cell_len(words.plain) // room.width)) for words in below
+    advice, commands = _to_do(each, room)
+    return sum(lines_of(words, room.words) for words in advice) + sum(
+        max(1, -(-cell_len(words.plain) // room.width)) for words in commands
     )

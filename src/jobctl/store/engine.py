@@ -251,7 +251,9 @@ def _check_file(dialect: SQLite) -> None:
         ) from None
     if not stat.S_ISREG(mode):
         kind = "a directory" if stat.S_ISDIR(mode) else "not a file"
-        raise StoreUnreachable(f"{path} is {kind}, so it is no job store{_as_user()}", hint=_MAKE_ONE)
+        raise StoreUnreachable(
+            f"{path} is {kind}, so it is no job store{_as_user()}", hint="name a file with --database"
+        )
     # WAL needs to write beside the file as well.
     for place, needed in ((path, os.R_OK | os.W_OK), (os.path.dirname(path), os.W_OK | os.X_OK)):
         if not os.access(place, needed, effective_ids=True):
@@ -332,7 +334,7 @@ def _next_step(dialect: Dialect, error: BaseException | None) -> str:
         return "check that the server runs, that the database exists and that --database names it rightly"
     if isinstance(error, sqlite3.OperationalError):
         return "check permissions, free space and who else has it open, then run the same command again"
-    return "name another with --database, or put a backup back in its place"
+    return "name another with --database, or put a backup in its place with 'jobctl restore BACKUP'"
 
 
 def _unusable(dialect: Dialect) -> str:

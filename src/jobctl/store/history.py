@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Text, cast, func, literal_column, or_, select, text
@@ -20,6 +20,7 @@ _COLUMNS = [event.c[name] for name in Event._fields]
 _IDS_AT_ONCE = 500
 _PROBED = 5_000
 _CLOCKS_DIFFER = timedelta(days=1)
+_FIRST = datetime.min.replace(tzinfo=UTC)
 _SNAPSHOT = text(
     "SELECT pg_snapshot_xmin(now)::text::bigint, pg_snapshot_xmax(now)::text::bigint "
     "FROM pg_current_snapshot() AS now"
@@ -63,6 +64,8 @@ def before_all_since(connection: Connection, since: datetime, *, above: int, upt
     hosts may differ by a day. What an import brought was written later than it says: where there was one
     since then, nothing is left out.
     """
+    if since - _FIRST <= _CLOCKS_DIFFER:
+        return above
     earliest = since - _CLOCKS_DIFFER
     # One that was cut short and gone on with began long before it ended.
     is_recent = or_(run.c.started_at >= earliest, run.c.finished_at >= earliest, run.c.finished_at.is_(None))

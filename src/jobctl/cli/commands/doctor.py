@@ -10,7 +10,7 @@ import typer
 from jobctl.cli.context import Call, call_of
 from jobctl.cli.limits import duration_of
 from jobctl.cli.output import Format
-from jobctl.errors import ExitCode
+from jobctl.errors import ExitCode, UsageError
 from jobctl.model.health import Examined, Health
 from jobctl.report.doctor_screen import (
     CHECK_COLUMNS,
@@ -66,9 +66,17 @@ def doctor(
     if list_:
         call.output.rows(CHECK_COLUMNS, check_item, checks)
         return call.output.end()
-    limit = duration_of("--timeout", timeout)
-    examined = _examine(call, patient, checks, limit.total_seconds() if limit else None)
+    examined = _examine(call, patient, checks, _limit_s(timeout))
     return _end(call, examined, tells=exit_code)
+
+
+def _limit_s(timeout: str | None) -> float | None:
+    limit = duration_of("--timeout", timeout)
+    if limit is None:
+        return None
+    if not limit:
+        raise UsageError("--timeout: in no time nothing can be looked at", hint="write --timeout 5s")
+    return limit.total_seconds()
 
 
 def _examine(

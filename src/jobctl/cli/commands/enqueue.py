@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +14,7 @@ from jobctl.cli.context import Call, call_of
 from jobctl.cli.limits import duration_of
 from jobctl.core.health.workers import start_of
 from jobctl.errors import ExitCode, UsageError
-from jobctl.model.enqueued import LARGEST_PAYLOAD, Left, New
+from jobctl.model.enqueued import LARGEST_PAYLOAD, LATEST, Left, New
 from jobctl.report.envelope import Ending
 from jobctl.report.items import job_item
 from jobctl.report.units import counted
@@ -127,7 +127,7 @@ def enqueue(
         call.output.warn(f"job {made.job.job_id} has the key {key!r}{other}; nothing was enqueued")
     elif moment is not None and made.job.run_at != moment:
         call.output.warn(f"--at {at} has passed; job {made.job.job_id} is due at once")
-    call.output.text(f"{made.job.job_id}\n")
+    call.output.name(made.job.job_id)
     counts = {"enqueued": int(not made.existed), "existed": int(made.existed)}
     return call.output.end(Ending(counts=counts, data=job_item(made.job)))
 
@@ -204,6 +204,9 @@ def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text).astimezone()
+        moment = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(f"--at {text!r} is no time", hint="write --at 2026-01-31T03:00") from None
+    if moment >= LATEST:
+        raise UsageError(f"--at {text!r} is beyond the calendar", hint="write --at 2026-01-31T03:00")
+    return moment

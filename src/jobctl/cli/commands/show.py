@@ -8,7 +8,7 @@ import typer
 
 from jobctl.cli.context import call_of
 from jobctl.core.attempts import attempts_of
-from jobctl.errors import ExitCode, UnknownJob
+from jobctl.errors import ExitCode, UnknownJob, UsageError
 from jobctl.report.envelope import Ending
 from jobctl.report.items import job_detail
 from jobctl.report.listings import ARTIFACT_COLUMNS, ATTEMPT_COLUMNS, EVENT_COLUMNS, job_columns
@@ -33,6 +33,8 @@ def show(
 
     call = call_of(context)
     output = call.output
+    if not job:
+        raise UsageError("'' names no job", hint="run 'jobctl list' to see the jobs")
     with call.open_site() as site:
         try:
             detail = show_job(site, job)

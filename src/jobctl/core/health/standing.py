@@ -21,8 +21,14 @@ _TOLD = {
     FindingKind.BROKEN_VIDEO: ("broken video", "see them", "jobctl scan --finding broken-video"),
     FindingKind.ORPHAN_VIDEO: ("orphaned video", "bring their jobs back", "jobctl recover --dry-run"),
 }
-_MILD = frozenset({ExitCode.INCOMPLETE, ExitCode.LOCKED, ExitCode.BRAKE})
-"""Endings after which most was done, or the next run does it."""
+_MILD = frozenset(
+    {
+        *(ExitCode.INCOMPLETE, ExitCode.LOCKED, ExitCode.BRAKE),
+        *(ExitCode.USAGE, ExitCode.APPROVAL, ExitCode.INTERRUPTED, ExitCode.TERMINATED),
+    }
+)
+"""Endings after which most was done, or the next run does it; and those that somebody at a terminal brings
+about: a word mistyped, a question not answered, Ctrl-C. Nothing is broken by them."""
 
 
 def worst_first(found: Iterable[Trouble]) -> list[Trouble]:
@@ -90,7 +96,9 @@ def _meaning(code: int) -> str:
 
 
 def judge_root_room(root: RootRoom) -> Diagnosis:
-    """Whether there is room below a root, and for how long."""
+    """Whether a root is there, whether there is room below it, and for how long."""
+    if root.mend:
+        return fail(root.trouble, root.mend, "jobctl doctor --only roots")
     if root.now is None:
         return unknown(
             f"the room below {root.path} is not known: {root.trouble}", "see what is wrong", "jobctl doctor"

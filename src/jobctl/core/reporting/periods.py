@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import NamedTuple
@@ -75,7 +76,10 @@ def period_between(since: datetime, until: datetime, zone: Zone) -> Period:
     """A period that somebody chose. Raises ``ValueError`` where it ends before it begins."""
     if until <= since:
         raise ValueError("it ends before it begins")
-    begin, end = zone.wall(since), zone.wall(until)
+    try:
+        begin, end = zone.wall(since), zone.wall(until)
+    except OverflowError:
+        raise ValueError("it reaches beyond the calendar") from None
     return Period(f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}", since, until)
 
 
@@ -103,19 +107,21 @@ class Bins:
 
 def _hours(period: Period) -> Iterator[datetime]:
     edge = period.since
-    while edge < period.until:
-        yield edge
-        edge += _HOUR
+    # Where the calendar ends, so do its hours.
+    with suppress(OverflowError):
+        while edge < period.until:
+            yield edge
+            edge += _HOUR
 
 
 def _days(period: Period, zone: Zone) -> Iterator[datetime]:
     # Far longer periods than a year would draw thousands of bars that nobody can read.
     step = max(1, -(-(period.until - period.since).days // _MOST_DAYS))
     yield period.since
-    day = zone.wall(period.since).date() + step * _DAY
-    while (edge := zone.midnight(day)) < period.until:
-        yield edge
-        day += step * _DAY
+    day = zone.wall(period.since).date()
+    with suppress(OverflowError):
+        while (edge := zone.midnight(day := day + step * _DAY)) < period.until:
+            yield edge
 
 
 def _named(word: str, grain: Grain, today: date) -> tuple[date, Grain]:

@@ -51,7 +51,7 @@ def chosen(
 ) -> list[HealthCheck]:
     """The checks to carry out. ``also``: of those carried out only where asked for; ``every``: all of them.
 
-    Raises ``UsageError`` for a name that no check has, in either database.
+    Raises ``UsageError`` for a name that no check has, in either database, and where none is left.
     """
     names = {check.name for check in checks}
     for name in [*only, *skip]:
@@ -61,12 +61,18 @@ def chosen(
                 f"there is no check {name!r}",
                 hint=f"did you mean {near[0]}?" if near else "see them all: jobctl doctor --list",
             )
-    return [
+    left = [
         check
         for check in checks
         if check.name not in skip
         and (check in also or (check.name in only if only else every or not check.is_asked_for))
     ]
+    if not left:
+        # "All is well" of nothing at all would be believed.
+        raise UsageError(
+            "no check is left to be carried out on this database", hint="see them all: jobctl doctor --list"
+        )
+    return left
 
 
 def _installed(taken: Collection[str]) -> Iterator[HealthCheck]:
