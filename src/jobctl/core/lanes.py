@@ -5,8 +5,8 @@ below them a one. Rows are added as they are, lane by lane; the ones add up to h
 in, so that one without any change is told from one who was not there. There is room for 65,535 rows and
 for 281 trillion changes.
 
-A row in which most lanes are taken is one long number, whose sums take a nanosecond for each lane. Any
-other lists the numbers of those who are in it.
+A row in which many lanes are taken is one long number, and to add two is an addition. Any other lists the
+numbers of those who are in it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,17 @@ import sys
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import compress, count, repeat
 from typing import NamedTuple
 
 _NUMBER, _LANE = "I", "Q"
 _WIDTH = 8
 _ROWS = 16
 """So many bits of a lane count rows."""
+
+
+_EMPTY = 4
+"""One of so many lanes is taken at least where the empty ones are kept, too."""
 
 
 class Row(NamedTuple):
@@ -32,15 +37,14 @@ class Row(NamedTuple):
 
 
 def row_of(counts: Iterable[tuple[int, int]]) -> Row:
-    """A row of owners' numbers, each with its changes; in the form that takes less."""
+    """A row of owners' numbers, each with its changes."""
     numbers, lanes = array(_NUMBER), array(_LANE)
     for number, changes in counts:
         numbers.append(number)
         lanes.append(_lane(changes))
-    sparse = Row(_stored(numbers), _stored(lanes))
     width = max(numbers, default=-1) + 1
-    if width * _WIDTH > len(sparse.numbers or b"") + len(sparse.lanes):
-        return sparse
+    if width > len(numbers) * _EMPTY:
+        return Row(_stored(numbers), _stored(lanes))
     every = array(_LANE, bytes(width * _WIDTH))
     for number, lane in zip(numbers, lanes, strict=True):
         every[number] = lane
@@ -52,34 +56,25 @@ class Lanes:
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
         self._whole = 0
-        self._sparse = array(_LANE)
+        # A list, which is quicker to add to than an array.
+        self._single: list[int] = []
         for row in rows:
             self.add(row)
 
     def add(self, row: Row) -> None:
         """Add a row. Raises ``ValueError`` where it is none."""
+        lanes = _loaded(_LANE, row.lanes)
         if row.numbers is None:
-            if len(row.lanes) % _WIDTH:
-                raise ValueError(f"{len(row.lanes)} bytes are no lanes")
             self._whole += int.from_bytes(row.lanes, "little")
             return
-        numbers, lanes = _loaded(_NUMBER, row.numbers), _loaded(_LANE, row.lanes)
-        self._widen(max(numbers, default=-1) + 1)
-        mine = self._sparse
+        numbers, mine = _loaded(_NUMBER, row.numbers), self._single
+        mine.extend(repeat(0, max(numbers, default=-1) + 1 - len(mine)))
         for number, lane in zip(numbers, lanes, strict=True):
             mine[number] += lane
 
-    def count(self, number: int, changes: int) -> None:
-        """Add one owner of a row."""
-        self._widen(number + 1)
-        self._sparse[number] += _lane(changes)
-
-    def _widen(self, width: int) -> None:
-        self._sparse.frombytes(bytes(max(0, width - len(self._sparse)) * _WIDTH))
-
     def summed(self) -> Sums:
         """How many changes each owner has."""
-        total = self._whole + int.from_bytes(_stored(self._sparse), "little")
+        total = self._whole + int.from_bytes(_stored(array(_LANE, self._single)), "little")
         width = -(-total.bit_length() // (8 * _WIDTH))
         return Sums(_loaded(_LANE, total.to_bytes(width * _WIDTH, "little")))
 
@@ -106,7 +101,7 @@ class Sums:
     def with_at_least(self, changes: int) -> list[int]:
         """The numbers of the owners with so many changes or more."""
         least = max(1, changes << _ROWS)
-        return [number for number, lane in enumerate(self._lanes) if lane >= least]
+        return list(compress(count(), map(least.__le__, self._lanes)))
 
 
 def _lane(changes: int) -> int:

@@ -107,7 +107,7 @@ def outdated_rows(connection: Connection) -> Iterator[Period]:
 def _is_right(connection: Connection, edition: int, period: Period) -> bool:
     one_by_one = period._replace(owners=None)
     row, found = (total(connection, edition, [each]) for each in (period, one_by_one))
-    counts = list(_one_by_one(connection, edition, [one_by_one]))
+    counts = _one_by_one(connection, edition, one_by_one)
     numbered = row_of((number, changes) for number, _, changes in counts if number is not None)
     try:
         kept = added(connection, edition, [period]).numbered
@@ -145,7 +145,7 @@ def _number(store: Store, edition: int, period: Period) -> None:
 def _close(store: Store, edition: int, period: Period) -> None:
     with store.read() as connection:
         position = position_of(connection, edition).position
-        counts = list(_one_by_one(connection, edition, [period]))
+        counts = _one_by_one(connection, edition, period)
         summed = total(connection, edition, [period])
     if any(number is None for number, _, _ in counts):
         return
@@ -174,12 +174,10 @@ def added(connection: Connection, edition: int, periods: Sequence[Period]) -> Ad
     others = Counter[str]()
     # Where nothing is to be added to others' lanes, nobody needs a number.
     with_numbers = any(period.owners is not None for period in periods)
-    open_ones = open_periods(periods)
-    for number, owner, changes in _one_by_one(connection, edition, open_ones, with_numbers=with_numbers):
-        if number is None:
-            others[owner] += changes
-        else:
-            lanes.count(number, changes)
+    for period in open_periods(periods):
+        rows = _one_by_one(connection, edition, period, with_numbers=with_numbers)
+        lanes.add(row_of([(number, changes) for number, _, changes in rows if number is not None]))
+        others.update({owner: changes for number, owner, changes in rows if number is None})
     return Added(lanes.summed(), others)
 
 
@@ -222,18 +220,15 @@ def sums() -> list[ColumnElement[Any]]:
 
 
 def _one_by_one(
-    connection: Connection, edition: int, periods: Sequence[Period], *, with_numbers: bool = True
-) -> Iterator[tuple[int | None, str, int]]:
-    """The number of each owner of these periods, the name, and how many changes."""
-    if not periods:
-        return
+    connection: Connection, edition: int, period: Period, *, with_numbers: bool = True
+) -> Sequence[tuple[int | None, str, int]]:
+    """The number of each owner of a period, the name, and how many changes."""
     share = tally_share.c
     number = owner_number.c.number if with_numbers else null()
-    rows = select(number, share.owner, changes_of_row()).where(rows_of(edition, periods))
+    rows = select(number, share.owner, changes_of_row()).where(rows_of(edition, [period]))
     if with_numbers:
         rows = rows.join_from(tally_share, owner_number, owner_number.c.owner == share.owner, isouter=True)
-    for number_of, owner, changes in connection.execute(rows):
-        yield number_of, owner, int(changes)
+    return connection.execute(rows).tuples().all()
 
 
 def _kept(
