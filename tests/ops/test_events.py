@@ -81,6 +81,18 @@ FILTERS: list[tuple[dict[str, object], list[int]]] = [
 ]
 
 
+def test_the_events_of_an_owner_are_the_same_whether_the_jobs_are_few_or_many(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for few in (1, 500):
+        monkeypatch.setattr(events_module, "_FEW_JOBS", few)
+        assert found(site, job_same={"owner": "ada"}) == [1, 2, 3, 4, 5, 6, 7]
+        assert found(site, job_same={"owner": "ada", "queue": "night"}) == [5, 6, 7]
+        assert found(site, job_same={"owner": "nobody"}) == []
+        everything = stream_events(site, EventFilter(job_same={"owner": "ada"}), Window(), newest_first=True)
+        assert numbers(list(everything)) == [7, 6, 5, 4, 3, 2, 1]
+
+
 def test_filters(site: Site) -> None:
     assert [found(site, **wanted) for wanted, _ in FILTERS] == [expected for _, expected in FILTERS]
 
@@ -136,6 +148,7 @@ def test_a_look_that_takes_too_long_ends_where_it_can_go_on(
 ) -> None:
     monkeypatch.setattr(events_module, "_FIRST_BLOCK", 2)
     monkeypatch.setattr(events_module, "_LARGEST_BLOCK", 2)
+    monkeypatch.setattr(events_module, "_FEW_JOBS", 0)
     seen: list[int] = []
     window, cuts = Window(), 0
     while True:
@@ -183,6 +196,40 @@ def test_what_is_long_ago_is_not_read_for_what_came_since(days: Site) -> None:
     assert numbers(page.events) == list(range(34, 41))
 
 
+def reached(site: Site, until: datetime) -> int:
+    """From which event on nothing is looked at for what came before then."""
+    with site.store.read() as connection:
+        last = history.last_event(connection)
+        return history.from_which_all_are_later(connection, until, above=0, upto=last)
+
+
+def test_what_came_since_is_not_read_for_what_is_long_ago(days: Site) -> None:
+    until = AT + DAY * 10
+    assert found(days, until=until) == list(range(1, 11))
+    assert 11 <= reached(days, until) < 20
+    assert reached(days, AT + DAY * 400) == 40
+    assert reached(days, AT - DAY * 400) <= 3
+    assert found(days, until=AT - DAY * 400) == []
+    page = event_page(days, EventFilter(until=until), Window(), limit=3, newest=True)
+    assert numbers(page.events) == [8, 9, 10]
+    assert found(days, since=AT + DAY * 5, until=until) == [6, 7, 8, 9, 10]
+
+
+@pytest.mark.parametrize(
+    ("size", "took_s", "following"),
+    [
+        (10_000, 0.0, 40_000),
+        (40_000, 0.05, 80_000),
+        (40_000, 0.1, 40_000),
+        (200_000, 0.5, 40_000),
+        (200_000, 0.01, 200_000),
+        (10_000, 3.0, 10_000),
+    ],
+)
+def test_a_block_is_as_large_as_a_tenth_of_a_second_allows(size: int, took_s: float, following: int) -> None:
+    assert events_module.size_after(size, took_s) == following
+
+
 def test_hosts_clocks_may_differ_by_a_day(days: Site) -> None:
     with days.store.write() as connection:
         create(connection, "ahead", at=AT + DAY * 40)
@@ -192,6 +239,8 @@ def test_hosts_clocks_may_differ_by_a_day(days: Site) -> None:
     for minutes in range(-3_000, 60, 60):
         since = AT + DAY * 40 + timedelta(minutes=minutes)
         assert found(days, since=since) == told_one_by_one(days, since)
+        earlier = set(told_one_by_one(days, AT - DAY)) - set(told_one_by_one(days, since))
+        assert found(days, until=since) == sorted(earlier)
 
 
 def test_old_events_that_an_import_brought_hide_none(days: Site) -> None:
@@ -204,6 +253,8 @@ def test_old_events_that_an_import_brought_hide_none(days: Site) -> None:
         times = {"started_at": AT, "finished_at": AT + DAY * 39}
         connection.execute(insert(schema.run), {**values, **times})
     assert found(days, since=since) == told_one_by_one(days, since) == [39, 40]
+    earlier = stream_events(days, EventFilter(until=since), Window(), newest_first=False)
+    assert numbers(list(earlier)) == [*range(1, 39), *range(41, 91)]
 
 
 def told_one_by_one(site: Site, since: datetime) -> list[int]:

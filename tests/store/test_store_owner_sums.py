@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -11,16 +12,18 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, insert, select, update
 
 from jobctl import clock
-from jobctl.core.window import By, Window, window_of
+from jobctl.core.lanes import row_of
+from jobctl.core.tally import Grain
+from jobctl.core.window import By, Window, period_name, window_of
 from jobctl.errors import StoreUnreachable
-from jobctl.store import editions, figures, owner_sums, tallies
+from jobctl.store import editions, figures, owner_rows, owner_sums, tallies
 from jobctl.store.engine import VERSIONS, Store, create_store, open_store
 from jobctl.store.migrations import migrate
 from jobctl.store.owner_sums import Owners
-from jobctl.store.schema import tally_owners, tally_share
+from jobctl.store.schema import owner_number, tally_owners
 from store.records import AT, claim, complete, create
 
 NOW = AT + timedelta(days=70)
@@ -62,13 +65,18 @@ def kept(store: Store) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in connection.execute(rows.order_by(*rows.selected_columns))]
 
 
+def numbers(store: Store) -> dict[str, int]:
+    with store.read() as connection:
+        return {owner: number for number, owner in connection.execute(select(owner_number))}
+
+
 def outdated(store: Store) -> list[str]:
     with store.read() as connection:
-        return [period.name for period in owner_sums.outdated_rows(connection)]
+        return [period.name for period in owner_rows.outdated_rows(connection)]
 
 
 def close(store: Store, told: Window) -> None:
-    owner_sums.close_periods(store, told.pieces(), told.now)
+    owner_rows.close_periods(store, told.pieces(), told.now)
 
 
 def test_only_days_and_months_that_are_over_are_kept_in_one_row(store: Store) -> None:
@@ -104,15 +112,15 @@ def test_what_is_added_up_while_a_row_is_made_keeps_it_from_being_kept(
 ) -> None:
     live(store, "ada")
     fold_all(store)
-    read = owner_sums._read
+    total = owner_rows.total
 
     def slow(*arguments: Any) -> Any:
-        found = read(*arguments)
+        found = total(*arguments)
         live(store, "bob")
         fold_all(store)
         return found
 
-    monkeypatch.setattr(owner_sums, "_read", slow)
+    monkeypatch.setattr(owner_rows, "total", slow)
     close(store, window())
     monkeypatch.undo()
     assert kept(store) == []
@@ -145,12 +153,85 @@ def test_more_owners_than_are_added_up_in_memory_are_added_up_where_they_are(
     fold_all(store)
     told = window(AT + timedelta(days=1))
     before = asked(store, told, are_all=False)
-    monkeypatch.setattr(owner_sums, "_MOST_IN_A_ROW", 0)
+    monkeypatch.setattr(owner_rows, "MOST_IN_MEMORY", 0)
     close(store, told)
     assert kept(store) == []
-    monkeypatch.setattr(owner_sums, "_MOST_IN_MEMORY", 0)
     assert asked(store, told, are_all=False) == before
     assert before.count == 3
+
+
+def test_of_many_with_as_many_changes_the_first_by_name_are_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for owner in ("eve", "dan", "ada", "cleo"):
+        live(store, owner)
+    live(store, "zoe", jobs=2)
+    fold_all(store)
+    close(store, window())
+    before = asked(store, window())
+    assert list(before.parts) == ["zoe", "ada", "cleo"]
+    monkeypatch.setattr(owner_sums, "_FEW", 1)
+    monkeypatch.setattr(owner_sums, "_BLOCK", 2)
+    assert asked(store, window()) == before
+
+
+def test_changes_that_are_not_added_up_yet_decide_on_who_is_first(store: Store) -> None:
+    for owner, jobs in (("ada", 3), ("bob", 3), ("cleo", 3), ("dan", 2)):
+        live(store, owner, jobs=jobs)
+    fold_all(store)
+    close(store, window())
+    live(store, "dan", jobs=2)
+    live(store, "eve")
+    found = asked(store, window())
+    assert list(found.parts) == ["dan", "ada", "bob"]
+    assert (found.parts["dan"].changes, found.count, found.total.changes) == (12, 5, 42)
+    fold_all(store)
+    assert asked(store, window()) == found
+
+
+def test_owners_keep_their_numbers(store: Store) -> None:
+    live(store, "bob")
+    live(store, "ada", days=1)
+    fold_all(store)
+    close(store, window(now=AT + timedelta(days=1)))
+    before = numbers(store)
+    assert before == {"bob": 1}
+    close(store, window())
+    live(store, "cleo")
+    fold_all(store)
+    close(store, window())
+    assert numbers(store) == {"bob": 1, "ada": 2, "cleo": 3}
+
+
+def test_owners_are_numbered_some_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owner_rows, "_NUMBERED_AT_ONCE", 2)
+    for number in range(5):
+        live(store, f"o{number}")
+    fold_all(store)
+    close(store, window())
+    assert sorted(numbers(store).values()) == [1, 2, 3, 4, 5]
+    assert kept(store) == [("day", "2026-01-31", 5)]
+
+
+def test_who_numbers_the_same_owners_at_the_same_moment_goes_on_with_what_is_there(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(store, "ada")
+    live(store, "bob")
+    fold_all(store)
+    write, others = type(store).write, iter([True])
+
+    def late(self: Store, **how: Any) -> Any:
+        if next(others, False):
+            with write(self) as connection:
+                connection.execute(insert(owner_number), {"number": 1, "owner": "bob"})
+        return write(self, **how)
+
+    monkeypatch.setattr(type(store), "write", late)
+    close(store, window())
+    monkeypatch.undo()
+    assert numbers(store) == {"ada": 2, "bob": 1}
+    assert asked(store, window()).count == 2
 
 
 def test_a_row_that_says_something_else_is_found(store: Store) -> None:
@@ -159,10 +240,27 @@ def test_a_row_that_says_something_else_is_found(store: Store) -> None:
     close(store, window())
     assert outdated(store) == []
     with store.write() as connection:
-        connection.execute(update(tally_owners).values(changes='{"bob":3}'))
-    assert outdated(store) == ["2026-01-31"]
+        right = connection.execute(select(tally_owners.c.numbers, tally_owners.c.lanes)).one()._asdict()
+    for wrong in (
+        row_of([(1, 4)])._asdict(),
+        row_of([(2, 3)])._asdict(),
+        {"lanes": b"none"},
+        {"completed": 7},
+    ):
+        with store.write() as connection:
+            connection.execute(update(tally_owners).values(**right))
+        assert outdated(store) == []
+        with store.write() as connection:
+            connection.execute(update(tally_owners).values(**wrong))
+        assert outdated(store) == ["2026-01-31"]
+
+
+def test_a_number_that_is_not_an_owners_is_found(store: Store) -> None:
+    live(store, "ada")
+    fold_all(store)
+    close(store, window())
     with store.write() as connection:
-        connection.execute(update(tally_owners).values(changes='{"ada":3}', completed=7))
+        connection.execute(update(owner_number).values(owner="bob"))
     assert outdated(store) == ["2026-01-31"]
 
 
@@ -180,16 +278,18 @@ def test_rows_of_sums_that_are_read_no_more_are_removed(store: Store) -> None:
     assert asked(store, window()).count == 1
 
 
-def test_the_migration_keeps_the_sums_there_are(store: Store) -> None:
+@pytest.mark.parametrize("version", ["0009", "0011"])
+def test_the_migration_keeps_the_sums_there_are(store: Store, version: str) -> None:
     live(store, "ada")
     live(store, "bob", days=1, jobs=2)
     fold_all(store)
     before = asked(store, window())
     close(store, window())
-    migrate(store.engine, store.dialect, VERSIONS[VERSIONS.index("0009") - 1])
+    migrate(store.engine, store.dialect, VERSIONS[VERSIONS.index(version) - 1])
     with store.read() as connection:
-        assert "tally_owners" not in store.dialect.tables(connection)
-    migrate(store.engine, store.dialect, "0009")
+        assert "owner_number" not in store.dialect.tables(connection)
+        assert ("tally_owners" in store.dialect.tables(connection)) == (version == "0011")
+    migrate(store.engine, store.dialect, VERSIONS[-1])
     assert kept(store) == []
     assert asked(store, window()) == before
     close(store, window())
@@ -197,15 +297,30 @@ def test_the_migration_keeps_the_sums_there_are(store: Store) -> None:
     assert outdated(store) == []
 
 
+def by_days(store: Store, told: Window) -> tuple[dict[str, int], int, int]:
+    """The owners of a window with the most changes, how many there are, and all changes: day by day."""
+    first, last = (period_name(at, Grain.DAY) for at in (told.since, told.until))
+    with store.read() as connection:
+        days = tallies.shares(connection, Grain.DAY)
+    found = Counter[str]()
+    for share, part in days.items():
+        if first <= share.period < last:
+            found[share.owner] += part.changes
+    listed = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    return dict(listed[:MOST]), len(found), found.total()
+
+
 _STEPS = st.sampled_from(("live", "fold", "close"))
+_DAY = st.integers(0, 69)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(_STEPS, st.integers(0, 5), st.integers(0, 69)), max_size=15), st.integers(0, 69))
-def test_whatever_happens_it_is_what_the_rows_of_each_say(
-    store: Store, steps: Sequence[tuple[str, int, int]], since: int
+@given(st.lists(st.tuples(_STEPS, st.integers(0, 5), _DAY), max_size=15), st.tuples(_DAY, st.integers(0, 70)))
+def test_whatever_happens_any_window_is_the_sum_of_its_days(
+    store: Store, steps: Sequence[tuple[str, int, int]], reach: tuple[int, int]
 ) -> None:
-    told = window(AT + timedelta(days=since))
+    since = AT + timedelta(days=reach[0])
+    told = window_of(By.OWNER, NOW, since, since + timedelta(days=1 + reach[1]))
     for step, owner, days in steps:
         if step == "live":
             live(store, f"o{owner}" if owner else None, days=days, jobs=1 + owner % 2)
@@ -213,17 +328,13 @@ def test_whatever_happens_it_is_what_the_rows_of_each_say(
             tallies.fold(store, at_most=7)
         else:
             close(store, told)
+    pending = asked(store, told, are_all=False)
     fold_all(store)
-    with_rows = asked(store, told)
     assert outdated(store) == []
+    found = asked(store, told, are_all=False)
+    assert pending == found
+    changes = {owner: part.changes for owner, part in found.parts.items()}
+    assert (changes, found.count, found.total.changes) == by_days(store, told)
     with store.write() as connection:
         connection.execute(delete(tally_owners))
-        rows = tally_share.c.grain == "day", tally_share.c.period >= told.since.date().isoformat()
-        counted = select(func.count(tally_share.c.owner.distinct())).where(*rows)
-        assert with_rows.count == connection.execute(counted).scalar_one()
-    without = asked(store, told, are_all=False)
-    assert (with_rows.parts, with_rows.count, with_rows.total) == (
-        without.parts,
-        without.count,
-        without.total,
-    )
+    assert asked(store, told, are_all=False) == found

@@ -71,7 +71,6 @@ class JobQuery:
     @property
     def is_by_index(self) -> bool:
         """Whether an index leads to the wanted jobs in their order, so that a page is at hand at once."""
-        if "owner" in self.same:
-            return True
-        plain = self.text is None and not self.same and not self.spans.keys() - {self.order}
+        held = {"owner"} if self.order is Order.CREATED else set()
+        plain = self.text is None and not self.same.keys() - held and not self.spans.keys() - {self.order}
         return plain and (not self.statuses or self.order is Order.UPDATED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -19,7 +19,9 @@ from jobctl.store.redact import redact_url
 
 _FIRST_BLOCK, _LARGEST_BLOCK = 10_000, 200_000
 _BLOCK_S = 0.1
+_GROWTH = 4
 _STREAMED = 2_000
+_FEW_JOBS = 2_000
 _LOOK_EVERY_S = 0.5
 _LONGEST_WAIT_S = 10.0
 # What one transaction numbers: a chunk of a plan has at most 50,000 steps.
@@ -101,6 +103,7 @@ def _page(
 ) -> EventPage:
     start = clock.monotonic()
     found: list[Event] = []
+    wanted = _of_few_jobs(connection, wanted)
     after, upto = _reach(connection, wanted, window)
     for low, high in _blocks(wanted, after, upto, newest=newest):
         rest = limit + 1 - len(found)
@@ -118,6 +121,7 @@ def _page(
 def stream_events(site: Site, wanted: EventFilter, window: Window, *, newest_first: bool) -> Iterator[Event]:
     """Every wanted event within a window that is there now, block by block."""
     with site.store.read() as connection:
+        wanted = _of_few_jobs(connection, wanted)
         low, high = _reach(connection, wanted, window)
     while low < high:
         with site.store.read() as connection:
@@ -130,12 +134,25 @@ def stream_events(site: Site, wanted: EventFilter, window: Window, *, newest_fir
         low, high = (low, events[-1].event_id - 1) if newest_first else (events[-1].event_id, high)
 
 
+def _of_few_jobs(connection: Connection, wanted: EventFilter) -> EventFilter:
+    """The same by the ids of an owner's jobs, to which an index leads, where there are few of them."""
+    if wanted.job_ids or "owner" not in wanted.job_same:
+        return wanted
+    owned = history.jobs_of_owner(connection, wanted.job_same["owner"], limit=_FEW_JOBS + 1)
+    # Whoever has no jobs has the events of none: the empty id is nobody's.
+    return wanted if len(owned) > _FEW_JOBS else replace(wanted, job_ids=frozenset(owned or [""]))
+
+
 def _reach(connection: Connection, wanted: EventFilter, window: Window) -> tuple[int, int]:
-    """The window without the part that is too long ago; the wanted events of some jobs are few anyway."""
-    upto = window.upto(history.last_event(connection))
-    if wanted.since is None or wanted.job_ids:
-        return window.after, upto
-    return history.before_all_since(connection, wanted.since, above=window.after, upto=upto), upto
+    """The window without what is too early or too late; the wanted events of some jobs are few anyway."""
+    above, upto = window.after, window.upto(history.last_event(connection))
+    if wanted.job_ids:
+        return above, upto
+    if wanted.until is not None:
+        upto = history.from_which_all_are_later(connection, wanted.until, above=above, upto=upto)
+    if wanted.since is not None:
+        above = history.before_all_since(connection, wanted.since, above=above, upto=upto)
+    return above, upto
 
 
 def _in_order(events: list[Event]) -> list[Event]:
@@ -156,8 +173,13 @@ def _blocks(wanted: EventFilter, low: int, high: int, *, newest: bool) -> Iterat
         else:
             yield low, min(high, low + size)
             low += size
-        is_quick = clock.monotonic() - began < _BLOCK_S
-        size = min(_LARGEST_BLOCK, 2 * size) if is_quick else max(_FIRST_BLOCK, size // 2)
+        size = size_after(size, clock.monotonic() - began)
+
+
+def size_after(size: int, took_s: float) -> int:
+    """How large the block after one is that took so long: such that it should take a tenth of a second."""
+    fitting = int(size * _BLOCK_S / max(took_s, _BLOCK_S / _GROWTH))
+    return max(_FIRST_BLOCK, min(_LARGEST_BLOCK, fitting))
 
 
 def without_secrets(event: Event) -> Event:

@@ -14,7 +14,7 @@ from jobctl.core.window import By, Window, period_name
 from jobctl.model.status import Status
 from jobctl.ops.site import Site
 from jobctl.ops.tallies import catch_up
-from jobctl.store import figures, owner_sums, tallies
+from jobctl.store import figures, owner_rows, owner_sums, tallies
 from jobctl.store.engine import Connection
 
 
@@ -55,7 +55,7 @@ def tell(site: Site, by: By, window: Window, *, most: int, for_people: bool) -> 
     """
     catch_up(site)
     if by is By.OWNER:
-        owner_sums.close_periods(site.store, window.pieces(), window.now)
+        owner_rows.close_periods(site.store, window.pieces(), window.now)
     with site.store.read() as connection:
         pending = tallies.pending(connection, site.store.dialect)
         recent = [change for change in pending if window.contains(change.at)]

@@ -112,11 +112,9 @@ def unless_past(at: datetime, now: datetime) -> datetime | None:
 
     Raises ``ValueError`` for what is beyond the calendar.
     """
-    try:
-        due = at.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(f"at {at} is beyond the calendar") from None
-    return due if due > now else None
+    if at >= LATEST:
+        raise ValueError(f"at {at} is beyond the calendar")
+    return at.astimezone(UTC) if at > now else None
 
 
 def moments_after(site: Site) -> Callable[[timedelta], datetime]:

@@ -10,7 +10,7 @@ from jobctl.core.tally import Grain
 from jobctl.core.tally_check import Sum, discrepancies, sums_of
 from jobctl.model.difference import Difference, DifferenceKind
 from jobctl.ops.site import Progress, ProgressSink
-from jobctl.store import owner_sums, tallies, tally_sums
+from jobctl.store import owner_rows, tallies, tally_sums
 from jobctl.store.dialect import Dialect
 from jobctl.store.engine import Connection
 
@@ -51,7 +51,7 @@ def _grains(connection: Connection) -> Iterator[str]:
         if shares != whole.shares:
             said = f"{shares.total():,}, and in all {whole.shares.total():,}"
             yield f"figures of owners by the {grain.value}: {said}"
-    for period in owner_sums.outdated_rows(connection):
+    for period in owner_rows.outdated_rows(connection):
         yield f"owners of the {period.grain.value} {period.name}: in one row they are others than one by one"
 
 

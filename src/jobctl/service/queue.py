@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from jobctl.durations import LONGEST, parse_duration
-from jobctl.model.enqueued import LATEST, Left, New
+from jobctl.model.enqueued import Left, New
 from jobctl.model.job import Job
 from jobctl.ops import queue as operations
 from jobctl.ops.serving import NamedTasks
@@ -177,8 +177,6 @@ def _check(request: Request) -> None:
         raise ValueError("delay and at exclude each other; leave one of them out")
     if at is not None and (not isinstance(at, datetime) or at.utcoffset() is None):
         raise ValueError(f"at {at!r} is no moment: give a datetime with its zone")
-    if at is not None and at >= LATEST:
-        raise ValueError(f"at {at!r} is beyond the calendar")
 
 
 def _warn_of_another(left: Left) -> None:

@@ -25,7 +25,7 @@ from jobctl.store.schema import store as store_table
 
 __all__ = ["Connection", "OlderSchema", "Store", "create_store", "explained", "open_store"]
 
-VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
+VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
 """The schema versions there have been, oldest first: one for each migration."""
 
 HEAD = VERSIONS[-1]

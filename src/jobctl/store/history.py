@@ -13,6 +13,7 @@ from jobctl.model.history import EventFilter
 from jobctl.model.job import Event
 from jobctl.model.storable import storable_text
 from jobctl.store.engine import Connection
+from jobctl.store.listing import is_owned_by
 from jobctl.store.schema import event, job, run
 from jobctl.store.texts import contains
 
@@ -67,22 +68,47 @@ def before_all_since(connection: Connection, since: datetime, *, above: int, upt
     if since - _FIRST <= _CLOCKS_DIFFER:
         return above
     earliest = since - _CLOCKS_DIFFER
-    # One that was cut short and gone on with began long before it ended.
-    is_recent = or_(run.c.started_at >= earliest, run.c.finished_at >= earliest, run.c.finished_at.is_(None))
-    imports = select(run.c.run_id).where(run.c.command == "import", is_recent)
-    if connection.execute(imports.limit(1)).first() is not None:
+    if _is_imported_since(connection, earliest):
         return above
     while upto - above > 2 * _PROBED:
         middle = (above + upto) // 2
-        within = (event.c.event_id > middle - _PROBED, event.c.event_id <= middle)
-        latest = connection.execute(
-            select(func.max(event.c.at, type_=event.c.at.type)).where(*within)
-        ).scalar()
+        latest = _moment_of(connection, func.max, above=middle - _PROBED, upto=middle)
         if latest is not None and latest < earliest:
             above = middle
         else:
             upto = middle
     return above
+
+
+def from_which_all_are_later(connection: Connection, until: datetime, *, above: int, upto: int) -> int:
+    """A number between these two above which no event is earlier than ``until``; found likewise."""
+    latest = until + _CLOCKS_DIFFER
+    if _is_imported_since(connection, until - _CLOCKS_DIFFER):
+        return upto
+    while upto - above > 2 * _PROBED:
+        middle = (above + upto) // 2
+        earliest = _moment_of(connection, func.min, above=middle, upto=middle + _PROBED)
+        if earliest is not None and earliest >= latest:
+            upto = middle
+        else:
+            above = middle
+    return upto
+
+
+def _is_imported_since(connection: Connection, moment: datetime) -> bool:
+    # One that was cut short and gone on with began long before it ended.
+    is_recent = or_(run.c.started_at >= moment, run.c.finished_at >= moment, run.c.finished_at.is_(None))
+    imports = select(run.c.run_id).where(run.c.command == "import", is_recent)
+    return connection.execute(imports.limit(1)).first() is not None
+
+
+def _moment_of(connection: Connection, end: Any, *, above: int, upto: int) -> datetime | None:
+    """When the earliest or the latest of some events was."""
+    within = (event.c.event_id > above, event.c.event_id <= upto)
+    found: datetime | None = connection.execute(
+        select(end(event.c.at, type_=event.c.at.type)).where(*within)
+    ).scalar()
+    return found
 
 
 def find_events(
@@ -128,6 +154,12 @@ def jobs_with_history(connection: Connection, prefix: str, *, limit: int) -> lis
     return found
 
 
+def jobs_of_owner(connection: Connection, owner: str, *, limit: int) -> list[str]:
+    """The ids of an owner's jobs, so many at most."""
+    owned = select(job.c.job_id).where(*is_owned_by(owner)).limit(limit)
+    return list(connection.execute(owned).scalars())
+
+
 def _conditions(wanted: EventFilter, dialect: str) -> list[ColumnElement[bool]]:
     conditions = [
         *_one_of(event.c.job_id, wanted.job_ids),
@@ -151,7 +183,9 @@ def _conditions(wanted: EventFilter, dialect: str) -> list[ColumnElement[bool]]:
         conditions.append(_says(wanted.text, dialect))
     if wanted.job_same:
         same = [job.c[name] == storable_text(value) for name, value in wanted.job_same.items()]
-        conditions.append(select(job.c.job_id).where(job.c.job_id == event.c.job_id, *same).exists())
+        one: Any = literal_column("1")
+        # Each event's job is looked up. Of EXISTS a planner makes a join, and reads all jobs for some events.
+        conditions.append(select(one).where(job.c.job_id == event.c.job_id, *same).scalar_subquery() == one)
     return conditions
 
 

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, func, literal_column, or_, select, union_all
+from sqlalchemy import ColumnElement, Row, Select, func, literal_column, or_, select, union_all
 
 from jobctl.model.job import Job
 from jobctl.model.listing import JobQuery, Order, Position
@@ -56,7 +56,13 @@ def place_beyond(
 ) -> Position | None:
     """The place of the job ``count`` after a place, wanted or not; ``None`` where there are fewer."""
     spans = {order: span for order, span in query.spans.items() if order is query.order}
-    every = JobQuery(order=query.order, is_reversed=query.is_reversed, spans=spans)
+    same = {name: value for name, value in query.same.items() if name == "owner"}
+    every = JobQuery(
+        order=query.order,
+        is_reversed=query.is_reversed,
+        spans=spans,
+        same=same if query.order is Order.CREATED else {},
+    )
     columns = [job.c[query.order.column].label("at"), job.c.job_id]
     found = _dated(connection, every, columns, Stretch(1, after, offset=count - 1))
     return Position(None if query.order is Order.ID else found[0].at, found[0].job_id) if found else None
@@ -68,12 +74,24 @@ def count_jobs(connection: Connection, query: JobQuery, stretch: Stretch) -> int
 
 
 def are_few(connection: Connection, query: JobQuery) -> bool:
-    """Whether there are so few jobs of the wanted statuses that all of them are quickly sorted."""
-    if not query.statuses or "owner" in query.same:
-        return False
+    """Whether the owner has, or the wanted statuses have so few jobs that all of them are quickly sorted."""
+    return _few(connection, query) is not None
+
+
+def _few(connection: Connection, query: JobQuery) -> list[Select[Any]] | None:
+    """What finds the ids of the few jobs among which the wanted ones are; ``None`` where they are many."""
+    ways: list[list[Select[Any]]] = []
+    if "owner" in query.same and not query.is_by_index:
+        ways.append([select(job.c.job_id).where(*is_owned_by(query.same["owner"]))])
+    if query.statuses:
+        ways.append([select(job.c.job_id).where(*_held(status)) for status in query.statuses])
+    return next((found for found in ways if _is_few(connection, found)), None)
+
+
+def _is_few(connection: Connection, found: Sequence[Select[Any]]) -> bool:
     left = _FEW
-    for status in query.statuses:
-        some = select(job.c.job_id).where(*_held(status)).limit(left + 1).subquery()
+    for each in found:
+        some = each.limit(left + 1).subquery()
         left -= connection.execute(select(func.count()).select_from(some)).scalar_one()
         if left < 0:
             return False
@@ -92,17 +110,22 @@ def _dated(
     after = stretch.after
     if after is not None and after.at is None and query.order is not Order.ID:
         return []
-    wanted = [*_conditions(query, connection.dialect.name), *_between(query, after, stretch.upto)]
-    if query.order is Order.UPDATED and "owner" not in query.same:
+    few = _few(connection, query)
+    # The index by owner holds the order of creation; in any other one an owner's many jobs would be sorted.
+    is_by_owner = few is None and query.order is Order.CREATED
+    conditions = _conditions(query, connection.dialect.name, is_by_owner=is_by_owner)
+    wanted = [*conditions, *_between(query, after, stretch.upto)]
+    if few is None and query.order is Order.UPDATED:
         return _by_status(connection, query, columns, wanted, stretch)
     rows = select(*columns)
-    if are_few(connection, query):
-        held = [select(job.c.job_id).where(*_held(status)) for status in query.statuses]
+    if few is not None:
         # A wall between the two: the few are looked up first, whatever the planner thinks of them.
-        ids = union_all(*held).cte("few").prefix_with("MATERIALIZED")
+        ids = union_all(*few).cte("few").prefix_with("MATERIALIZED")
         rows = rows.where(job.c.job_id.in_(select(ids.c.job_id)))
-    elif query.statuses:
-        rows = rows.where(job.c.status.in_([status.value for status in query.statuses]))
+    if query.statuses:
+        # As no index has it, where others lead to the jobs.
+        status = job.c.status if few is None else job.c.status.concat(literal_column("''"))
+        rows = rows.where(status.in_([each.value for each in query.statuses]))
     rows = rows.where(*wanted).order_by(*_order(query))
     return list(connection.execute(rows.limit(stretch.limit).offset(stretch.offset or None)))
 
@@ -126,6 +149,9 @@ def _by_status(
     if not query.is_reversed:
         sorting = [key.desc() for key in sorting]
     page = select(merged).order_by(*sorting).limit(stretch.limit).offset(stretch.offset or None).subquery()
+    if not {column.name for column in columns} - {"at", "job_id"}:
+        # Where a job stands is known already: there is no need to look it up.
+        return list(connection.execute(select(page.c.sort_at.label("at"), page.c.sort_id.label("job_id"))))
     rows = select(*columns).join(page, page.c.sort_id == job.c.job_id).order_by(*_order(query))
     return list(connection.execute(rows))
 
@@ -178,18 +204,24 @@ def _beyond(query: JobQuery, place: Position, *, is_within: bool) -> list[Column
     return [bound(key, at), or_(beyond(key, at), tie)]
 
 
-def _is_owned_by(owner: str) -> list[ColumnElement[bool]]:
+def is_owned_by(owner: str) -> list[ColumnElement[bool]]:
     """By the index, which holds how an owner begins; then by all of it."""
     named = storable_text(owner)
-    # SQLite would put a plain owner = '…' into the expression of the index, and know it no longer.
-    whole = job.c.owner.concat(literal_column("''"))
-    return [job.c.owner.is_not(None), OWNER_KEY.op("=")(named[:OWNER_BEGINS]), whole == named]
+    return [job.c.owner.is_not(None), OWNER_KEY.op("=")(named[:OWNER_BEGINS]), _is_owner(named)]
 
 
-def _conditions(query: JobQuery, dialect: str) -> list[ColumnElement[bool]]:
+def _is_owner(named: str) -> ColumnElement[bool]:
+    """By no index: SQLite would put a plain owner = '…' into the expression of one, and know it no longer."""
+    return job.c.owner.concat(literal_column("''")) == named
+
+
+def _conditions(query: JobQuery, dialect: str, *, is_by_owner: bool = True) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     for name, value in query.same.items():
-        conditions += _is_owned_by(value) if name == "owner" else [job.c[name] == storable_text(value)]
+        if name != "owner":
+            conditions.append(job.c[name] == storable_text(value))
+        else:
+            conditions += is_owned_by(value) if is_by_owner else [_is_owner(storable_text(value))]
     for order, (since, until) in query.spans.items():
         if since is not None:
             conditions.append(job.c[order.column] >= since)

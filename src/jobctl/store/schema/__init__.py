@@ -23,7 +23,14 @@ from jobctl.store.schema.jobs import (
 )
 from jobctl.store.schema.runs import declined, pin, run, run_action
 from jobctl.store.schema.sources import evidence, log_position, log_stream, remote_render
-from jobctl.store.schema.tallies import tally_flow, tally_owners, tally_position, tally_share, tally_span
+from jobctl.store.schema.tallies import (
+    owner_number,
+    tally_flow,
+    tally_owners,
+    tally_position,
+    tally_share,
+    tally_span,
+)
 from jobctl.store.schema.workers import lease, publication, task, tick, worker
 
 __all__ = [
@@ -51,6 +58,7 @@ __all__ = [
     "log_stream",
     "loose",
     "metadata",
+    "owner_number",
     "pin",
     "publication",
     "remote_render",

@@ -6,7 +6,7 @@ anew there are two editions: the lower one is read until the other has caught up
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, Integer, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Integer, LargeBinary, PrimaryKeyConstraint, Table, Text
 
 from jobctl.core.figures import Figure
 from jobctl.store.schema.base import Key, metadata
@@ -67,7 +67,8 @@ tally_share = Table(
 )
 
 # All owners of a day or a month that is over, in one row: made by who asks for them first, removed when
-# the period is added to. ``changes`` is JSON, owner by owner; the figures are the sums of all.
+# the period is added to. ``numbers`` and ``lanes`` are as ``core.lanes`` has them; the figures are the sums
+# of all.
 tally_owners = Table(
     "tally_owners",
     metadata,
@@ -78,8 +79,16 @@ tally_owners = Table(
     *(Column(figure.value, BigInteger, nullable=False) for figure in Figure),
     Column("runs", BigInteger, nullable=False),
     Column("run_s", Double, nullable=False),
-    Column("changes", Text, nullable=False),
+    Column("numbers", LargeBinary),
+    Column("lanes", LargeBinary, nullable=False),
     PrimaryKeyConstraint("edition", "grain", "period"),
+)
+# Which lane is an owner's; in any edition the same.
+owner_number = Table(
+    "owner_number",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("owner", Key, nullable=False, unique=True),
 )
 
 # A row for each edition. The mark is an event up to which it may go once every transaction below the
