@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.calling import call
 from jobctl.model.health import Health
 from jobctl.model.standing import Standing
 from jobctl.ops.backup import Target, make_backup

@@ -6,7 +6,7 @@ anew there are two editions: the lower one is read until the other has caught up
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, Integer, LargeBinary, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Integer, LargeBinary, PrimaryKeyConstraint, Table
 
 from jobctl.core.figures import Figure
 from jobctl.store.schema.base import Key, metadata
