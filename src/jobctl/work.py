@@ -105,6 +105,17 @@ class Work:
         """Those of them that are commands."""
         return {name: spec for name, spec in self.tasks.items() if spec.command is not None}
 
+    def only_from_next_start(self, new: Work) -> list[str]:
+        """What another one says differently of workers themselves, which hold to it for life."""
+        keys = {
+            "modules": "modules",
+            "queues": "queues",
+            "slots": "slots",
+            "lease": "lease_s",
+            "grace": "grace_s",
+        }
+        return [key for key, name in keys.items() if getattr(self, name) != getattr(new, name)]
+
     def spec_by_name(self, name: str, declared: Mapping[str, Any] = MappingProxyType({})) -> TaskSpec:
         """What is known of a task without its function: what the file says goes before what a worker told.
 

@@ -30,6 +30,10 @@ def test_an_enqueued_job_is_named_alone_on_stdout(store_url: str) -> None:
     shown = answer("show", job_id, database=store_url)["data"]
     assert (shown["status"], shown["owner"]) == ("queued", "u1")
     assert "no worker serves the queue default, so that the job waits; start one" in result.stderr
+    guessed = "no worker has told of the task render yet: it gets 2 retries; --retries N says otherwise"
+    assert guessed in result.stderr
+    told = call("enqueue", "render", "--retries", "0", database=store_url)
+    assert "yet: it gets" not in told.stderr
 
 
 def test_a_key_gives_back_the_job_that_has_it(store_url: str) -> None:

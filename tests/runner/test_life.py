@@ -98,6 +98,8 @@ def test_a_reload_begins_with_the_new_handlers_and_keeps_the_old_where_they_are_
         module.write_text(VERSION.format(version="number two"))
         reloaded("\nreloaded\n")
         assert told("second") == "number two"
+        config.write_text("[worker]\nslots = 7\nqueues = ['other']\n")
+        reloaded("\nreloaded; queues, slots in [worker] count only from its next start\n")
         module.write_text("this is no Python")
         reloaded(
             "changing does not import: SyntaxError: invalid syntax (changing.py, line 1); everything goes on"

@@ -73,5 +73,8 @@ def test_options_go_before_the_file_and_the_file_before_workers(
         return shown["queue"], shown["max_attempts"]
 
     assert enqueued() == ("video", 6)
+    assert not any(
+        "yet: it gets" in said for said in answer("enqueue", "render", database=store_url)["warnings"]
+    )
     assert enqueued("--config", str(file)) == ("video", 2)
     assert enqueued("--config", str(file), "--retries", "0", "--queue", "q") == ("q", 1)

@@ -17,6 +17,7 @@ from sqlalchemy import event, text
 
 import jobctl
 from jobctl import clock
+from jobctl.errors import StoreUnreachable
 from jobctl.model.attempts import AttemptId, ProgressReport, Settlement
 from jobctl.model.enqueued import Left, New
 from jobctl.model.job import Executor, Job
@@ -359,4 +360,17 @@ def test_what_no_database_takes_is_told_apart_from_a_database_that_is_away(postg
         with pytest.raises(psycopg.DataError):
             opened.take_turn([done("j1", 1, result='"\\u0000"')], 0)
         assert opened.take_turn([done("j1", 1)], 0).settled == {("j1", 1)}
+    store.close()
+
+
+def test_tables_that_are_away_are_a_database_that_is_away(postgresql_url: str) -> None:
+    store = open_store(postgresql_url)
+    put(store, "j1")
+    with psycopg.connect(postgresql_url, autocommit=True) as admin, closing(begin(store, holder())) as opened:
+        admin.execute("ALTER SCHEMA jobctl RENAME TO aside")
+        for visit in (opened.held, lambda: opened.take_turn([], 1, KINDS)):
+            with pytest.raises(StoreUnreachable):
+                visit()
+        admin.execute("ALTER SCHEMA aside RENAME TO jobctl")
+        assert [claim.job_id for claim in opened.take_turn([], 1, KINDS).claims] == ["j1"]
     store.close()

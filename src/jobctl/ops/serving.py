@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import NamedTuple
 
 from jobctl import clock
 from jobctl.core.health.workers import Serving, Waiting, lack_of
@@ -46,14 +47,26 @@ def waiting_in(queue: QueueDepth, now: datetime) -> Iterator[Waiting]:
         yield Waiting(queue.queue, kind, jobs, oldest_s, queue.is_at_least)
 
 
-def named_task(site: Site, name: str, *, queue: str | None = None) -> tuple[TaskSpec, str]:
-    """How a task is run that is only named, and why nobody would take jobs of it.
+class NamedTask(NamedTuple):
+    """How a task is run that is only named.
 
-    The latter is empty where somebody does.
+    ``lack``: why nobody would take jobs of it; empty where somebody does. ``is_told``: whether a
+    worker, or the configuration, has ever said how it is run.
     """
+
+    spec: TaskSpec
+    lack: str
+    is_told: bool
+
+
+def named_task(site: Site, name: str, *, queue: str | None = None) -> NamedTask:
+    """What is known of a task that is only named."""
+    work = site.settings.work
     with site.store.read() as connection:
-        spec = site.settings.work.spec_by_name(name, declared(connection, name))
-        return spec, lack_of(queue or spec.queue, name, serving_now(site, connection))
+        told = declared(connection, name)
+        spec = work.spec_by_name(name, told)
+        lack = lack_of(queue or spec.queue, name, serving_now(site, connection))
+    return NamedTask(spec, lack, bool(told) or name in work.overrides)
 
 
 class NamedTasks:

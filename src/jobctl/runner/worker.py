@@ -86,7 +86,7 @@ class Worker:
     ) -> None:
         self._site = site
         self._options = options
-        self._work = self._new_work = work
+        self._work = self._new_work = self._begun_with = work
         self._voice = voice
         self._reload = reload
         self.counters = Counters()
@@ -564,11 +564,13 @@ class Worker:
         if troubles:
             self._go_on("; ".join(troubles))
             return
+        kept = self._begun_with.only_from_next_start(self._new_work)
         self._work = self._new_work
         self._began_at = self._line.visit(lambda _: self._now()) or self._began_at
         self._schedules = replace(self._schedules, work=self._work)
         self._is_introduced = False
-        self._voice.say("reloaded")
+        still = f"; {', '.join(kept)} in [worker] count only from its next start" if kept else ""
+        self._voice.say(f"reloaded{still}")
 
     def _now(self) -> datetime:
         with self._site.store.read() as connection:

@@ -22,6 +22,7 @@ from jobctl.work import HIGHEST_PRIORITY, LOWEST_PRIORITY, MOST_RETRIES
 
 if TYPE_CHECKING:
     from jobctl.ops.job_lines import BadLine
+    from jobctl.ops.serving import NamedTask
     from jobctl.ops.site import Site
 
 
@@ -104,9 +105,9 @@ def enqueue(
         raise UsageError("'' is no name of a task; nothing was enqueued", hint="write jobctl enqueue render")
     words = _payload(payload)
     with call.open_site() as site:
-        spec, lack = named_task(site, task, queue=queue)
-        if lack:
-            call.output.warn(f"{lack}, so that the job waits; start one: {start_of([queue or spec.queue])}")
+        named = named_task(site, task, queue=queue)
+        spec = named.spec
+        _warn_of(call, named, queue=queue, retries=retries)
         if stream:
             common = Common(queue, priority, owner, retries)
             with ExitStack() as stack:
@@ -130,6 +131,16 @@ def enqueue(
     call.output.name(made.job.job_id)
     counts = {"enqueued": int(not made.existed), "existed": int(made.existed)}
     return call.output.end(Ending(counts=counts, data=job_item(made.job)))
+
+
+def _warn_of(call: Call, named: NamedTask, *, queue: str | None, retries: int | None) -> None:
+    spec = named.spec
+    if named.lack:
+        start = start_of([queue or spec.queue])
+        call.output.warn(f"{named.lack}, so that the job waits; start one: {start}")
+    if retries is None and not named.is_told:
+        known = f"no worker has told of the task {spec.name} yet"
+        call.output.warn(f"{known}: it gets {spec.retries} retries; --retries N says otherwise")
 
 
 def _enqueue_lines(call: Call, site: Site, found: Iterator[New | BadLine]) -> ExitCode:
