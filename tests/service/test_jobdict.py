@@ -466,6 +466,48 @@ def test_async_code_fetches_and_updates_and_never_assigns(jobs: Jobs, elsewhere:
     assert (job.status, elsewhere["a"].progress) == ("completed", 100)
 
 
+def test_tasks_of_one_event_loop_never_mix_their_edits(jobs: Jobs, elsewhere: Jobs) -> None:
+    job = running(jobs)
+
+    async def main() -> None:
+        in_edit, over = asyncio.Event(), asyncio.Event()
+
+        async def edit() -> None:
+            with jobs.edit("a"):
+                job.progress = 50
+                in_edit.set()
+                await over.wait()
+                job.error = "mine"
+
+        editing = asyncio.create_task(edit())
+        await in_edit.wait()
+        with pytest.raises(StaleJob, match="another task"), jobs.edit("a"):
+            job.error = "other"
+        with pytest.raises(StaleJob, match="another task"):
+            job.video_url = "/other"
+        over.set()
+        await editing
+
+    asyncio.run(main())
+    for each in (job, elsewhere["a"]):
+        assert (each.progress, each.error, each.video_url) == (50, "mine", None)
+
+
+def test_an_update_within_an_edit_of_the_same_job_is_refused_and_waits_for_nothing(jobs: Jobs) -> None:
+    job = running(jobs)
+    jobs["b"] = PresentationJob("b")
+
+    async def main() -> None:
+        with jobs.edit("a"):
+            await jobs.update("b", error="fine")
+            with pytest.raises(WouldBlock, match="within an edit"):
+                await jobs.update("a", progress=50)
+            job.error = "fine"
+
+    asyncio.run(main())
+    assert (jobs["a"].error, jobs["a"].progress, jobs["b"].error) == ("fine", 0, "fine")
+
+
 def test_update_with_a_mapping_assigns_as_a_dict_does(jobs: Jobs) -> None:
     jobs.update({"a": PresentationJob("a")})
     assert list(jobs) == ["a"]

@@ -214,6 +214,13 @@ def test_what_the_store_refuses_the_dict_takes_and_it_is_counted(
     assert (differing.job_id, "not allowed" in differing.why) == ("a", True)
     found = doctor(store_url, journal)
     assert (found["health"], "a (" in found["said"]) == ("warn", True)
+    # What it refused is told even where both say the same again.
+    job.status = "completed"
+    assert jobs.compare().differing == []
+    (state,) = read_journals(str(journal))
+    assert state.refused == 1
+    found = doctor(store_url, journal)
+    assert (found["health"], "refused" in found["said"]) == ("warn", True)
 
 
 def test_where_the_store_is_read_it_is_right_to_refuse(opened: Opens) -> None:

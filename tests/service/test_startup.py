@@ -11,15 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 import jobctl
 from jobctl import clock
 from jobctl.errors import UsageError
 from jobctl.evidence.executor import current_executor
+from jobctl.model.job import Executor
 from jobctl.model.status import Status
 from jobctl.ops.hold import hold_roots
 from jobctl.ops.init import initialise
 from jobctl.service.startup import Outcome
+from jobctl.store import claims, schema
 from ops.world import World, a_job_id, dead_executor
 from service.jobs_of_a_service import PresentationJob
 from service.outages import away
@@ -106,6 +109,31 @@ def test_of_servers_that_start_at_once_one_recovers_and_the_others_wait(world: W
     assert all(each.is_whole for each in found)
     assert sorted(len(each.runs) for each in found) == [0, 1]
     assert world.job_ids() == {a_job_id(number) for number in range(3)}
+
+
+def test_of_servers_that_start_at_once_the_others_go_on_where_one_is_killed_at_it(world: World) -> None:
+    for number in range(3):
+        world.video(number)
+    with ThreadPoolExecutor(3) as pool:
+        starting = [pool.submit(jobctl.recover_on_start, world.url) for _ in range(3)]
+        os.kill(recovering(world).pid, signal.SIGKILL)
+        found = [each.result() for each in starting]
+    assert [each.outcome for each in found if not each.is_whole] == [Outcome.FAILED]
+    with world.site() as site, site.store.read() as connection:
+        recovered = select(schema.event.c.job_id).where(schema.event.c.kind == "recovered")
+        assert sorted(connection.execute(recovered).scalars()) == [a_job_id(number) for number in range(3)]
+
+
+def recovering(world: World) -> Executor:
+    """Who is at it, as soon as somebody is."""
+    deadline = clock.monotonic() + 60
+    with world.site() as site:
+        while clock.monotonic() < deadline:
+            with site.store.read() as connection:
+                for held in claims.holders(connection):
+                    return held.executor
+            clock.sleep(0.001)
+    raise AssertionError("nobody recovers")
 
 
 def test_it_waits_no_longer_than_it_may(embedded: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, insert, select, text, update
 
+from jobctl.core.steps import Step
 from jobctl.errors import IllegalTransition, JobExists, StaleJob, UnknownJob
 from jobctl.model.job import Executor, Job
 from jobctl.model.listing import JobQuery, Order, position_of
@@ -193,6 +194,17 @@ class TestChanging:
         assert jobs.get_job(connection, "a").status is Status.COMPLETED
         assert len(kinds(connection, "a")) == 3
 
+    def test_what_a_step_makes_of_a_job_is_what_is_recorded(self, connection: Connection) -> None:
+        now = create(connection, "a", created_files=["a.mp4"])
+        begun = {"executor": EXECUTOR, "progress": 12.5, "max_progress": 12.5}
+        for step, changes in (
+            (Step(Status.PROCESSING, Cause.CLAIM), begun),
+            (Step(Status.FAILED, Cause.EXECUTOR), {"error": "nul \0", "error_code": "interrupted"}),
+            (Step(Status.COMPLETED, Cause.EXECUTOR), {"video_url": "/v", "created_files": ["b.mp4"]}),
+        ):
+            now = jobs.take_step(connection, now, step, actor="x", at=later(seconds=1), changes=changes)
+            assert now == jobs.get_job(connection, "a")
+
     @pytest.mark.parametrize(("error_code", "is_final"), [("interrupted", False), ("bad-input", True)])
     def test_only_a_failure_without_a_known_end_may_turn_out_well(
         self, connection: Connection, error_code: str, is_final: bool
@@ -216,6 +228,16 @@ class TestChanging:
 
 
 class TestTwoWriters:
+    def test_who_saw_an_older_version_writes_nothing(self, connection: Connection) -> None:
+        seen = create(connection, "a")
+        jobs.change_fields(connection, seen, {"error": "first"}, at=AT)
+        with pytest.raises(StaleJob):
+            jobs.change_fields(connection, seen, {"error": "second"}, at=AT)
+        with pytest.raises(StaleJob):
+            jobs.take_step(connection, seen, Step(Status.PROCESSING, Cause.CLAIM), actor="x", at=AT)
+        now = jobs.get_job(connection, "a")
+        assert (now.error, now.status, now.version) == ("first", Status.QUEUED, 2)
+
     def test_who_comes_second_writes_nothing(self, store: Store) -> None:
         with store.write() as connection:
             create(connection, "a")

@@ -18,6 +18,8 @@ from ops.world import World
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "presentation_service"
 _PATIENCE_S = float(os.environ.get("PATIENCE", "120"))
+_LEASE = "15s" if "STORY_WHOLE" in os.environ else "2s"
+"""The whole story is 51 renders at once, beside which a worker may come to nothing for seconds."""
 
 
 class Server:
@@ -126,7 +128,7 @@ def start_counting_worker(world: World, *words: str) -> subprocess.Popen[bytes]:
     environ = environment(world)
     environ["PYTHONPATH"] += os.pathsep + str(Path(__file__).parent)
     return subprocess.Popen(
-        jobctl("worker", "--tasks", "counted", "--lease", "2s", *words),
+        jobctl("worker", "--tasks", "counted", "--lease", _LEASE, *words),
         env={**environ, "RENDERS": str(_ledger_of(world))},
         stdin=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

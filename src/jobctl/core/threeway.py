@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 
@@ -28,6 +29,7 @@ def merged(base: Any, mine: Any, theirs: Any, *, at: str = "") -> Any:
 
 
 _ABSENT = object()
+_PLAIN = frozenset({str, int, float, bool, type(None), datetime})
 
 
 def merged_fields(
@@ -46,6 +48,8 @@ def merged_fields(
 
 def is_same(one: Any, other: Any) -> bool:
     """Whether two values are the same in JSON, where ``true`` is no number."""
+    if type(one) is type(other) and type(one) in _PLAIN:
+        return bool(one == other)
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, Mapping) and isinstance(other, Mapping):

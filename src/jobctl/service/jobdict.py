@@ -301,6 +301,7 @@ class JobDict(Streamed[J], Generic[J]):
         return None
 
     async def _update(self, job_id: str, changes: Mapping[str, Any]) -> J:
+        self._lives.check_not_edited_here(job_id)
         return self._handle(job_id, await asyncio.to_thread(self._change, job_id, changes))
 
     def _change(self, job_id: str, changes: Mapping[str, Any]) -> Said:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
@@ -82,6 +83,7 @@ class Live(Generic[J]):
         self._patience = patience
         self._turn = RLock()
         self._depth = 0
+        self._task: asyncio.Task[Any] | None = None
         self._is_over = False
         self._touched: set[str] = set()
         heart = books.shape.of_field.get("last_heartbeat")
@@ -109,7 +111,10 @@ class Live(Generic[J]):
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:
-        """Be the one thread that changes the object. Raises ``StaleJob`` where that one may wait for us."""
+        """Be the one thread, and of its tasks the one, that changes the object.
+
+        Raises ``StaleJob`` where another one does that may be waiting for this one.
+        """
         if not self._turn.acquire(timeout=self._longest_wait_s()):
             raise StaleJob(
                 f"job {self.job_id} is being changed by another thread, which may be waiting for this one; "
@@ -118,10 +123,28 @@ class Live(Generic[J]):
             )
         _mine.changing.append(self.job_id)
         try:
+            self._check_task()
             yield
         finally:
             _mine.changing.pop()
             self._turn.release()
+
+    def _check_task(self) -> None:
+        """Tasks of one thread take turns at every ``await``: what two do at once could not be told apart."""
+        if self._depth and self._task is not _current_task():
+            raise StaleJob(
+                f"job {self.job_id} is being edited by another task of this event loop; nothing was written",
+                hint=f"await nothing within an edit, or use await jobs.update({self.job_id!r}, …)",
+            )
+
+    def check_not_edited_here(self) -> None:
+        """Raise ``WouldBlock`` where the task that asks is in the middle of an ``edit``."""
+        if self._depth and self._task is not None and self._task is _current_task():
+            raise WouldBlock(
+                f"job {self.job_id} was to be updated within an edit of it, for whose end that would wait; "
+                "nothing was written",
+                hint="assign to the object of the edit, or update after it",
+            )
 
     def _longest_wait_s(self) -> float:
         if not _mine.changing:
@@ -148,6 +171,8 @@ class Live(Generic[J]):
         """
         with self._my_turn():
             before = self._before(owner)
+            if not self._depth:
+                self._task = _current_task()
             self._depth += 1
             try:
                 yield
@@ -301,6 +326,13 @@ class Live(Generic[J]):
             home = Home(self, weakref.ref(owner), name)
             if not refill(held_by(owner).get(name), values[name], home):
                 put(owner, name, alive(values[name], home))
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
 
 
 class Handle:

@@ -69,6 +69,13 @@ class Lives(Generic[J]):
         if owner is not None and live is not None:
             live.refresh(owner, found)
 
+    def check_not_edited_here(self, job_id: str) -> None:
+        """Raise ``WouldBlock`` where the task that asks is in the middle of an ``edit`` of a job."""
+        owner = self._by_id.get(job_id)
+        live = None if owner is None else self.of(owner)
+        if live is not None:
+            live.check_not_edited_here()
+
     def let_go(self, job_id: str) -> None:
         """The object of a job that is deleted is a plain one from now on."""
         with self._turn:

@@ -24,6 +24,7 @@ from jobctl.store.jobs import change_fields, create_job, job_of, take_step
 from jobctl.store.schema import job, job_body
 
 _FULL = 100.0
+_NAMES = tuple(job.c.keys())
 
 
 class Whole(NamedTuple):
@@ -187,5 +188,5 @@ def _of_kind(kind: str | None) -> list[ColumnElement[bool]]:
 
 def _to_whole(row: Row[Any]) -> Whole:
     fields, payload = row[:-1], row[-1]
-    columns: dict[str, Any] = dict(zip(job.c.keys(), fields, strict=True))
+    columns: dict[str, Any] = dict(zip(_NAMES, fields, strict=True))
     return Whole(job_of(columns), payload if isinstance(payload, dict) else {})
