@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.calling import call
 from jobctl.model.health import Health
 from jobctl.model.standing import Standing
 from jobctl.ops.backup import Target, make_backup
@@ -139,7 +141,7 @@ def test_an_older_store_in_the_place_of_a_newer_one_is_told_and_accepted_by_what
     found = diagnosis(world, "roots")
     assert (found.health, "an older copy of the store was put back" in found.said) == (Health.FAIL, True)
     named = found.fix.rpartition("jobctl ")[2]
-    assert call(*shlex.split(named), "--yes", database=world.url).exit_code == 0
+    assert call(*shlex.split(named), database=world.url).exit_code == 0
     assert diagnosis(world, "roots").health is Health.OK
     mend(world, diagnosis(world, "absence"))
     assert diagnosis(world, "absence").health is Health.OK

@@ -21,8 +21,8 @@ from jobctl.errors import ExitCode
 from jobctl.evidence.executor import current_executor
 from jobctl.model import health
 from jobctl.model.health import Health
-from jobctl.model.status import Status
 from jobctl.model.job import Executor
+from jobctl.model.status import Status
 from jobctl.ops import lastruns, schedule
 from jobctl.ops.doctor import work
 from jobctl.ops.hold import hold_roots
