@@ -8,6 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from cli.calling import answer, call, installed, on_terminal
+from jobctl import clock
+from jobctl.model.status import Cause, Status
+from jobctl.store import jobs
+from jobctl.store.engine import create_store
+from store.records import claim, create
 
 # West of Greenwich, the year 1 begins before there is one in UTC's calendar; east of it, 9999 goes on after.
 ZONES = ("UTC", "Pacific/Kiritimati", "America/Los_Angeles")
@@ -82,3 +87,63 @@ def test_an_id_is_raw_in_a_pipe_and_harmless_on_a_terminal(store_url: str) -> No
     shown = on_terminal(*words[:3], f"{HOSTILE}2", *words[4:])
     assert "\x1b[31m" not in shown.raw
     assert shown.text.splitlines()[-1] == "evil\\x1b[31m\\n[bold]id2"
+
+
+# --- a job that means harm -----------------------------------------------------------------------
+
+WORDS = (
+    "\x1b[31mred\x1b]0;title\x07 [bold]loud[/bold] [/]\r\n\u202egnp\u2066 \x9b2J "
+    "=cmd|'/C calc'!A0 <script>x</script>"
+)
+ANSWERS = (
+    *(("list",), ("list", "--columns", "job_id,owner,kind,queue,error"), ("show", WORDS), ("events",)),
+    *(("status",), ("doctor", "--skip", "store", "--only", "workers"), ("workers",)),
+    *(("metrics", "--by", by) for by in ("kind", "queue", "owner")),
+    *(("metrics", "--csv", "--by", "owner"), ("metrics", "--prometheus"), ("report",), ("report", "billing")),
+    *(("report", "--format", form) for form in ("text", "markdown", "html")),
+    ("report", "billing", "--format", "csv"),
+)
+
+
+@pytest.fixture(scope="module")
+def harmed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store in which every text that somebody else chooses means harm, and an error is a megabyte long."""
+    url = str(tmp_path_factory.mktemp("harmed") / "jobs.db")
+    store, _ = create_store(url, now=clock.now(), version="test")
+    at = clock.now()
+    with store.write() as connection:
+        create(connection, WORDS, kind=WORDS, queue=WORDS, owner=WORDS, run_at=at, at=at)
+        claim(connection, WORDS, at=at)
+        error = {"error": WORDS + "E" * (1 << 20), "error_code": WORDS}
+        jobs.change_status(
+            connection,
+            WORDS,
+            Status.FAILED,
+            expect=Status.PROCESSING,
+            cause=Cause.EXECUTOR,
+            actor=WORDS,
+            at=at,
+            changes=error,
+        )
+    store.close()
+    return url
+
+
+@pytest.mark.parametrize("words", ANSWERS, ids=repr)
+def test_a_job_that_means_harm_does_none_in_any_answer(harmed: str, words: tuple[str, ...]) -> None:
+    result = call(*words, database=harmed)
+    assert result.exit_code == 0, result.stderr
+    said = result.stdout + result.stderr
+    assert not {char for char in said if not char.isprintable()} - set("\n\t\r")
+    assert "\r" not in said.replace("\r\n", "\n")
+    assert "<script>" not in said or "html" not in words
+    # Only what tells an error whole is as long as that error.
+    assert len(said) < (1 << 16) or words[0] in {"list", "show", "events"}
+
+
+@pytest.mark.parametrize("command", ["list", "events", "status", "metrics", "report", "doctor"])
+def test_a_job_that_means_harm_does_none_to_a_terminal(harmed: str, command: str) -> None:
+    shown = on_terminal(command, "--database", harmed, env={"NO_COLOR": "1"})
+    assert shown.returncode == 0
+    assert not {char for char in shown.text if not char.isprintable()} - {"\n"}
+    assert len(shown.text) < 1 << 14

@@ -126,7 +126,7 @@ def test_an_older_store_in_the_place_of_a_newer_one_is_told_and_accepted_by_what
     found = diagnosis(world, "roots")
     assert (found.health, "an older copy of the store was put back" in found.said) == (Health.FAIL, True)
     named = found.fix.rpartition("jobctl ")[2]
-    assert call(*shlex.split(named), "--yes", database=world.url).exit_code == 0
+    assert call(*shlex.split(named), database=world.url).exit_code == 0
     assert diagnosis(world, "roots").health is Health.OK
     mend(world, diagnosis(world, "absence"))
     assert diagnosis(world, "absence").health is Health.OK

@@ -184,7 +184,9 @@ def latest_events(connection: Connection, *, limit: int) -> Iterator[Event]:
     """The last lines of the whole history, the newest first; a few at a time, since each may be long."""
     columns = [event.c[name] for name in Event._fields]
     rows = select(*columns).order_by(event.c.event_id.desc()).limit(limit)
-    return map(Event._make, connection.execution_options(yield_per=_LONG_ROWS_AT_ONCE).execute(rows))
+    # Who has enough leaves the rest: no cursor stays open for it.
+    with connection.execution_options(yield_per=_LONG_ROWS_AT_ONCE).execute(rows) as found:
+        yield from map(Event._make, found)
 
 
 def database_version(connection: Connection) -> str:

@@ -70,7 +70,10 @@ def judge_damage(damages: Sequence[str]) -> Diagnosis:
     """Whether the file of an embedded store is sound."""
     return together(
         [
-            fail(f"the file is damaged: {damage}", "stop what writes to it, and put a backup in its place")
+            fail(
+                f"the file is damaged: {damage}",
+                "stop what writes to it, and put a backup in its place with 'jobctl restore BACKUP'",
+            )
             for damage in damages
         ],
         well="every page is sound",
