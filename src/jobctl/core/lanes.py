@@ -68,6 +68,8 @@ class Lanes:
             self._whole += int.from_bytes(row.lanes, "little")
             return
         numbers, mine = _loaded(_NUMBER, row.numbers), self._single
+        if len(numbers) != len(lanes):
+            raise ValueError(f"{len(numbers)} owners do not have {len(lanes)} lanes")
         mine.extend(repeat(0, max(numbers, default=-1) + 1 - len(mine)))
         for number, lane in zip(numbers, lanes, strict=True):
             mine[number] += lane

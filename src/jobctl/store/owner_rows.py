@@ -228,7 +228,8 @@ def _one_by_one(
     rows = select(number, share.owner, changes_of_row()).where(rows_of(edition, [period]))
     if with_numbers:
         rows = rows.join_from(tally_share, owner_number, owner_number.c.owner == share.owner, isouter=True)
-    return connection.execute(rows).tuples().all()
+    found: Sequence[Any] = connection.execute(rows).all()
+    return found
 
 
 def _kept(
