@@ -8,8 +8,7 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-import typer
-
+from jobctl.cli.asking import is_confirmed
 from jobctl.cli.context import Call
 from jobctl.cli.output import Format
 from jobctl.errors import ApprovalNeeded, BrakeHeld, ExitCode, JobctlError, UsageError, most_severe
@@ -122,15 +121,6 @@ def _held_shown(held: Held) -> str:
     if held.files:
         parts.append(f"{counted(held.files, 'file')} ({size_shown(held.bytes)})")
     return " and ".join(parts)
-
-
-def is_confirmed(question: str) -> bool:
-    """Ask; what ends the question ends its line too."""
-    try:
-        return typer.confirm(question, default=False)
-    except typer.Abort:
-        typer.echo()
-        raise
 
 
 def _show_plan(call: Call, plan: Plan, consent: Consent) -> None:

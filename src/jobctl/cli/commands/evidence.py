@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobctl.cli.asking import is_confirmed
 from jobctl.cli.context import call_of
 from jobctl.cli.logs import read_logs
 from jobctl.cli.options import LogTimezoneOption, WaitOption, YesOption
@@ -80,7 +81,7 @@ def forget(
                     f"dropping {known} needs a yes, and there is no terminal to ask on; nothing was changed",
                     hint=f"jobctl evidence forget {state.log_id} --yes",
                 )
-            if not typer.confirm(f"Drop {known}?", default=False):
+            if not is_confirmed(f"Drop {known}?"):
                 call.output.say("Nothing was changed.")
                 return ExitCode.APPROVAL
         forget_log(site, state.log_id)

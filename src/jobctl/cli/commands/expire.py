@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobctl.cli.allowance import parse_allowed
-from jobctl.cli.approval import Consent, carry_out, is_confirmed
+from jobctl.cli.approval import Consent, carry_out
+from jobctl.cli.asking import is_confirmed
 from jobctl.cli.context import Call, call_of
 from jobctl.cli.jitter import wait_a_little
 from jobctl.cli.limits import duration_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobctl.cli.approval import is_confirmed
+from jobctl.cli.asking import is_confirmed
 from jobctl.cli.context import call_of
 from jobctl.cli.options import RootOption, WaitOption, YesOption
 from jobctl.cli.output import Output

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobctl.cli.approval import is_confirmed
+from jobctl.cli.asking import is_confirmed
 from jobctl.cli.context import Call, call_of
 from jobctl.cli.moments import parse_moment
 from jobctl.cli.options import DryRunOption, NewerOption, OlderOption, YesOption

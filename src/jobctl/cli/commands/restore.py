@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobctl.cli.approval import Consent, is_confirmed
+from jobctl.cli.approval import Consent
+from jobctl.cli.asking import is_confirmed
 from jobctl.cli.context import Call, call_of
 from jobctl.cli.options import DryRunOption, YesOption
 from jobctl.cli.output import Format

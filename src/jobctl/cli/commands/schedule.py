@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobctl.cli.approval import is_confirmed
+from jobctl.cli.asking import is_confirmed
 from jobctl.cli.context import Call, call_of
 from jobctl.cli.limits import duration_of
 from jobctl.cli.options import YesOption
