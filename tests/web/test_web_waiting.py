@@ -178,6 +178,22 @@ def test_more_calls_than_there_is_room_for_are_refused() -> None:
     calls.close()
 
 
+def test_a_call_that_no_thread_took_before_the_end_is_refused() -> None:
+    calls = Calls("test", threads=1, queued=1, patience_s=20)
+    go_on = threading.Event()
+
+    async def call() -> None:
+        running, queued = (asyncio.ensure_future(calls.run(go_on.wait)) for _ in range(2))
+        await asyncio.sleep(0)
+        calls.close()
+        with pytest.raises(Refusal, match="about to stop"):
+            await queued
+        go_on.set()
+        assert await running
+
+    run(call)
+
+
 def test_a_call_that_takes_too_long_is_refused_and_its_result_let_go() -> None:
     calls = Calls("test", threads=1, queued=1, patience_s=0.01)
     go_on, let_go = threading.Event(), threading.Event()

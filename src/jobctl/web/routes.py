@@ -60,38 +60,44 @@ def router_of(api: Api, *, with_probes: bool, **options: Any) -> APIRouter:
 
     router = APIRouter(route_class=ToldRoute, lifespan=lifespan, **options)
     guarded = [Depends(_guard(api, api.tokens))] if api.tokens is not None else []
+    jobs, files = StatusRoutes(api), FileRoutes(api)
     # FastAPI tries one after another, twice: what is asked most stands first.
-    _add_jobs(router, api, guarded)
+    _add_status(router, jobs, "", guarded)
     if with_probes:
         _add_probes(router, api, guarded)
     # After the probes: a path that the settings name may be as short as an id.
-    _add_downloads(router, api, guarded)
+    _add_jobs(router, jobs, files, guarded)
+    _add_downloads(router, api.settings, files, guarded)
     return router
 
 
-def _add_jobs(router: APIRouter, api: Api, guarded: list[Any]) -> None:
-    jobs, files = StatusRoutes(api), FileRoutes(api)
-    for prefix in ("", *OLDER):
-        path = f"{prefix}/presentations/{{job_id}}"
-        old = {"deprecated": True} if prefix else {}
-        _add_read(router, path, jobs.status, dependencies=guarded, tags=["jobs"], **old, **STATUS)
-        for what, endpoint in (("video", files.video), ("thumbnail", files.thumbnail)):
-            _add_read(router, f"{path}/{what}", endpoint, dependencies=guarded, **old, **file_answers(what))
+def _add_status(router: APIRouter, jobs: StatusRoutes, prefix: str, guarded: list[Any], **old: bool) -> None:
+    path = f"{prefix}/presentations/{{job_id}}"
+    _add_read(router, path, jobs.status, dependencies=guarded, tags=["jobs"], **old, **STATUS)
+
+
+def _add_jobs(router: APIRouter, jobs: StatusRoutes, files: FileRoutes, guarded: list[Any]) -> None:
     router.add_api_route(
         "/presentations", jobs.enqueue, methods=["POST"], dependencies=guarded, tags=["jobs"], **ENQUEUE
     )
     router.add_api_route(
         "/presentations/{job_id}/events", jobs.events, dependencies=guarded, tags=["jobs"], **EVENTS
     )
+    for prefix in ("", *OLDER):
+        old = {"deprecated": True} if prefix else {}
+        if prefix:
+            _add_status(router, jobs, prefix, guarded, **old)
+        for what, endpoint in (("video", files.video), ("thumbnail", files.thumbnail)):
+            path = f"{prefix}/presentations/{{job_id}}/{what}"
+            _add_read(router, path, endpoint, dependencies=guarded, **old, **file_answers(what))
 
 
-def _add_downloads(router: APIRouter, api: Api, guarded: list[Any]) -> None:
-    files = FileRoutes(api)
+def _add_downloads(router: APIRouter, settings: Settings, files: FileRoutes, guarded: list[Any]) -> None:
     downloads = {
         "/api/custom/download/presentation_{job_id}.mp4": (files.video, "video"),
         "/api/custom/download/thumbnail_{job_id}.jpg": (files.thumbnail, "thumbnail"),
     }
-    for path, (endpoint, what) in {**downloads, **_own_forms(api.settings, files)}.items():
+    for path, (endpoint, what) in {**downloads, **_own_forms(settings, files)}.items():
         if all(route.path != f"{router.prefix}{path}" for route in router.routes if hasattr(route, "path")):
             _add_read(router, path, endpoint, dependencies=guarded, deprecated=True, **file_answers(what))
 
