@@ -104,7 +104,7 @@ def test_a_stale_workers_result_does_not_win(crew: Crewed, queue: jobctl.Queue, 
     queue.enqueue("number", str(tmp_path), job_id="n1")
     stale = crew.start(tasks="greedy")
     crew.until((tmp_path / "1").exists)
-    stale.send_signal(signal.SIGSTOP)
+    crew.pause(stale)
     crew.start(tasks="greedy")
     crew.until((tmp_path / "2").exists)
     # The attempt of the stopped worker returns now, and its worker wakes up to that.

@@ -28,7 +28,7 @@ def test_a_file_that_a_stopped_attempt_names_late_is_moved_aside_and_never_count
         queue.enqueue("film", str(root), job_id="film-1", max_attempts=4)
         first = crew.start(tasks="stopping")
         crew.until((root / "stopping").exists)
-        first.send_signal(signal.SIGSTOP)
+        crew.pause(first)
         second = crew.start(tasks="stopping")
         job = crew.until_ended("film-1")
         assert (job.status, job.attempt) == (Status.COMPLETED, 2)

@@ -32,9 +32,11 @@ def lose(crew: Crewed, task: str, payload: object, sign: Path, how: signal.Signa
         job_id = queue.enqueue(task, payload).job_id
     worker = crew.start(slots=1)
     crew.until(lambda: any(sign.parent.glob(sign.name.format(job_id=job_id))))
-    worker.send_signal(how)
     if how is signal.SIGKILL:
+        worker.kill()
         worker.wait()
+    else:
+        crew.pause(worker)
     return job_id
 
 

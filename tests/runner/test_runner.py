@@ -137,7 +137,7 @@ def test_a_paused_worker_loses_its_job_and_changes_nothing_when_it_comes_back(
     queue.enqueue("wait", str(tmp_path), job_id="w1")
     first = crew.start()
     crew.until((tmp_path / "w1.1").exists)
-    first.send_signal(signal.SIGSTOP)
+    crew.pause(first)
     crew.start()
     crew.until((tmp_path / "w1.2").exists)
     first.send_signal(signal.SIGCONT)

@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from cli.calling import answer
 from jobctl import clock
+from jobctl.errors import StoreUnreachable
 from jobctl.model.job import Event, Job
 from jobctl.model.status import ENDED
 from jobctl.store import jobs
@@ -57,6 +58,20 @@ class Crewed:
         )
         self.workers.append(worker)
         return worker
+
+    def pause(self, worker: subprocess.Popen[bytes]) -> None:
+        """Stop a worker, but not while it holds the one lock of SQLite: all others would wait for it."""
+
+        def is_paused() -> bool:
+            worker.send_signal(signal.SIGSTOP)
+            try:
+                with self.store.write(patience_s=0.5):
+                    return True
+            except StoreUnreachable:
+                worker.send_signal(signal.SIGCONT)
+                return False
+
+        self.until(is_paused)
 
     def run(self, *options: str, **how: Any) -> int:
         """Run a worker until nothing is due."""

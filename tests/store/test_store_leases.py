@@ -332,6 +332,20 @@ def test_each_job_is_taken_once_however_many_ask(store: Store, kinds: list[str])
     assert sorted(taken) == sorted({f"j{number:03}" for number in range(300)})
 
 
+def test_a_claim_waits_for_no_other_that_is_just_being_made(postgresql_url: str) -> None:
+    store = open_store(postgresql_url)
+    put(store, "j1")
+    put(store, "j2")
+    with psycopg.connect(postgresql_url) as other:
+        # Whoever waits is told so, and not for ever.
+        other.execute(f"ALTER DATABASE \"{other.info.dbname}\" SET lock_timeout = '2s'")
+        other.commit()
+        other.execute("SELECT 1 FROM jobctl.job WHERE job_id = 'j1' FOR UPDATE")
+        with closing(begin(store, holder())) as opened:
+            assert [claim.job_id for claim in opened.take_turn([], 1, KINDS).claims] == ["j2"]
+    store.close()
+
+
 def test_an_idempotency_key_gives_the_job_that_has_it(store: Store) -> None:
     for job_id in ("one", "two"):
         with store.write() as connection:
