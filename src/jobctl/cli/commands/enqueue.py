@@ -106,7 +106,8 @@ def enqueue(
     with call.open_site() as site:
         spec, lack = named_task(site, task, queue=queue)
         if lack:
-            call.output.warn(f"{lack}, so that the job waits; start one: {start_of([queue or spec.queue])}")
+            start = call.output.placed(start_of([queue or spec.queue]))
+            call.output.warn(f"{lack}, so that the job waits; start one: {start}")
         if stream:
             common = Common(queue, priority, owner, retries)
             with ExitStack() as stack:
