@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,7 +30,9 @@ def test_an_enqueued_job_is_named_alone_on_stdout(store_url: str) -> None:
     job_id = result.stdout.strip()
     shown = answer("show", job_id, database=store_url)["data"]
     assert (shown["status"], shown["owner"]) == ("queued", "u1")
-    assert "no worker serves the queue default, so that the job waits; start one" in result.stderr
+    start = f"jobctl worker --tasks MODULE --database {shlex.quote(store_url)}"
+    assert f"no worker serves the queue default, so that the job waits; start one: {start}" in result.stderr
+    assert start in call("show", job_id, database=store_url).stderr
     guessed = "no worker has told of the task render yet: it gets 2 retries; --retries N says otherwise"
     assert guessed in result.stderr
     told = call("enqueue", "render", "--retries", "0", database=store_url)

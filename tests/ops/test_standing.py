@@ -19,7 +19,7 @@ from jobctl.store.engine import Connection
 from jobctl.store.roots import RootRow
 from jobctl.store.schema import root
 from ops.world import World, dead_executor
-from store.records import claim, create
+from store.records import claim, create, fail
 
 
 def seen(world: World) -> Standing:
@@ -84,14 +84,21 @@ def test_a_root_that_is_away_is_broken_also_where_its_empty_mount_point_is_left(
     assert said(found) == {"roots": f"root {world.root} cannot be opened: No such file or directory"}
     assert (found.health, found.rooms[0].now) == (Health.FAIL, None)
     world.root.mkdir()
+    with world.site() as site, site.store.write() as connection:
+        at = clock.now()
+        for job_id in map(str, range(12)):
+            create(connection, job_id, at=at)
+            claim(connection, job_id, at=at)
+            fail(connection, job_id, at=at)
     found = seen(world)
-    assert said(found) == {
-        "roots": f"{world.root} has no .jobctl/root.json: it is not mounted, or not a root"
-    }
+    assert [each.subject for each in found.troubles] == ["roots", "jobs"]
+    assert found.troubles[1].diagnosis.health is Health.FAIL
+    why = f"{world.root} has no .jobctl/root.json: it is not mounted, or not a root"
+    assert said(found)["roots"] == why
     assert found.troubles[0].diagnosis.command == "jobctl doctor --only roots"
     world.root.rmdir()
     away.rename(world.root)
-    assert seen(world).health is Health.OK
+    assert "roots" not in said(seen(world))
 
 
 def test_an_older_copy_of_the_store_in_its_place_is_broken(world: World) -> None:

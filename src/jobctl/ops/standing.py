@@ -81,8 +81,13 @@ def look(site: Site, *, clean: Callable[[str], str] = str) -> Standing:
             *_judged_workers(site, connection, found),
         ]
     found.rooms = [_room(site, row, disks, readings[row.root_id], now) for row in known]
-    found.troubles = worst_first([*work, *_judged(found)])
+    # A root that is away comes before all that is as bad: it may be what the rest comes from.
+    found.troubles = worst_first([*_judged_roots(found), *work, *_judged(found)])
     return found
+
+
+def _judged_roots(found: Standing) -> list[Trouble]:
+    return [Trouble("roots", judge_root_room(room)) for room in found.rooms if room.mend]
 
 
 def _judged(found: Standing) -> list[Trouble]:
@@ -92,9 +97,9 @@ def _judged(found: Standing) -> list[Trouble]:
         Trouble("heartbeats", judge_silent(found.silent, found.now)),
     ]
     judged += [
-        Trouble("roots" if room.mend else "room", judge_root_room(room))
+        Trouble("room", judge_root_room(room))
         for room in found.rooms
-        if room.now or room.trouble
+        if not room.mend and (room.now or room.trouble)
     ]
     judged += [Trouble(run.command, judge_last_run(run, found.now)) for run in found.last_runs]
     judged += [Trouble("scan", diagnosis) for seen in found.scans for diagnosis in judge_scan(seen)]

@@ -44,7 +44,7 @@ def show(
     if detail.found_by is not None:
         output.note(f"Found by {detail.found_by.meaning}: job {detail.job.job_id}")
     if detail.lack and not output.is_terminal:
-        output.note(f"Job {detail.job.job_id} is not taken: {detail.lack}")
+        output.note(output.placed(f"Job {detail.job.job_id} is not taken: {detail.lack}"))
     _present(output, detail)
     return output.end(Ending(data=job_detail(detail)))
 
