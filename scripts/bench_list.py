@@ -142,7 +142,7 @@ def job(number: int, records: int) -> tuple[Any, ...]:
     ended = at + timedelta(minutes=3)
     is_done = status in {Status.COMPLETED, Status.EXPIRED}
     error = ("the renderer answered 502", "remote") if status is Status.FAILED else (None, None)
-    owner = "rare" if number == 7 else f"user-{number % 997}"
+    owner = "rare" if number == 7 else "many" if number % 3 == 0 else f"user-{number % 997}"
     kind = "avatar" if number < 40 else "presentation"
     video = f"/presentations/{job_id}/video" if is_done else None
     done = format_timestamp(ended) if is_done else None
@@ -189,6 +189,9 @@ def lists(site: Site) -> dict[str, Callable[[], object]]:
         "of a rare owner": (JobFilter(owner="rare"), {}),
         "of an owner": (JobFilter(owner="user-500"), {}),
         "failed of an owner": (JobFilter(owner="user-500", statuses=frozenset({Status.FAILED})), {}),
+        "of an owner, last changed": (JobFilter(owner="user-500"), {"order": Order.UPDATED}),
+        "of the most jobs' owner, failed": (JobFilter(owner="many", statuses=frozenset({Status.FAILED})), {}),
+        "of the most jobs' owner, last changed": (JobFilter(owner="many"), {"order": Order.UPDATED}),
         "of a rare kind": (JobFilter(kind="avatar"), {}),
         "of a rare kind, last changed": (JobFilter(kind="avatar"), {"order": Order.UPDATED}),
         "of a common queue": (JobFilter(queue="default"), {}),
@@ -206,13 +209,19 @@ def lists(site: Site) -> dict[str, Callable[[], object]]:
 
 def histories(site: Site, records: int) -> dict[str, Callable[[], object]]:
     """Every kind of look at the history."""
-    early = _FIRST + timedelta(days=1)
+    early, latest = _FIRST + timedelta(days=1), _FIRST + records * _EVERY
     asked = {
         "newest": EventFilter(),
         "of a job": EventFilter(job_ids=frozenset({job_id_of(records // 2)})),
         "failed": EventFilter(to_statuses=frozenset({Status.FAILED})),
         "of a rare owner": EventFilter(job_same={"owner": "rare"}),
+        "of an owner": EventFilter(job_same={"owner": "user-500"}),
+        "of the most jobs' owner": EventFilter(job_same={"owner": "many", "kind": "no such kind"}),
         "up to long ago": EventFilter(until=early),
+        "of the last hour": EventFilter(since=latest - timedelta(hours=1)),
+        "of the last hour, with a text that nothing has": EventFilter(
+            since=latest - timedelta(hours=1), text="no such thing"
+        ),
         "with a text that nothing has": EventFilter(text="no such thing"),
     }
 

@@ -103,6 +103,8 @@ def measure_metrics(name: str, url: str, options: argparse.Namespace) -> None:
             (By.QUEUE, timedelta(hours=23)),
             (By.OWNER, timedelta(days=1)),
             (By.OWNER, timedelta(days=13)),
+            (By.OWNER, timedelta(days=29)),
+            (By.OWNER, timedelta(days=199)),
             (By.OWNER, timedelta(days=options.days - 1)),
         ):
             _measure(f"{name}: --by {by.value} of {_said(back)}", _asking(site, by, back))
