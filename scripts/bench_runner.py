@@ -53,6 +53,9 @@ from postgres import at_database, running, system_binaries, wheel_binaries
 _DATABASES = ("sqlite", "postgresql")
 _SMALL = {"jobs": 200, "singles": 10, "latencies": 5, "idle_seconds": 0.2, "rounds": 1}
 
+# Hardly more than a sync to disk each, whose pace changes from second to second.
+_TURNS_OF_SINGLES = 4
+
 MakeStore = Callable[[], str]
 
 
@@ -128,7 +131,7 @@ def _measure(
 def _measure_rates(table: Table, all_of_them: list[Contestant], options: argparse.Namespace) -> None:
     """Enqueue and drain, all in turn, so that whatever else the machine does strikes each of them."""
     for number in range(options.rounds):
-        for row in (SINGLES, BULK, DRAIN):
+        for row in (*[SINGLES] * _TURNS_OF_SINGLES, BULK, DRAIN):
             for who in all_of_them:
                 # Some need minutes to drain.
                 if number == 0 or row is not DRAIN or who.is_quick:

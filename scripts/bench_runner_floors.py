@@ -146,7 +146,7 @@ def _take_sqlite(connection: sqlite3.Connection, count: int) -> list[Any]:
     connection.execute("BEGIN IMMEDIATE")
     due = connection.execute(
         "SELECT j.job_id, j.attempt + 1, b.payload FROM job AS j JOIN job_body AS b USING (job_id) "
-        "WHERE j.status = 'queued' AND j.queue = 'default' AND j.priority = 0 "
+        "WHERE j.status = 'queued' AND j.queue = 'default' AND j.kind = 'noop' AND j.priority = 0 "
         "AND coalesce(j.run_at, '') <= ? ORDER BY coalesce(j.run_at, ''), j.job_id LIMIT ?",
         (at, count),
     ).fetchall()
@@ -181,8 +181,8 @@ def _end_sqlite(connection: sqlite3.Connection, due: list[Any]) -> None:
 
 _TAKE = """
 WITH due AS (
-    SELECT job_id FROM jobctl.job WHERE status = 'queued' AND queue = 'default' AND priority = 0
-        AND coalesce(run_at, '-infinity'::timestamptz) <= now()
+    SELECT job_id FROM jobctl.job WHERE status = 'queued' AND queue = 'default' AND kind = 'noop'
+        AND priority = 0 AND coalesce(run_at, '-infinity'::timestamptz) <= now()
     ORDER BY coalesce(run_at, '-infinity'::timestamptz), job_id LIMIT %s FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE jobctl.job AS j SET status = 'processing', attempt = j.attempt + 1, version = j.version + 1,
@@ -198,12 +198,12 @@ WITH due AS (
 SELECT claimed.job_id, claimed.attempt, body.payload FROM claimed JOIN jobctl.job_body AS body USING (job_id)
 """
 _END = """
-WITH asked AS (SELECT * FROM unnest(%s::text[], %s::int[]) AS a (job_id, attempt)),
+WITH asked AS MATERIALIZED (SELECT * FROM unnest(%s::text[], %s::int[]) AS a (job_id, attempt)),
 ended AS (
     UPDATE jobctl.job AS j SET status = 'completed', version = j.version + 1, updated_at = now(),
         completed_at = now(), progress = 100
-    FROM asked AS a WHERE j.job_id = a.job_id AND j.attempt = a.attempt AND j.status = 'processing'
-        AND j.job_id = ANY (%s::text[]) RETURNING j.job_id, j.attempt
+    FROM asked AS a WHERE j.job_id = a.job_id AND j.attempt = a.attempt AND j.status || '' = 'processing'
+        AND j.job_id = ANY (ARRAY(SELECT job_id FROM asked)) RETURNING j.job_id, j.attempt
 ), told AS (
     INSERT INTO jobctl.event (job_id, at, kind, actor, attempt, from_status, to_status, detail)
     SELECT job_id, now(), 'status', 'bench', attempt, 'processing', 'completed', '{"cause": "executor"}'
@@ -219,7 +219,7 @@ def _drain_postgresql(connection: psycopg.Connection[Any]) -> None:
         if not due:
             return
         ids, attempts = [row[0] for row in due], [row[1] for row in due]
-        connection.execute(_END, (ids, attempts, ids))
+        connection.execute(_END, (ids, attempts))
 
 
 def _rows(count: int) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]]:

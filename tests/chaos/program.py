@@ -55,7 +55,7 @@ def without_lock() -> None:
     sqlite.SQLiteLeases.take_turn = _take_turn_blindly  # type: ignore[method-assign]
 
 
-def _take_turn_blindly(self: Any, settlements: Any, want: int, kinds: Any = ()) -> Any:
+def _take_turn_blindly(self: Any, settlements: Any, want: int, kinds: Any = (), meanwhile: Any = None) -> Any:
     seen = self._driver.execute(_CLAIM_BLINDLY, (sqlite.format_timestamp(clock.now()), want)).fetchall()
     with self._write() as (execute, now):
         settled, cancelled = self._settle(execute, settlements, now)

@@ -20,7 +20,7 @@ from jobctl.store.engine import Store
 from jobctl.store.enqueue import enqueue_many
 from jobctl.store.leases import Holder, Leases, open_leases
 
-ENDED, QUEUED = 5_000, 500
+ENDED, QUEUED, UNKNOWN = 5_000, 500, 6_000
 STAMP = "2026-01-01T00:00:00.000000Z"
 
 
@@ -60,6 +60,16 @@ def test_a_settlement_finds_its_jobs_by_their_ids(full: Store) -> None:
     assert not filters_by_id(plan)
 
 
+def test_a_settlement_of_many_looks_each_of_them_up_once(store: Store) -> None:
+    """Also where the planner knows nothing of the jobs yet."""
+    news = (New(Job(job_id=f"queued-{n:03}", kind="noop"), {"n": n}) for n in range(UNKNOWN))
+    assert sum(enqueue_many(store, news, actor="test")) == UNKNOWN
+    plan = plan_of_turn(store, ["noop"], settles=True, many=128)
+    assert not scans_of_jobs(plan)
+    assert not filters_by_id(plan)
+    assert not looks_up_twice(plan)
+
+
 def scans_of_jobs(plan: str) -> list[str]:
     """The lines of a plan that read the table of jobs from end to end."""
     return re.findall(r"^.*(?:SCAN (?:j|job)\b|Seq Scan on job\b).*$", plan, re.MULTILINE)
@@ -68,6 +78,11 @@ def scans_of_jobs(plan: str) -> list[str]:
 def filters_by_id(plan: str) -> list[str]:
     """The lines of a plan that look at many jobs to find those of certain ids."""
     return re.findall(r"^ *Filter: .*job_id = ANY.*$", plan, re.MULTILINE)
+
+
+def looks_up_twice(plan: str) -> list[str]:
+    """The lines of a plan that look for one id and for a list at once, which sorts the list each time."""
+    return re.findall(r"^ *Index Cond: .*job_id = .*job_id = ANY.*$", plan, re.MULTILINE)
 
 
 def looks_past_kinds(plan: str) -> list[str]:
@@ -89,17 +104,18 @@ def test_what_it_looks_for_in_a_plan_is_what_a_plan_says(full: Store) -> None:
         )
         rows = connection.exec_driver_sql(f"{how} {asked} ORDER BY kind LIMIT 1").fetchall()
     assert looks_past_kinds("\n".join(str(row[-1]) for row in rows))
+    assert looks_up_twice("   Index Cond: ((job_id = (a.job_id)::text) AND (job_id = ANY ('{a,b}'::text[])))")
 
 
-def plan_of_turn(store: Store, kinds: list[str], *, settles: bool) -> str:
+def plan_of_turn(store: Store, kinds: list[str], *, settles: bool, many: int = 3) -> str:
     """What the database says of how it does each statement of a worker's turn."""
     with closing(begin(store)) as leases:
-        claims = leases.take_turn([], 3, kinds).claims
-        assert [claim.job_id for claim in claims] == ["queued-000", "queued-001", "queued-002"]
+        claims = leases.take_turn([], many, kinds).claims
+        assert [claim.job_id for claim in claims] == [f"queued-{n:03}" for n in range(many)]
         ends = [Settlement(claim.job_id, 1, Status.COMPLETED, Cause.EXECUTOR) for claim in claims]
         driver: Any = leases._driver
         explain = sqlite_plan if store.dialect.name == "sqlite" else postgresql_plan
-        turn: tuple[Any, ...] = (ends, 0) if settles else ([], 3, kinds)
+        turn: tuple[Any, ...] = (ends, 0) if settles else ([], many, kinds)
         return explain(store, driver, lambda: leases.take_turn(*turn))
 
 

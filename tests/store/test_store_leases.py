@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -99,6 +100,23 @@ def test_only_jobs_of_the_kinds_asked_for_are_taken(store: Store, leases: Leases
     assert leases.take_turn([], 10).claims == []
     assert [claim.job_id for claim in leases.take_turn([], 10, KINDS).claims] == ["known"]
     assert read(store, "strange").status is Status.QUEUED
+
+
+def test_while_a_server_is_at_work_the_worker_uses_the_time(store: Store, leases: Leases) -> None:
+    put(store, "a-ends")
+    put(store, "b-begins")
+    leases.take_turn([], 1, KINDS)
+    answered: list[bool] = []
+
+    def meanwhile() -> None:
+        answered.append(bool(select.select([leases.wake_fd()], [], [], 30)[0]))
+
+    turn = leases.take_turn([done("a-ends", 1)], 1, KINDS, meanwhile)
+    assert (turn.settled, [claim.job_id for claim in turn.claims]) == (
+        {AttemptId("a-ends", 1)},
+        ["b-begins"],
+    )
+    assert answered == ([] if store.dialect.name == "sqlite" else [True])
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 10])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from contextlib import ExitStack, closing
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -45,6 +46,28 @@ def test_a_read_can_change_nothing(store: Store) -> None:
     with pytest.raises(StoreUnreachable, match=r"read-?only"), store.read() as connection:
         create(connection, "a")
     assert count(store) == 0
+
+
+def test_a_kept_connection_changes_nothing_in_a_read_after_a_write(store: Store, store_url: str) -> None:
+    with closing(open_store(store_url, pooled=True)) as kept:
+        for job_id in ("a", "b"):
+            with kept.write() as connection:
+                create(connection, job_id)
+            with pytest.raises(StoreUnreachable, match=r"read-?only"), kept.read() as connection:
+                create(connection, "c")
+    assert count(store) == 2
+
+
+def test_a_write_after_a_write_leaves_sqlite_its_prepared_statements(store_url: str) -> None:
+    """``PRAGMA query_only`` has every statement of a connection prepared anew, whatever it was before."""
+    said: list[str] = []
+    with closing(open_store(store_url, pooled=True)) as kept:
+        for _ in range(2):
+            with kept.write() as connection:
+                driver: Any = connection.connection.driver_connection
+                if kept.dialect.name == "sqlite":
+                    driver.set_trace_callback(said.append)
+    assert [sql for sql in said if "query_only" in sql] == []
 
 
 def test_a_write_that_fails_leaves_nothing(store: Store) -> None:

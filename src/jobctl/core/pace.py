@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _AHEAD_S = 0.1
-_MOST_AHEAD = 256
+_MOST_AHEAD = 500
 _STUCK_S = 0.5
 
 

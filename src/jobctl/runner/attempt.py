@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import stat
 import threading
@@ -22,6 +23,7 @@ from jobctl.outputs.publish import Published, hidden_beside, publish
 
 _PROGRESS_EVERY_S = 0.05
 _LONGEST_PLAIN = 100
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9_-]")
 _log = logging.getLogger("jobctl.task")
 
 
@@ -210,7 +212,7 @@ class _Named(logging.LoggerAdapter[logging.Logger]):
 
 def as_file_name(job_id: str) -> str:
     """A job id as a part of a file name: itself where it can be, and never that of another job."""
-    plain = "".join(each if each.isascii() and (each.isalnum() or each in "-_") else "_" for each in job_id)
+    plain = _NOT_PLAIN.sub("_", job_id)
     if plain == job_id and len(plain) <= _LONGEST_PLAIN:
         return plain
     return f"{plain[:_LONGEST_PLAIN]}.{hashlib.sha256(job_id.encode(errors='replace')).hexdigest()[:16]}"

@@ -58,6 +58,10 @@ class Line:
         """How often whoever waits for something has to look; ``None`` where the store calls."""
         return None if self._leases is None else self._leases.look_every_s
 
+    def is_heard(self, found: list[tuple[selectors.SelectorKey, int]]) -> bool:
+        """Whether it was the store that woke the selector."""
+        return any(key.fd == self._wake_fd for key, _ in found)
+
     def open(self) -> Leases:
         """Connect, under a new name if need be. Raises ``StoreUnreachable``."""
         while self._leases is None:

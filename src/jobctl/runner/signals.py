@@ -48,9 +48,13 @@ class Signals:
             os.close(reading)
             os.close(writing)
 
+    def are_heard(self, found: list[tuple[selectors.SelectorKey, int]]) -> bool:
+        """Whether it was one of them that woke the selector."""
+        return any(key.fd == self._fd for key, _ in found)
+
     def drain(self, found: list[tuple[selectors.SelectorKey, int]]) -> None:
         """Forget that the selector was woken; what was asked stays to be looked at."""
-        if any(key.fd == self._fd for key, _ in found):
+        if self.are_heard(found):
             with suppress(BlockingIOError):
                 os.read(self._fd, 512)
 

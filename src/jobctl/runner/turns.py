@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from jobctl.errors import StoreUnreachable
 from jobctl.model.attempts import AttemptId, Settlement, Turn
@@ -10,14 +10,20 @@ from jobctl.model.status import Cause, Status
 from jobctl.store.leases import Leases
 
 
-def take_turn(leases: Leases, settlements: Sequence[Settlement], want: int, kinds: Collection[str]) -> Turn:
+def take_turn(
+    leases: Leases,
+    settlements: Sequence[Settlement],
+    want: int,
+    kinds: Collection[str],
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Turn:
     """End attempts and take at most ``want`` due jobs of these kinds. Raises ``StoreUnreachable``.
 
     A settlement that no database takes becomes a failed attempt; it keeps none of the others
     from being written.
     """
     try:
-        return leases.take_turn(settlements, want, kinds)
+        return leases.take_turn(settlements, want, kinds, meanwhile)
     except StoreUnreachable:
         raise
     except Exception:

@@ -50,7 +50,7 @@ _FLUSH_EVERY_S = 0.5
 _LIFE_EVERY_S = 30.0
 _ORDERS_EVERY_S = 0.2
 _ASK_AGAIN_S = 0.3
-_SETTLE_AT_ONCE = 500
+_SETTLE_AT_ONCE = 1_000
 _TALLY_EVERY_S = 10.0
 _TALLY_AT_ONCE = 4_000
 _REMEMBERED = timedelta(days=30)
@@ -302,6 +302,14 @@ class Worker:
         return min(max(0.0, min(moments) - clock.monotonic()), _LOOK_EVERY_S)
 
     def _hear(self) -> None:
+        self._listen()
+        self._end_reload()
+        if self._crews.is_ready and not self._is_introduced:
+            self._introduce()
+        self._answer()
+
+    def _listen(self) -> None:
+        """Take in what the crews report."""
         for report in self._crews.reports():
             if isinstance(report, Ended):
                 self._finish(report.of, report.ending)
@@ -311,10 +319,6 @@ class Worker:
             else:
                 self._asks.append(report)
                 self._timers.asks.at = 0.0
-        self._end_reload()
-        if self._crews.is_ready and not self._is_introduced:
-            self._introduce()
-        self._answer()
 
     def _introduce(self) -> None:
         """Handlers are imported: tell which, and begin to take jobs."""
@@ -408,7 +412,14 @@ class Worker:
     def _take_turn(self, leases: Leases, want: int) -> tuple[list[Settlement], Turn]:
         """What was to be written, and what came of it; a new connection may show that some is written."""
         pending = self._settling[:_SETTLE_AT_ONCE]
-        return pending, take_turn(leases, pending, want, self._crews.specs)
+        return pending, take_turn(leases, pending, want, self._crews.specs, self._listen_meanwhile)
+
+    def _listen_meanwhile(self) -> None:
+        """While the store is at work: hear what ends, which is written the next time."""
+        while found := self._selector.select(_LOOK_EVERY_S):
+            if self._line.is_heard(found) or self._signals.are_heard(found):
+                return
+            self._listen()
 
     def _look_whether_woken(self) -> None:
         now = clock.monotonic()

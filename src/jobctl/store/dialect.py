@@ -36,6 +36,7 @@ _NOTICES_A_LOST_NETWORK = {
     "tcp_user_timeout": 12_000,
 }
 _FETCH = 5_000
+_FORBIDDEN = "writes are forbidden"
 _POSTGRESQL = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://")
 
 
@@ -121,13 +122,13 @@ class SQLite:
 
     def begin_read(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
-        connection.exec_driver_sql("PRAGMA query_only = 1")
+        _forbid_writes(connection, forbidden=True)
 
     def turn(self, patience_s: float | None) -> AbstractContextManager[float]:
         return self._turns.mine(BUSY_TIMEOUT_S if patience_s is None else patience_s)
 
     def begin_write(self, connection: Connection, *, patience_s: float | None = None) -> None:
-        connection.exec_driver_sql("PRAGMA query_only = 0")
+        _forbid_writes(connection, forbidden=False)
         patience_s = BUSY_TIMEOUT_S if patience_s is None else patience_s
         with _told_as_sqlalchemy_tells(connection, "BEGIN IMMEDIATE"):
             begin_immediate(connection.connection.driver_connection, patience_s=patience_s)
@@ -148,6 +149,13 @@ def file_at(path: str) -> tuple[int, int] | None:
         found = os.stat(path)
         return found.st_dev, found.st_ino
     return None
+
+
+def _forbid_writes(connection: Connection, *, forbidden: bool) -> None:
+    """Have SQLite refuse every write, or none. Said if it changes: all statements are prepared anew then."""
+    if connection.info.get(_FORBIDDEN, False) is not forbidden:
+        run_plain(connection, f"PRAGMA query_only = {forbidden:d}", ())
+        connection.info[_FORBIDDEN] = forbidden
 
 
 def _pool(*, pooled: bool) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from jobctl import clock
 from jobctl.errors import StoreReplaced, StoreSchemaMismatch, StoreUninitialised, StoreUnreachable
 from jobctl.store.bell import Bell
-from jobctl.store.dialect import Dialect, SQLite, dialect_of
+from jobctl.store.dialect import Dialect, SQLite, dialect_of, run_plain
 from jobctl.store.redact import redact_url
 from jobctl.store.schema import store as store_table
 
@@ -150,7 +150,7 @@ class _Transaction:
     connection: Connection
 
     def commit(self) -> None:
-        self.connection.exec_driver_sql("COMMIT")
+        run_plain(self.connection, "COMMIT", ())
 
 
 class _Alone(Generic[_T]):

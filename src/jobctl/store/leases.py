@@ -6,7 +6,8 @@ Fixed SQL, side by side for the two databases. Everything else of a worker is in
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from jobctl.model.attempts import AttemptId, Lease, Peer, ProgressReport, Settlement, Turn
@@ -36,10 +37,17 @@ class Leases(Protocol):
     Nothing is known then of what was being written; all of it may be written again.
     """
 
-    def take_turn(self, settlements: Sequence[Settlement], want: int, kinds: Collection[str] = ()) -> Turn:
+    def take_turn(
+        self,
+        settlements: Sequence[Settlement],
+        want: int,
+        kinds: Collection[str] = (),
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Turn:
         """End attempts and take at most ``want`` due jobs of these kinds, in one transaction.
 
-        A settlement whose attempt is no longer the job's current one changes nothing.
+        A settlement whose attempt is no longer the job's current one changes nothing. ``meanwhile`` uses
+        the time in which a server is at work; it is to return when ``wake_fd`` can be read.
         """
 
     def beat(self, counters: Mapping[str, float], state: str) -> bool:
@@ -87,11 +95,22 @@ def open_leases(store: Store, holder: Holder) -> Leases:
 
 def event_detail(settlement: Settlement) -> str:
     """What the history keeps of how an attempt ended."""
-    known: dict[str, Any] = {"cause": settlement.cause.value}
-    if settlement.error is not None:
-        known["error"] = settlement.error
+    known: dict[str, Any] = {}
     if settlement.error_code is not None:
         known["error_code"] = settlement.error_code
     if settlement.delay_s is not None:
         known["retry_after_s"] = round(settlement.delay_s, 3)
-    return json.dumps({**known, **(settlement.detail or {})})
+    known.update(settlement.detail or {})
+    if not known:
+        return _plain_detail(settlement.cause, settlement.error)
+    return json.dumps({**_cause(settlement.cause, settlement.error), **known})
+
+
+@lru_cache(maxsize=64)
+def _plain_detail(cause: Cause, error: str | None) -> str:
+    """What is kept of nearly every end: most are like the one before."""
+    return json.dumps(_cause(cause, error))
+
+
+def _cause(cause: Cause, error: str | None) -> dict[str, str]:
+    return {"cause": cause.value, **({} if error is None else {"error": error})}

@@ -6,7 +6,7 @@ A claim and the settlements before it travel in one pipeline, which is one trans
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -123,31 +123,34 @@ _CLAIM_OF_ONE = f"WITH RECURSIVE {_LEVELS}, {_OF_ONE}, {_TAKE}"
 _CLAIM_OF_SEVERAL = f"WITH RECURSIVE {_LEVELS}, {_OF_SEVERAL}, {_TAKE}"
 
 # The lease is released first: that waits for whoever is just asking to cancel, and sees that he asked.
+# A planner that expects few of ``meant`` would look each up by its own id and by the list of all ids at
+# once, which sorts the list anew for every one of them: so nothing filters it.
 _SETTLE = """
 WITH asked AS MATERIALIZED (
-    SELECT * FROM unnest(
-        %(job_id)s::text[], %(attempt)s::int[], %(status)s::text[], %(result)s::text[], %(error)s::text[],
-        %(error_code)s::text[], %(detail)s::text[], %(delay_s)s::float8[], %(spared)s::int[],
-        %(cancel_error)s::text[], %(cancel_detail)s::text[]
-    ) AS a (
-        job_id, attempt, status, result, error, error_code, detail, delay_s, spared,
-        cancel_error, cancel_detail
+    SELECT * FROM json_to_recordset(%(settlements)s::json) AS a (
+        job_id text, attempt int, status text, result text, error text, error_code text, detail text,
+        delay_s float8, spared int, cancel_error text, cancel_detail text
     )
 ),
 released AS (
     DELETE FROM jobctl.lease AS l USING asked AS a WHERE l.job_id = a.job_id AND l.attempt = a.attempt
-        AND l.job_id = ANY (%(job_id)s::text[])
+        AND l.job_id = ANY (ARRAY(SELECT job_id FROM asked))
     RETURNING l.job_id, l.attempt, l.cancel_at
 ),
-meant AS MATERIALIZED (
-    SELECT a.job_id, a.attempt, false AS is_cancelled, a.status, a.result, a.error, a.error_code, a.detail,
-        a.delay_s, a.spared
+known AS MATERIALIZED (
+    SELECT a.*, r.cancel_at IS NOT NULL AND a.cancel_error IS NOT NULL AS is_cancelled
     FROM asked AS a LEFT JOIN released AS r ON r.job_id = a.job_id AND r.attempt = a.attempt
-    WHERE r.cancel_at IS NULL OR a.cancel_error IS NULL
-    UNION ALL
-    SELECT a.job_id, a.attempt, true, 'cancelled', NULL, a.cancel_error, NULL, a.cancel_detail, NULL, 0
-    FROM asked AS a JOIN released AS r ON r.job_id = a.job_id AND r.attempt = a.attempt
-    WHERE r.cancel_at IS NOT NULL AND a.cancel_error IS NOT NULL
+),
+meant AS MATERIALIZED (
+    SELECT job_id, attempt, is_cancelled,
+        CASE WHEN is_cancelled THEN 'cancelled' ELSE status END AS status,
+        CASE WHEN is_cancelled THEN NULL ELSE result END AS result,
+        CASE WHEN is_cancelled THEN cancel_error ELSE error END AS error,
+        CASE WHEN is_cancelled THEN NULL ELSE error_code END AS error_code,
+        CASE WHEN is_cancelled THEN cancel_detail ELSE detail END AS detail,
+        CASE WHEN is_cancelled THEN NULL ELSE delay_s END AS delay_s,
+        CASE WHEN is_cancelled THEN 0 ELSE spared END AS spared
+    FROM known
 ),
 settled AS (
     UPDATE jobctl.job AS j SET status = a.status, version = j.version + 1, updated_at = now(),
@@ -159,7 +162,7 @@ settled AS (
         spared = j.spared + a.spared
     FROM meant AS a
     WHERE j.job_id = a.job_id AND j.attempt = a.attempt AND j.status || '' = 'processing'
-        AND j.job_id = ANY (%(job_id)s::text[])
+        AND j.job_id = ANY (ARRAY(SELECT job_id FROM asked))
     RETURNING j.job_id, j.attempt, a.status, a.result, a.detail, a.is_cancelled
 ),
 told AS (
@@ -214,7 +217,13 @@ class PostgreSQLLeases:
             self._driver.execute(f"LISTEN {CHANNEL}")
             self._driver.add_notify_handler(lambda notice: self._hear(notice.payload))
 
-    def take_turn(self, settlements: Sequence[Settlement], want: int, kinds: Collection[str] = ()) -> Turn:
+    def take_turn(
+        self,
+        settlements: Sequence[Settlement],
+        want: int,
+        kinds: Collection[str] = (),
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Turn:
         ended: list[tuple[str, int, bool]] = []
         claims: list[Claim] = []
         with explained(self._store.dialect, psycopg.Error):
@@ -222,6 +231,10 @@ class PostgreSQLLeases:
                 with self._driver.pipeline():
                     settling = self._driver.execute(_SETTLE, self._settling(settlements))
                     claiming = self._driver.execute(_claim(kinds), self._claiming(want, kinds))
+                    # They are answered only when asked to be, or with the commit, which ends the block.
+                    self._driver.pgconn.send_flush_request()
+                    self._driver.pgconn.flush()
+                    meanwhile()
                 ended, claims = settling.fetchall(), _claims(claiming)
             elif settlements:
                 ended = self._driver.execute(_SETTLE, self._settling(settlements)).fetchall()
@@ -290,21 +303,8 @@ class PostgreSQLLeases:
             return self._driver.execute(sql, {"worker": self._holder.worker_id, **values})
 
     def _settling(self, settlements: Sequence[Settlement]) -> Mapping[str, Any]:
-        instead = [if_cancelled(each) for each in settlements]
-        return {
-            "actor": self._holder.actor,
-            "job_id": [each.job_id for each in settlements],
-            "attempt": [each.attempt for each in settlements],
-            "status": [each.to.value for each in settlements],
-            "result": [each.result for each in settlements],
-            "error": [each.error for each in settlements],
-            "error_code": [each.error_code for each in settlements],
-            "detail": [event_detail(each) for each in settlements],
-            "delay_s": [each.delay_s for each in settlements],
-            "spared": [int(each.is_spared) for each in settlements],
-            "cancel_error": [each and each.error for each in instead],
-            "cancel_detail": [each and event_detail(each) for each in instead],
-        }
+        # As one text: the driver writes a list of texts element by element, by rules of its own.
+        return {"actor": self._holder.actor, "settlements": json.dumps(list(map(_settled, settlements)))}
 
     def _claiming(self, want: int, kinds: Collection[str]) -> Mapping[str, Any]:
         holder = self._holder
@@ -322,6 +322,26 @@ class PostgreSQLLeases:
 def _claim(kinds: Collection[str]) -> str:
     """The statement that claims: that for a single task is planned in half the time."""
     return _CLAIM_OF_SEVERAL if len(kinds) > 1 else _CLAIM_OF_ONE
+
+
+def _settled(each: Settlement) -> Mapping[str, Any]:
+    """What is to be written of it, also if its job was asked to be cancelled; what is unset is left out."""
+    written: dict[str, Any] = {
+        "job_id": each.job_id,
+        "attempt": each.attempt,
+        "status": each.to.value,
+        "detail": event_detail(each),
+        "spared": int(each.is_spared),
+    }
+    for name in ("result", "error", "error_code", "delay_s"):
+        value = getattr(each, name)
+        if value is not None:
+            written[name] = value
+    instead = if_cancelled(each)
+    if instead is not None:
+        written["cancel_error"] = instead.error
+        written["cancel_detail"] = event_detail(instead)
+    return written
 
 
 def _attempts(cursor: psycopg.Cursor[Any]) -> frozenset[AttemptId]:

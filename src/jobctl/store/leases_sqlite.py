@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from heapq import merge
@@ -128,7 +128,14 @@ class SQLiteLeases:
         self._watch = _watch_log(store)
         self._heard_at = _LONG_AGO
 
-    def take_turn(self, settlements: Sequence[Settlement], want: int, kinds: Collection[str] = ()) -> Turn:
+    def take_turn(
+        self,
+        settlements: Sequence[Settlement],
+        want: int,
+        kinds: Collection[str] = (),
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Turn:
+        del meanwhile  # the work is done in this process
         if not settlements and not self._is_work_due(kinds):
             return Turn(frozenset(), [])
         with self._write() as (execute, now):
