@@ -183,10 +183,12 @@ def test_a_command_that_is_named_runs_as_it_stands(world: World) -> None:
 
 
 def test_where_no_check_is_left_nothing_is_called_well(world: World) -> None:
-    for options in (["--only", "wal", "--skip", "wal"], ["--only", "bloat"]):
-        result = call("doctor", *options, database=world.url)
-        assert (result.exit_code, "well" in result.output) == (2, False)
-        assert "no check is left" in result.stderr
+    result = call("doctor", "--only", "wal", "--skip", "wal", database=world.url)
+    assert (result.exit_code, "well" in result.output) == (2, False)
+    assert "no check is left" in result.stderr
+    other = "wal" if world.url.startswith("postgresql") else "bloat"
+    result = call("doctor", "--only", other, database=world.url)
+    assert (result.exit_code, result.stderr) == (0, "0 checks: none concerns this database.\n")
 
 
 def test_a_sentence_about_jobctl_is_no_command(world: World) -> None:

@@ -16,7 +16,7 @@ ASKS_FOR_ALL = bool(os.environ.get("JOBCTL_TEST_EVERY_FAULT"))
 _ERRORS = tuple(product(("before", "after"), ("EIO", "ENOSPC")))
 # Killed before an effect is killed after the one before it.
 _KILLED = ("after", "SIGKILL")
-_EVERY, _EVERY_OF_A_SERVER = 3, 6
+_EVERY, _EVERY_OF_A_SERVER = 4, 8
 
 
 class Fault(NamedTuple):

@@ -88,7 +88,10 @@ def summary(counts: dict[str, int]) -> str:
     ill = [
         f"{counts[health.value]:,} {health.value}" for health in reversed(Health) if _is_ill(health, counts)
     ]
-    return f"{counted(sum(counts.values()), 'check')}: {', '.join(ill) if ill else 'all is well'}."
+    total = sum(counts.values())
+    # "All is well" of nothing at all would be believed.
+    found = ", ".join(ill) if ill else "all is well" if total else "none concerns this database"
+    return f"{counted(total, 'check')}: {found}."
 
 
 def _is_ill(health: Health, counts: dict[str, int]) -> bool:

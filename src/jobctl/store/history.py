@@ -22,6 +22,7 @@ _IDS_AT_ONCE = 500
 _PROBED = 5_000
 _CLOCKS_DIFFER = timedelta(days=1)
 _FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
 _SNAPSHOT = text(
     "SELECT pg_snapshot_xmin(now)::text::bigint, pg_snapshot_xmax(now)::text::bigint "
     "FROM pg_current_snapshot() AS now"
@@ -65,7 +66,7 @@ def before_all_since(connection: Connection, since: datetime, *, above: int, upt
     hosts may differ by a day. What an import brought was written later than it says: where there was one
     since then, nothing is left out.
     """
-    if since - _FIRST <= _CLOCKS_DIFFER:
+    if _is_at_an_end(since):
         return above
     earliest = since - _CLOCKS_DIFFER
     if _is_imported_since(connection, earliest):
@@ -82,6 +83,8 @@ def before_all_since(connection: Connection, since: datetime, *, above: int, upt
 
 def from_which_all_are_later(connection: Connection, until: datetime, *, above: int, upto: int) -> int:
     """A number between these two above which no event is earlier than ``until``; found likewise."""
+    if _is_at_an_end(until):
+        return upto
     latest = until + _CLOCKS_DIFFER
     if _is_imported_since(connection, until - _CLOCKS_DIFFER):
         return upto
@@ -93,6 +96,11 @@ def from_which_all_are_later(connection: Connection, until: datetime, *, above: 
         else:
             above = middle
     return upto
+
+
+def _is_at_an_end(moment: datetime) -> bool:
+    """Whether the calendar ends less than a clock's difference from it."""
+    return min(moment - _FIRST, _LAST - moment) <= _CLOCKS_DIFFER
 
 
 def _is_imported_since(connection: Connection, moment: datetime) -> bool:

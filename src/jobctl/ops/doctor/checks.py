@@ -51,7 +51,8 @@ def chosen(
 ) -> list[HealthCheck]:
     """The checks to carry out. ``also``: of those carried out only where asked for; ``every``: all of them.
 
-    Raises ``UsageError`` for a name that no check has, in either database, and where none is left.
+    Raises ``UsageError`` for a name that no check has, in either database, and where all are skipped. What
+    concerns only the other database is left out: one command line does for both.
     """
     names = {check.name for check in checks}
     for name in [*only, *skip]:
@@ -67,11 +68,8 @@ def chosen(
         if check.name not in skip
         and (check in also or (check.name in only if only else every or not check.is_asked_for))
     ]
-    if not left:
-        # "All is well" of nothing at all would be believed.
-        raise UsageError(
-            "no check is left to be carried out on this database", hint="see them all: jobctl doctor --list"
-        )
+    if not left and skip:
+        raise UsageError("no check is left to be carried out", hint="see them all: jobctl doctor --list")
     return left
 
 
