@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from jobctl.model.attempts import Claim
 from jobctl.runner import limits
-from jobctl.runner.crew import MARK, Crew, Report, Setup, open_crew
+from jobctl.runner.crew import MARK, Crew, Report, Setup
+from jobctl.runner.process_crew import ProcessCrew
+from jobctl.runner.thread_crew import ThreadCrew
 from jobctl.runner.timers import Backoff
 from jobctl.work import TaskSpec
 
@@ -34,17 +36,21 @@ class Crews:
         self._starts_in_vain = 0
         limits.adopt_orphans()
 
+    def _open(self, setup: Setup) -> Crew:
+        made: Crew = (ProcessCrew if self._isolation == "process" else ThreadCrew)(setup, self._selector)
+        return made
+
     def begin(self, setup: Setup) -> None:
         """Import the handlers, and begin attempts with them."""
         self._setup = setup
-        self._current = open_crew(setup, self._isolation, self._selector)
+        self._current = self._open(setup)
 
     def renew(self, setup: Setup) -> None:
         """Import the handlers anew; until that has worked, attempts begin with those there are."""
         if self._next is not None:
             self._end(self._next)
         self._next_setup = setup
-        self._next = open_crew(setup, self._isolation, self._selector)
+        self._next = self._open(setup)
 
     def renewal(self) -> Sequence[str] | None:
         """What is wrong with the new handlers; if nothing is, attempts begin with them from now on.
@@ -134,7 +140,7 @@ class Crews:
             self._say(_ENDS_EACH_TIME)
         try:
             self._end(self._current)
-            begun = open_crew(self._setup, self._isolation, self._selector)
+            begun = self._open(self._setup)
         except OSError as error:
             self._say(f"the process that runs handlers cannot be started: {error.strerror}; tried again")
             return False
