@@ -82,7 +82,7 @@ class Crew(Protocol):
         """The process that the attempts are run by, or in."""
 
     def start(self, claims: Sequence[Claim]) -> None:
-        """Begin attempts, or keep them until a slot is free."""
+        """Begin attempts, or keep them until a slot is free; of one that is over, they are reported back."""
 
     def reports(self) -> list[Report]:
         """What happened since the last call."""

@@ -34,6 +34,7 @@ from jobctl.work import TaskSpec
 
 _PAUSE_S = 5.0
 _END_WITHIN_S = 1.0
+_ENDED = "the process that runs handlers ended"
 
 
 @dataclass(slots=True)
@@ -70,6 +71,8 @@ class ProcessCrew:
 
     def start(self, claims: Sequence[Claim]) -> None:
         self._waiting += claims
+        if self.is_over:
+            self._drop(lambda _: True, _ENDED)
         self._fill()
 
     def reports(self) -> list[Report]:
@@ -235,4 +238,4 @@ class ProcessCrew:
         self._process.wait()
         for of in list(self._children):
             self._end(of, Lost("was killed"))
-        self._drop(lambda _: True, "the process that runs handlers ended")
+        self._drop(lambda _: True, _ENDED)

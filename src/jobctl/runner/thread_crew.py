@@ -31,6 +31,7 @@ from jobctl.runner.crew import (
 from jobctl.runner.marks import make_marks
 from jobctl.work import TaskSpec
 
+_ENDED = "the process it was to run in ended"
 _FOR_ANOTHER = "the process it ran in was ended for another attempt"
 
 
@@ -64,6 +65,9 @@ class ThreadCrew:
         return self._process.pid
 
     def start(self, claims: Sequence[Claim]) -> None:
+        if self.is_over:
+            self._found += [Ended(claim.id, NotBegun(_ENDED)) for claim in claims]
+            return
         for claim in claims:
             self._given += 1
             scratch = scratch_of(self._setup.scratch, claim.id)
@@ -163,7 +167,7 @@ class ThreadCrew:
         suspects = self._marks.running() or begun
         for of, number in list(self._running.items()):
             if number > last_begun:
-                self._end(of, NotBegun("the process it was to run in ended"))
+                self._end(of, NotBegun(_ENDED))
             elif self._victim is not None:
                 self._end(of, death if of == self._victim else NotBegun(_FOR_ANOTHER))
             else:
