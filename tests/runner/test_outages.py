@@ -17,6 +17,7 @@ import pytest
 
 import jobctl
 from jobctl import __version__, clock
+from jobctl.errors import ExitCode
 from jobctl.store import workers
 from jobctl.store.engine import create_store
 from postgres import Server, at_database, serving, system_binaries, wheel_binaries
@@ -157,3 +158,21 @@ def counted(crew: Crewed) -> dict[str, float]:
     with crew.store.read() as connection:
         (row,) = workers.list_workers(connection, every=False)
     return {name: row.counters.get(name, 0) for name in ("completed", "fenced")}
+
+
+def test_a_worker_that_is_to_end_does_not_wait_for_a_database_that_stays_away(
+    crew: Crewed, proxy: Proxy, tmp_path: Path
+) -> None:
+    with jobctl.Queue(crew.url) as queue:
+        queue.enqueue("wait", str(tmp_path), job_id="cut-off", max_attempts=3)
+    worker = crew.start("--grace", "1s", slots=1)
+    crew.until((tmp_path / "cut-off.1").exists)
+    proxy.cut()
+    worker.terminate()
+    crew.until(lambda: worker.poll() is not None)
+    assert worker.poll() == ExitCode.STORE
+    assert "stayed away, so that the end of 1 attempt could not be written" in crew.said()
+    proxy.mend()
+    (tmp_path / "go").touch()
+    crew.start(slots=1)
+    assert crew.until_ended("cut-off").status == "completed"

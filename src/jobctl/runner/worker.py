@@ -19,7 +19,7 @@ from threading import Thread
 from jobctl import clock
 from jobctl.core.pace import Pace
 from jobctl.core.settling import Ending, NotBegun, Raised, Returned, Stop, if_cancelled, settle
-from jobctl.errors import JobctlError, StoreSchemaMismatch
+from jobctl.errors import JobctlError, StoreSchemaMismatch, StoreUnreachable
 from jobctl.model.attempts import AttemptId, Claim, Lease, ProgressReport, Settlement, Turn
 from jobctl.model.files import Role
 from jobctl.model.status import Status
@@ -118,13 +118,15 @@ class Worker:
         self._is_introduced = False
         self._unserved = Unserved(site, options.queues, voice.say)
         self._drain_until: float | None = None
+        # From when on a worker that ends waits no longer for a store that is away.
+        self._gone_by = float("inf")
         self._outdated: StoreSchemaMismatch | None = None
 
     def run(self) -> Counters:
         """Work until asked to stop, or until nothing is due.
 
         Raises ``StoreUnreachable`` at the start, and at the end what is wrong with the store by then:
-        ``StoreReplaced``, ``StoreSchemaMismatch``.
+        ``StoreReplaced``, ``StoreSchemaMismatch``, or ``StoreUnreachable`` where ends are left unwritten.
         """
         if self._options.isolation == "process":
             limits.allow_files(self._options.slots + _FILES)
@@ -148,6 +150,8 @@ class Worker:
                 self._end_life()
         if self._outdated is not None:
             raise self._outdated
+        if self._settling:
+            raise self._left_unwritten()
         return self.counters
 
     @property
@@ -249,13 +253,26 @@ class Worker:
         self._line.close()
         self._notifier.close()
 
+    def _left_unwritten(self) -> StoreUnreachable:
+        count = len(self._settling)
+        ends = "the end of 1 attempt" if count == 1 else f"the ends of {count:,} attempts"
+        return StoreUnreachable(
+            f"the job store {self._site.store.url} stayed away, so that {ends} could not be written",
+            hint="once it answers, the other workers take those jobs over: see them with 'jobctl workers'",
+        )
+
     def _is_over(self) -> bool:
         is_idle = not self._running and not self._settling
         if self._drain_until is not None:
-            return is_idle
+            return is_idle or (not self._running and self._is_in_vain)
         is_idle = is_idle and not self._neighbours.is_rescuing
         knows_nothing_due = self._found_nothing and self._crews.is_ready
         return self._options.is_burst and is_idle and (knows_nothing_due or self._crews.is_hopeless)
+
+    @property
+    def _is_in_vain(self) -> bool:
+        """Whether the store is away still, though after a lease what could be written is fenced anyway."""
+        return not self._line.is_open and clock.monotonic() >= self._gone_by
 
     @property
     def _state(self) -> str:
@@ -544,6 +561,7 @@ class Worker:
             self._begin_drain()
         if not is_first or asked > 1:
             self._voice.say("asked again: handing back at once")
+            self._gone_by = clock.monotonic()
             for running in list(self._running.values()):
                 running.kill(Stop.DRAIN, clock.monotonic())
 
@@ -551,6 +569,7 @@ class Worker:
         if self._drain_until is not None:
             return
         self._drain_until = clock.monotonic() + self._options.grace_s
+        self._gone_by = self._drain_until + self._options.lease_s
         who = "1 attempt has" if len(self._running) == 1 else f"{len(self._running)} attempts have"
         self._voice.say(f"asked to stop: {who} {self._options.grace_s:g} s to finish")
         self._notifier.stopping()
