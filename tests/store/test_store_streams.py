@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import tracemalloc
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, event, insert, text
 
 from jobctl.model.job import Executor
 from jobctl.model.records import Declined, Linked, Record, Tombstone
@@ -166,3 +167,20 @@ def test_every_stream_follows_an_index(store: Store, connection: Connection) -> 
         plan = "\n".join(str(row) for row in connection.exec_driver_sql(sql))
         assert "Sort" not in plan
         assert "TEMP B-TREE" not in plan
+
+
+def test_a_stream_that_is_left_halfway_leaves_the_transaction_alone(
+    store: Store, connection: Connection
+) -> None:
+    for name in IDS:
+        create(connection, name)
+    left = [iter(job_streams.stream_records(connection, store.dialect, "", None))]
+    left.append(left)  # type: ignore[arg-type] # as an error's traceback would hold it
+    next(left[0])
+    said: list[str] = []
+    event.listen(connection, "before_cursor_execute", lambda *words: said.append(words[2]))
+    del left
+    gc.collect()
+    assert said == []
+    again = [row[0] for row in job_streams.stream_records(connection, store.dialect, "", None)]
+    assert again == sorted(IDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -309,19 +309,29 @@ def stream_range(
 def stream_rows(connection: Connection, sql: str, parameters: tuple[Any, ...]) -> Iterator[Any]:
     """The rows of a statement as the driver gives them. ``sql`` marks its parameters with ``?``."""
     driver: Any = connection.connection.driver_connection
+    blocks = _sqlite_blocks if connection.dialect.name == "sqlite" else _postgresql_blocks
     with _told_as_sqlalchemy_tells(connection, sql):
-        if connection.dialect.name == "sqlite":
-            cursor = driver.cursor()
-        else:
-            # A server-side cursor lives in the transaction that the caller has begun.
-            cursor = driver.cursor(name=f"jobctl_{next(_cursors)}")
-            sql = sql.replace("?", "%s")
-        try:
-            cursor.execute(sql, parameters)
-            while rows := cursor.fetchmany(_FETCH):
-                yield from rows
-        finally:
-            cursor.close()
+        for rows in blocks(driver, sql, parameters):
+            yield from rows
+
+
+def _sqlite_blocks(driver: Any, sql: str, parameters: tuple[Any, ...]) -> Iterator[list[Any]]:
+    with closing(driver.execute(sql, parameters)) as cursor:
+        while rows := cursor.fetchmany(_FETCH):
+            yield rows
+
+
+def _postgresql_blocks(driver: Any, sql: str, parameters: tuple[Any, ...]) -> Iterator[list[Any]]:
+    """The server's cursor lives in the transaction that the caller has begun, and ends with it at the latest.
+
+    The driver's own kind of such a cursor wants to be closed, and to talk to the server for that, whenever
+    whoever left the stream halfway is collected: perhaps amid the next transaction.
+    """
+    name = f"jobctl_{next(_cursors)}"
+    driver.execute(f"DECLARE {name} CURSOR FOR {sql.replace('?', '%s')}", parameters)
+    while rows := driver.execute(f"FETCH {_FETCH} FROM {name}").fetchall():
+        yield rows
+    driver.execute(f"CLOSE {name}")
 
 
 def run_plain(connection: Connection, sql: str, parameters: Sequence[Any]) -> Any:
