@@ -171,7 +171,7 @@ def test_a_worker_that_is_to_end_does_not_wait_for_a_database_that_stays_away(
     worker.terminate()
     crew.until(lambda: worker.poll() is not None)
     assert worker.poll() == ExitCode.STORE
-    assert "stayed away, so that the end of 1 attempt could not be written" in crew.said()
+    assert "stayed away: how 1 attempt ended could not be written" in crew.said()
     proxy.mend()
     (tmp_path / "go").touch()
     crew.start(slots=1)

@@ -23,8 +23,6 @@ _NUMBER, _LANE = "I", "Q"
 _WIDTH = 8
 _ROWS = 16
 """So many bits of a lane count rows."""
-
-
 _EMPTY = 4
 """One of so many lanes is taken at least where the empty ones are kept, too."""
 
