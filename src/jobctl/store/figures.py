@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, Table, Text, cast, func, literal, select
+from sqlalchemy import ColumnElement, Select, Table, Text, and_, cast, func, literal, select
 
 from jobctl.core.figures import Figures, Move
 from jobctl.core.histogram import Histogram
@@ -27,9 +27,9 @@ def figures_by(connection: Connection, key: Key, pieces: Iterable[Piece]) -> dic
     found: defaultdict[str, Figures] = defaultdict(Figures)
     edition = edition_of(connection)
     for piece in pieces:
-        for count, *flow, name in connection.execute(_flows(edition, key, piece)).all():
+        for count, *flow, name in connection.execute(_flows(connection, edition, key, piece)).all():
             found[name].add_moves(Move(*flow), int(count))
-        for what, name, *packed in connection.execute(_spans(edition, key, piece)).all():
+        for what, name, *packed in connection.execute(_spans(connection, edition, key, piece)).all():
             histogram = found[name].wait if what == "wait" else found[name].run
             histogram.merge(_unpacked(*packed))
     return found
@@ -74,26 +74,30 @@ def first_seen(
     return frozenset(sorted(days, key=lambda each: (days[each], each))[:most])
 
 
-def _flows(edition: int, key: Key, piece: Piece) -> Select[Any]:
+def _flows(connection: Connection, edition: int, key: Key, piece: Piece) -> Select[Any]:
     table = tally_flow
     columns = [table.c[name] for name in Move._fields]
     if key == "period":
         # Kept by time alone, the rows are as few as their sums.
-        return select(table.c.count, *columns, table.c.period).where(_rows(table, edition, key, piece))
+        return select(table.c.count, *columns, table.c.period).where(
+            _rows(connection, table, edition, key, piece)
+        )
     name = _name(table, key)
     by = [*columns, name] if key else columns
     return (
-        select(func.sum(table.c.count), *columns, name).where(_rows(table, edition, key, piece)).group_by(*by)
+        select(func.sum(table.c.count), *columns, name)
+        .where(_rows(connection, table, edition, key, piece))
+        .group_by(*by)
     )
 
 
-def _spans(edition: int, key: Key, piece: Piece) -> Select[Any]:
+def _spans(connection: Connection, edition: int, key: Key, piece: Piece) -> Select[Any]:
     """A histogram in each row: its buckets and their counts as two lists, and the sum of all in seconds.
 
     A row for each bucket would be 33,000 of a year of days, and to fetch them most of what that takes.
     """
     span = tally_span.c
-    rows = _rows(tally_span, edition, key, piece)
+    rows = _rows(connection, tally_span, edition, key, piece)
     if key == "period":
         # In the order of the table's key, so that nothing is sorted.
         by = (span.period, span.job_kind, span.queue, span.what, span.to_status)
@@ -111,10 +115,14 @@ def _name(table: Table, key: Key) -> ColumnElement[Any]:
     return table.c[key] if key else literal("")
 
 
-def _rows(table: Table, edition: int, key: Key, piece: Piece) -> ColumnElement[bool]:
+def _rows(connection: Connection, table: Table, edition: int, key: Key, piece: Piece) -> ColumnElement[bool]:
     is_by_time = key == "period" or (not key and piece.grain is not Grain.ALL)
     grain = piece.grain.plural if is_by_time else piece.grain.value
-    return within(table, edition, grain, piece.since, piece.until)
+    rows = within(table, edition, grain, piece.since, piece.until)
+    if is_by_time and connection.dialect.name == "postgresql":
+        # There are no others. Told so, it follows the order of the key; SQLite does so untold, and not if told.
+        return and_(rows, table.c.job_kind == "", table.c.queue == "")
+    return rows
 
 
 def _listed(column: ColumnElement[Any]) -> ColumnElement[str]:
