@@ -39,6 +39,7 @@ from jobctl.ops.undo import plan_undo, roots_of_run
 from jobctl.store import jobs, schema, transfer
 from jobctl.store.engine import create_store
 from ops.world import World, a_job_id
+from store.records import show_life
 
 FORMATS = list(DumpFormat)
 _numbers = count()
@@ -120,8 +121,8 @@ def a_rich_store(world: World) -> None:
             at=at,
             changes=changes,
         )
-        jobs.report_progress(connection, first, attempt=1, progress=0.1 + 0.2, at=at)
-        jobs.report_progress(connection, first, attempt=1, progress=-12.5, at=at)
+        show_life(connection, first, progress=0.1 + 0.2, at=at)
+        show_life(connection, first, progress=-12.5, at=at)
         connection.execute(
             insert(schema.artifact),
             {

@@ -13,6 +13,7 @@ from jobctl.store import history, listing
 from jobctl.store.dialect import bulk_insert, refresh_statistics
 from jobctl.store.engine import Store
 from jobctl.store.listing import Stretch
+from jobctl.store.statements import bulk_insert, refresh_statistics
 from store.explained import plans_of
 
 JOBS = 5_000

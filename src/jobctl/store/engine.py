@@ -19,9 +19,10 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from jobctl import clock
 from jobctl.errors import StoreReplaced, StoreSchemaMismatch, StoreUninitialised, StoreUnreachable
 from jobctl.store.bell import Bell
-from jobctl.store.dialect import Dialect, SQLite, dialect_of, run_plain
+from jobctl.store.dialect import Dialect, SQLite, dialect_of
 from jobctl.store.redact import redact_url
 from jobctl.store.schema import store as store_table
+from jobctl.store.statements import run_plain
 
 __all__ = ["Connection", "OlderSchema", "Store", "create_store", "explained", "open_store"]
 

@@ -19,17 +19,19 @@ from jobctl.core.lanes import Lanes, Row, Sums, row_of
 from jobctl.core.tally import Grain, Part
 from jobctl.core.window import Piece, floor, period_name
 from jobctl.errors import StoreUnreachable
-from jobctl.store.dialect import upsert
 from jobctl.store.engine import Connection, Store
 from jobctl.store.schema import owner_number, tally_owners, tally_position, tally_share
-from jobctl.store.tallies import edition_of, position_of
+from jobctl.store.statements import upsert
+from jobctl.store.tallies import OF_PARTS, edition_of, position_of
+
+EVERY_PERIOD = (Piece(Grain.DAY, ""), Piece(Grain.MONTH, ""))
+"""All whose owners are ever kept in one row."""
 
 MOST_IN_MEMORY = 1_000_000
 """So many owners are added up here; more are in the database, and more slowly."""
 _PERIODS_AT_ONCE = 500
 _NUMBERED_AT_ONCE = 5_000
 _PATIENCE_S = 0.2
-_OF_PARTS = (*(figure.value for figure in Figure), "runs", "run_s")
 
 
 class Period(NamedTuple):
@@ -154,7 +156,7 @@ def _close(store: Store, edition: int, period: Period) -> None:
         "edition": edition,
         "grain": period.grain.value,
         "period": period.name,
-        **dict(zip(_OF_PARTS, summed.as_row(), strict=True)),
+        **dict(zip(OF_PARTS, summed.as_row(), strict=True)),
         "owners": len(counts),
         **packed._asdict(),
     }
@@ -184,7 +186,7 @@ def added(connection: Connection, edition: int, periods: Sequence[Period]) -> Ad
 def total(connection: Connection, edition: int, periods: Sequence[Period]) -> Part:
     """The sums of all owners."""
     found = Part()
-    for row in _kept(connection, edition, periods, [tally_owners.c[name] for name in _OF_PARTS]):
+    for row in _kept(connection, edition, periods, [tally_owners.c[name] for name in OF_PARTS]):
         found.add(Part.of_row(row))
     if open_ones := open_periods(periods):
         summed = connection.execute(select(*sums()).where(rows_of(edition, open_ones))).one()
@@ -216,7 +218,7 @@ def changes_of_row() -> ColumnElement[Any]:
 
 def sums() -> list[ColumnElement[Any]]:
     """The sums of owners' rows, in the order of ``Part.as_row``."""
-    return [func.sum(tally_share.c[name]) for name in _OF_PARTS]
+    return [func.sum(tally_share.c[name]) for name in OF_PARTS]
 
 
 def _one_by_one(
