@@ -187,10 +187,20 @@ def open_store(url: str, *, pooled: bool = False) -> Store:
         unless_opened.callback(engine.dispose)
         with explained(dialect), engine.connect() as connection:
             _check_schema(dialect, connection)
-            store_id = connection.execute(select(store_table.c.store_id)).scalar_one()
+            store_id = _store_id(dialect, connection)
             dialect.make_durable(connection)
         unless_opened.pop_all()
     return Store(dialect, engine, store_id)
+
+
+def _store_id(dialect: Dialect, connection: Connection) -> str:
+    store_id: str | None = connection.execute(select(store_table.c.store_id)).scalar_one_or_none()
+    if store_id is None:
+        raise StoreSchemaMismatch(
+            f"{_unusable(dialect)}: it does not say which store it is; it was left as it is",
+            hint="put a backup in its place with 'jobctl restore BACKUP'",
+        )
+    return store_id
 
 
 def made_at(connection: Connection) -> datetime:
