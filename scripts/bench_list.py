@@ -29,8 +29,8 @@ from jobctl.ops.init import initialise
 from jobctl.ops.jobs import JobFilter, page_of_jobs
 from jobctl.ops.site import Site, open_site
 from jobctl.settings import Settings
-from jobctl.store.dialect import bulk_insert, refresh_statistics
 from jobctl.store.engine import Connection
+from jobctl.store.statements import bulk_insert, refresh_statistics
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 

@@ -102,9 +102,8 @@ class Demo:
                 cause=Cause.CLAIM,
                 actor=actor,
                 at=at,
-                changes={"executor": executor},
+                changes={"executor": executor, "progress": progress, "max_progress": progress},
             )
-            jobs.report_progress(connection, job_id, attempt=1, progress=progress, at=at)
         store.close()
 
 

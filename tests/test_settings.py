@@ -114,6 +114,7 @@ def test_a_host_is_called_by_its_name_and_its_machine_id(
         ("layouts = 5", "layouts must be tables"),
         ("as_root = 1", "as_root must be true or false"),
         (f"layouts = {'[' * 5_000}", "is not TOML"),
+        (f"quiet_s = {'9' * 5_000}", "is not TOML"),
     ],
 )
 def test_a_mistake_in_the_file_is_told_with_its_place(home: Path, text: str, told: str) -> None:

@@ -146,7 +146,7 @@ def _read(path: str) -> dict[str, Any]:
             f"the configuration file {path} cannot be read: {error.strerror}",
             hint="check --config and JOBCTL_CONFIG",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(
             f"the configuration file {path} is not TOML: {error}",
             hint="mend it, or name another with --config",

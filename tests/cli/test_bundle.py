@@ -18,7 +18,8 @@ from jobctl.errors import ExitCode
 from jobctl.model.job import Job
 from jobctl.model.status import Cause, Status
 from jobctl.ops import bundle
-from jobctl.ops.lastruns import begin, end
+from jobctl.ops.lastruns import end
+from jobctl.ops.site import store_now
 from jobctl.ops.standing import look
 from jobctl.store import jobs
 from jobctl.store.engine import Store
@@ -135,7 +136,7 @@ def test_half_a_secret_is_in_no_trouble_that_quotes_a_part_of_an_error(
     for length in range(270, 301):
         error = f"{'x' * (length - 1)} correct horse battery staple"
         with world.site() as site:
-            end(site, "cleanup", started=begin(site), code=ExitCode.INTERNAL, error=error)
+            end(site, "cleanup", started=store_now(site), code=ExitCode.INTERNAL, error=error)
             told = look(site, clean=Redactor(["correct horse battery staple"]).text)
         assert "correct" not in str(told.troubles), length
     target = tmp_path / "ticket.tar.gz"
@@ -160,7 +161,7 @@ def test_no_secret_gets_into_the_archive(
     payload = {"prompt": "hello", "note": f"again {hidden['payload']}", "auth": auth}
     with world.site() as site:
         fail_jobs(site.store, 1, error, payload)
-        end(site, "cleanup", started=begin(site), code=ExitCode.INTERNAL, error=error)
+        end(site, "cleanup", started=store_now(site), code=ExitCode.INTERNAL, error=error)
     config = tmp_path / "jobctl.toml"
     config.write_text(
         f"""

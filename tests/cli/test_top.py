@@ -27,7 +27,7 @@ from jobctl.report.top.tables import LiveTable
 from jobctl.settings import Settings
 from jobctl.store import jobs
 from jobctl.store.engine import Store
-from store.records import claim, create, fail
+from store.records import claim, create, fail, show_life
 
 HOSTILE = "\x1b[31mred\x1b[0m [bold]loud[/bold] [@click=app.quit]x\nnext\u202e"
 SIZES = [(80, 24), (120, 40)]
@@ -49,7 +49,7 @@ def filled(store: Store, store_url: str) -> Filled:
         for job_id in ("runs", HOSTILE):
             create(connection, job_id, at=at, kind="render")
             claim(connection, job_id, at=at)
-        jobs.report_progress(connection, "runs", attempt=1, progress=50.0, at=clock.now())
+        show_life(connection, "runs", progress=50.0, at=clock.now())
         for number, job_id in enumerate(("broke", f"{HOSTILE}2")):
             create(connection, job_id, at=at)
             claim(connection, job_id, at=at)
@@ -218,7 +218,7 @@ def test_only_cells_that_changed_are_drawn_and_the_cursor_stays(
     async def script(pilot: Pilot[int], view: Top) -> None:
         await choose(pilot, view, "running", "runs")
         with filled.store.write() as connection:
-            jobs.report_progress(connection, "runs", attempt=1, progress=75.0, at=clock.now())
+            show_life(connection, "runs", progress=75.0, at=clock.now())
         await until(pilot, lambda: ("runs", "done", "75 %") in changed)
         assert {column for _, column, _ in changed} <= {"done", "left", "sign", "ago"}
         with filled.store.write() as connection:

@@ -42,6 +42,7 @@ from ops.tidying import (
     store_now,
 )
 from ops.world import Calendar, World, a_job_id, dead_executor, set_age, verbs
+from store.records import show_life
 
 # --- roots and stores ----------------------------------------------------------------------------
 
@@ -330,7 +331,7 @@ def test_a_zombie_that_comes_back_is_not_failed(world: World) -> None:
     plan = world.expire_plan(MONTH)
     assert verbs(plan) == [Verb.FAIL]
     with world.site() as site, site.store.write() as connection:
-        jobs.heartbeat(connection, a_job_id(0), attempt=1, at=site.store.now(connection))
+        show_life(connection, a_job_id(0), at=site.store.now(connection))
     report = world.apply(plan)
     assert notes(world, report) == [(Outcome.CONFLICT, "its worker showed a sign of life since")]
     assert world.job().status is Status.PROCESSING

@@ -27,6 +27,7 @@ from jobctl.ops import lastruns, schedule
 from jobctl.ops.doctor import work
 from jobctl.ops.hold import hold_roots
 from jobctl.ops.show import show_job
+from jobctl.ops.site import store_now
 from jobctl.outputs import effects
 from jobctl.store import vitals, workers
 from jobctl.store.declared import tell_tasks
@@ -350,7 +351,7 @@ def uninstalled(monkeypatch: pytest.MonkeyPatch) -> None:
 def ended(world: World, command: str, *, ago: timedelta = timedelta(0)) -> None:
     """A command ended well."""
     with world.site() as site:
-        lastruns.end(site, command, started=lastruns.begin(site), code=ExitCode.CLEAN, error=None)
+        lastruns.end(site, command, started=store_now(site), code=ExitCode.CLEAN, error=None)
         with site.store.write() as connection:
             at = site.store.now(connection) - ago
             table = site.store.dialect.table("last_run")
@@ -401,7 +402,7 @@ def test_a_command_that_has_not_ended_well_for_long_is_told(world: World) -> Non
 @pytest.mark.usefixtures("uninstalled")
 def test_a_command_that_never_ended_well_is_told(world: World) -> None:
     with world.site() as site:
-        lastruns.end(site, "cleanup", started=lastruns.begin(site), code=ExitCode.ROOT, error="away")
+        lastruns.end(site, "cleanup", started=store_now(site), code=ExitCode.ROOT, error="away")
     found = diagnosis(world, "schedule")
     assert (found.health, found.said) == (Health.WARN, "cleanup never ended well")
 

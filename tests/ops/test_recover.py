@@ -22,6 +22,7 @@ from jobctl.outputs.stamp import make_stamp
 from jobctl.store import jobs
 from jobctl.store.schema import job
 from ops.world import World, a_job_id, dead_executor, set_age
+from store.records import show_life
 
 
 def test_a_lost_job_comes_back_completed_with_a_working_url(world: World) -> None:
@@ -203,9 +204,7 @@ def test_a_heartbeat_that_stood_still_for_a_full_stale_after_is_proof(world: Wor
     assert [finding.kind for finding in world.scan()] == [Kind.ZOMBIE]
     assert [finding.kind for finding in world.scan()] == [Kind.INTERRUPTED]
     with world.site() as site, site.store.write() as connection:
-        jobs.heartbeat(
-            connection, a_job_id(), attempt=1, at=site.store.now(connection) - timedelta(seconds=1)
-        )
+        show_life(connection, a_job_id(), at=site.store.now(connection) - timedelta(seconds=1))
     assert [finding.kind for finding in world.scan()] == [Kind.ZOMBIE]
 
 

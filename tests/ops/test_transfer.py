@@ -39,6 +39,7 @@ from jobctl.ops.undo import plan_undo, roots_of_run
 from jobctl.store import jobs, schema, transfer
 from jobctl.store.engine import create_store
 from ops.world import World, a_job_id
+from store.records import show_life
 
 FORMATS = list(DumpFormat)
 _numbers = count()
@@ -120,8 +121,8 @@ def a_rich_store(world: World) -> None:
             at=at,
             changes=changes,
         )
-        jobs.report_progress(connection, first, attempt=1, progress=0.1 + 0.2, at=at)
-        jobs.report_progress(connection, first, attempt=1, progress=-12.5, at=at)
+        show_life(connection, first, progress=0.1 + 0.2, at=at)
+        show_life(connection, first, progress=-12.5, at=at)
         connection.execute(
             insert(schema.artifact),
             {
@@ -604,7 +605,8 @@ def test_standard_output_takes_all_but_sqlite(world: World) -> None:
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False, width=64)
-MOMENT = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)).map(format_timestamp)
+MOMENT = st.datetimes(timezones=st.just(UTC)).map(format_timestamp)
+STATUS = st.sampled_from([status.value for status in Status])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**25), 10**25) | NUMBER | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
@@ -635,8 +637,8 @@ EVENT = st.fixed_dictionaries(
         "actor": TEXT,
         "run_id": st.none() | TEXT,
         "attempt": st.none() | INT32,
-        "from_status": st.none() | TEXT,
-        "to_status": st.none() | TEXT,
+        "from_status": st.none() | STATUS,
+        "to_status": st.none() | STATUS,
         "detail": OBJECT,
     }
 )
@@ -646,7 +648,7 @@ EXECUTOR = st.fixed_dictionaries(
 RECORD = st.fixed_dictionaries(
     {
         "job_id": st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=9),
-        "status": st.sampled_from([status.value for status in Status]),
+        "status": STATUS,
         **dict.fromkeys(("progress", "max_progress"), st.none() | NUMBER),
         **dict.fromkeys(
             ("error", "video_url", "thumbnail_url", "slide_image_path", "owner"), st.none() | TEXT

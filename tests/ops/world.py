@@ -37,6 +37,7 @@ from jobctl.policy import Policy
 from jobctl.settings import Settings
 from jobctl.store import jobs, schema
 from jobctl.store.engine import Store
+from store.records import show_life
 
 OLD_S = 7_200.0
 
@@ -194,7 +195,7 @@ class World:
                 at=at,
                 changes={"executor": executor} if executor else None,
             )
-            jobs.report_progress(connection, job_id, attempt=1, progress=progress, at=at)
+            show_life(connection, job_id, progress=progress, at=at)
 
     def queue_job(self, number: int = 0, **fields: Any) -> None:
         """Record a job that waits for its turn."""

@@ -22,7 +22,7 @@ from jobctl.model.status import Status
 from jobctl.ops.hold import hold_roots
 from jobctl.ops.init import initialise
 from jobctl.service.startup import Outcome
-from jobctl.store import claims, schema
+from jobctl.store import locks, schema
 from ops.world import World, a_job_id, dead_executor
 from service.jobs_of_a_service import PresentationJob
 from service.outages import away
@@ -130,7 +130,7 @@ def recovering(world: World) -> Executor:
     with world.site() as site:
         while clock.monotonic() < deadline:
             with site.store.read() as connection:
-                for held in claims.holders(connection):
+                for held in locks.held_locks(connection):
                     return held.executor
             clock.sleep(0.001)
     raise AssertionError("nobody recovers")

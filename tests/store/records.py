@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import select, update
+
 from jobctl.model.job import Job
 from jobctl.model.status import Cause, Status
 from jobctl.store import jobs
 from jobctl.store.engine import Connection
+from jobctl.store.schema import job
 
 AT = datetime(2026, 1, 31, 12, 0, 0, 123456, UTC)
 
@@ -70,3 +73,13 @@ def retry(connection: Connection, job_id: str, *, at: datetime = AT) -> Job:
         actor="ada",
         at=at,
     )
+
+
+def show_life(connection: Connection, job_id: str, *, at: datetime, progress: float | None = None) -> None:
+    """What the record says once its attempt has told of itself, and perhaps how far it is."""
+    mine = job.c.job_id == job_id
+    values: dict[str, Any] = {"last_heartbeat": at}
+    if progress is not None:
+        highest = connection.execute(select(job.c.max_progress).where(mine)).scalar_one() or 0.0
+        values |= {"progress": progress, "max_progress": max(highest, min(100.0, progress))}
+    connection.execute(update(job).where(mine).values(values))

@@ -15,10 +15,10 @@ from jobctl.model.enqueued import New
 from jobctl.model.job import Executor, Job
 from jobctl.model.status import Cause, Status
 from jobctl.store import workers
-from jobctl.store.dialect import bulk_insert, refresh_statistics
 from jobctl.store.engine import Store
 from jobctl.store.enqueue import enqueue_many
 from jobctl.store.leases import Holder, Leases, open_leases
+from jobctl.store.statements import bulk_insert, refresh_statistics
 
 ENDED, QUEUED, UNKNOWN = 5_000, 500, 6_000
 STAMP = "2026-01-01T00:00:00.000000Z"

@@ -8,7 +8,7 @@ from sqlalchemy import insert
 
 from jobctl.model.status import Status
 from jobctl.store.engine import Store
-from jobctl.store.jobs import ended_before, unfinished_ids
+from jobctl.store.retention import ended_before, unfinished_ids
 from jobctl.store.schema import job
 from store.explained import plans_of
 from store.records import AT
@@ -60,7 +60,7 @@ def test_what_has_expired_is_found_by_an_index(store: Store) -> None:
 def test_open_jobs_are_found_by_an_index(store: Store) -> None:
     fill(store)
     with store.read() as connection:
-        assert unfinished_ids(connection, Status.QUEUED) == ["open-0", "open-2"]
+        assert sorted(unfinished_ids(connection, Status.QUEUED)) == ["open-0", "open-2"]
         assert unfinished_ids(connection, Status.QUEUED, before=AT) == []
         (plan,) = plans_of(connection, lambda: unfinished_ids(connection, Status.PROCESSING))
     assert "ix_job_unfinished" in plan or "ix_job_queued" in plan, plan

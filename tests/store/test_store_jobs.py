@@ -18,9 +18,10 @@ from jobctl.model.timestamps import format_timestamp
 from jobctl.store import jobs, listing
 from jobctl.store.engine import Store
 from jobctl.store.listing import Stretch, find_jobs
+from jobctl.store.lookup import resolve_prefix
 from jobctl.store.schema import artifact, job, job_body, tombstone
 from store.explained import plans_of
-from store.records import AT, claim, complete, create, fail, later, retry
+from store.records import AT, claim, complete, create, fail, later, retry, show_life
 
 EXECUTOR = Executor("host-a", "boot", 4711, 123456, "pid:[1]")
 
@@ -92,7 +93,29 @@ class TestCreating:
         with pytest.raises(JobExists):
             create(connection, "a")
         create(connection, "b")
-        assert jobs.count_by_status(connection) == {Status.QUEUED: 2}
+        assert [jobs.get_job(connection, name).status for name in "ab"] == [Status.QUEUED] * 2
+
+    @pytest.mark.parametrize("odd", ["a\0b", os.fsdecode(b"caf\xe9")])
+    def test_an_id_and_a_key_that_are_no_text_are_taken_like_others(
+        self, connection: Connection, odd: str
+    ) -> None:
+        create(connection, odd, idempotency_key=odd)
+        with pytest.raises(JobExists, match="is recorded already"):
+            create(connection, odd)
+        with pytest.raises(JobExists, match="has the idempotency key of b already"):
+            create(connection, "b", idempotency_key=odd)
+
+    def test_a_new_incarnation_goes_on_counting_where_the_expired_one_was(
+        self, connection: Connection
+    ) -> None:
+        create(connection, "a")
+        claim(connection, "a")
+        complete(connection, "a")
+        expired = {"expect": Status.COMPLETED, "cause": Cause.RETENTION, "actor": "ada", "at": AT}
+        jobs.change_status(connection, "a", Status.EXPIRED, **expired)
+        made = create(connection, "a")
+        assert (made.attempt, made.tries, made.version) == (1, 0, 5)
+        assert claim(connection, "a").attempt == 2
 
     def test_only_queued_jobs_are_created(self, connection: Connection) -> None:
         with pytest.raises(IllegalTransition, match="nothing was written"):
@@ -114,7 +137,7 @@ class TestChanging:
     def test_each_claim_is_a_new_attempt_without_the_old_ones_traces(self, connection: Connection) -> None:
         create(connection, "a")
         claim(connection, "a")
-        jobs.report_progress(connection, "a", attempt=1, progress=80, at=later(1))
+        show_life(connection, "a", progress=80, at=later(1))
         fail(connection, "a")
         retry(connection, "a")
         again = claim(connection, "a", at=later(9))
@@ -266,57 +289,6 @@ class TestTwoWriters:
             assert jobs.get_job(connection, "a").owner == "first"
 
 
-class TestSignsOfLife:
-    def test_what_was_reported_last_is_kept_whatever_it_says(self, connection: Connection) -> None:
-        create(connection, "a")
-        claim(connection, "a")
-        shown = []
-        for seconds, progress in enumerate([10, 75, 20, 125, -3]):
-            jobs.report_progress(connection, "a", attempt=1, progress=progress, at=later(seconds))
-            found = jobs.get_job(connection, "a")
-            assert (found.progress, found.last_heartbeat) == (progress, later(seconds))
-            shown.append(found.shown_progress)
-        assert shown == [10, 75, 75, 100, 100]
-
-    def test_they_write_no_events_and_no_versions(self, connection: Connection) -> None:
-        create(connection, "a")
-        claimed = claim(connection, "a")
-        jobs.report_progress(connection, "a", attempt=1, progress=5, at=later(1))
-        jobs.heartbeat(connection, "a", attempt=1, at=later(2))
-        found = jobs.get_job(connection, "a")
-        assert (found.version, found.last_heartbeat) == (claimed.version, later(2))
-        assert kinds(connection, "a") == ["created", "status"]
-
-    @pytest.mark.parametrize("progress", [float("nan"), float("inf")])
-    def test_what_is_no_number_is_a_sign_of_life_only(self, connection: Connection, progress: float) -> None:
-        create(connection, "a")
-        claim(connection, "a")
-        jobs.report_progress(connection, "a", attempt=1, progress=progress, at=later(3))
-        found = jobs.get_job(connection, "a")
-        assert (found.progress, found.last_heartbeat) == (None, later(3))
-
-    def test_those_of_an_old_attempt_are_refused(self, connection: Connection) -> None:
-        create(connection, "a")
-        claim(connection, "a")
-        fail(connection, "a")
-        retry(connection, "a")
-        claim(connection, "a")
-        for attempt in (0, 1, 3):
-            with pytest.raises(StaleJob):
-                jobs.report_progress(connection, "a", attempt=attempt, progress=5, at=later(1))
-            with pytest.raises(StaleJob):
-                jobs.heartbeat(connection, "a", attempt=attempt, at=later(1))
-        with pytest.raises(UnknownJob):
-            jobs.heartbeat(connection, "b", attempt=1, at=later(1))
-
-    def test_those_of_an_ended_job_are_refused(self, connection: Connection) -> None:
-        create(connection, "a")
-        claim(connection, "a")
-        complete(connection, "a")
-        with pytest.raises(StaleJob):
-            jobs.report_progress(connection, "a", attempt=1, progress=5, at=later(1))
-
-
 class TestDeleting:
     def test_a_deleted_job_leaves_a_tombstone_and_its_history(self, connection: Connection) -> None:
         jobs.create_job(connection, Job(job_id="a"), actor="service", at=AT, payload={"x": 1})
@@ -386,8 +358,6 @@ class TestFinding:
         claim(connection, "c")
         complete(connection, "c")
         assert self.ids(connection, statuses=(Status.PROCESSING, Status.COMPLETED)) == ["b", "c"]
-        counted = {Status.QUEUED: 1, Status.PROCESSING: 1, Status.COMPLETED: 1}
-        assert jobs.count_by_status(connection) == counted
 
     def test_by_text_that_may_hold_any_character(self, connection: Connection) -> None:
         create(connection, "a", owner="Ada@example.org")
@@ -412,10 +382,10 @@ class TestFinding:
     def test_by_the_beginning_of_an_id(self, connection: Connection) -> None:
         for name in ("ab1", "ab2", "b", "a\U0010fffe"):
             create(connection, name)
-        assert jobs.resolve_prefix(connection, "ab") == ["ab1", "ab2"]
-        assert jobs.resolve_prefix(connection, "a", limit=2) == ["ab1", "ab2"]
-        assert jobs.resolve_prefix(connection, "a\U0010fffe") == ["a\U0010fffe"]
-        assert jobs.resolve_prefix(connection, "%") == []
+        assert resolve_prefix(connection, "ab") == ["ab1", "ab2"]
+        assert resolve_prefix(connection, "a", limit=2) == ["ab1", "ab2"]
+        assert resolve_prefix(connection, "a\U0010fffe") == ["a\U0010fffe"]
+        assert resolve_prefix(connection, "%") == []
 
     @pytest.mark.parametrize("is_reversed", [False, True])
     def test_the_jobs_of_an_owner_are_found_by_their_index(
@@ -440,7 +410,7 @@ class TestFinding:
     def test_an_id_that_is_no_text_is_unknown(self, connection: Connection) -> None:
         with pytest.raises(UnknownJob):
             jobs.get_job(connection, os.fsdecode(b"\xff\0"))
-        assert jobs.resolve_prefix(connection, os.fsdecode(b"\xff\0")) == []
+        assert resolve_prefix(connection, os.fsdecode(b"\xff\0")) == []
 
     def test_no_page_is_sorted_by_the_database(self, connection: Connection) -> None:
         for number in range(50):

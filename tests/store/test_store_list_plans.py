@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 
 import pytest
 
@@ -10,12 +11,13 @@ from jobctl.model.history import EventFilter
 from jobctl.model.listing import JobQuery, Order
 from jobctl.model.status import Status
 from jobctl.store import history, listing
-from jobctl.store.dialect import bulk_insert, refresh_statistics
 from jobctl.store.engine import Store
 from jobctl.store.listing import Stretch
+from jobctl.store.statements import bulk_insert, refresh_statistics
 from store.explained import plans_of
 
 JOBS = 5_000
+QUEUED = 1_000
 STAMP = "2026-01-01T00:00:00.000000Z"
 _JOB = ("job_id", "status", "owner", "created_at", "updated_at", "kind", "queue", "origin", "version")
 _EVENT = ("job_id", "at", "kind", "actor", "to_status")
@@ -23,15 +25,18 @@ _EVENT = ("job_id", "at", "kind", "actor", "to_status")
 
 @pytest.fixture
 def full(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A store in which one owner has nearly all the jobs, which are too many to be sorted."""
+    """A store in which one owner has nearly all the jobs, and many are queued: too many to be sorted."""
     monkeypatch.setattr(listing, "_FEW", 100)
     jobs = (
         (f"j-{n:05}", "completed", "ada" if n % 100 else "bob", STAMP, STAMP, "film", "default", "created", 1)
         for n in range(JOBS)
     )
+    queued = (
+        (f"q-{n:05}", "queued", "cleo", STAMP, STAMP, "film", "default", "created", 1) for n in range(QUEUED)
+    )
     events = ((f"j-{n:05}", STAMP, "created", "service", "queued") for n in range(JOBS))
     with store.write() as connection:
-        bulk_insert(connection, store.dialect, "job", _JOB, jobs)
+        bulk_insert(connection, store.dialect, "job", _JOB, chain(jobs, queued))
         bulk_insert(connection, store.dialect, "event", _EVENT, events)
     with store.write() as connection:
         for table in ("job", "event"):
@@ -65,6 +70,18 @@ def test_by_the_last_change_they_are_not_sorted_but_met_on_the_way(full: Store) 
     assert "ix_job_owner" not in page
 
 
+def test_open_jobs_are_not_sorted_by_their_last_change_either(full: Store) -> None:
+    """Only the page itself is, as it is of jobs that have ended."""
+    of_ended, of_open = (
+        plans_of_page(full, JobQuery(order=Order.UPDATED, statuses=(status,)))[-1]
+        for status in (Status.COMPLETED, Status.QUEUED)
+    )
+    assert "ix_job_ended" in of_ended
+    assert "ix_job_unfinished" in of_open
+    assert sorts(of_open) == sorts(of_ended)
+    assert "ix_job_unfinished" in plans_of_page(full, JobQuery(order=Order.UPDATED))[-1]
+
+
 def test_an_owners_few_jobs_are_looked_up_in_any_order(full: Store) -> None:
     for order in (Order.UPDATED, Order.ID):
         page = plans_of_page(full, JobQuery(same={"owner": "bob"}, order=order))[-1]
@@ -94,3 +111,7 @@ def sorts_or_reads_all(plan: str) -> bool:
     return bool(
         re.search(r"Sort Key|TEMP B-TREE FOR ORDER BY|SCAN (job|event)$|Seq Scan", plan, re.MULTILINE)
     )
+
+
+def sorts(plan: str) -> int:
+    return len(re.findall("Sort Key|TEMP B-TREE FOR", plan))

@@ -14,12 +14,19 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, text
 
-from jobctl.errors import JobctlError, StoreSchemaMismatch, StoreUninitialised, StoreUnreachable
+from jobctl.errors import (
+    JobctlError,
+    StoreSchemaMismatch,
+    StoreUninitialised,
+    StoreUnreachable,
+    UsageError,
+)
 from jobctl.store import dialect
 from jobctl.store.dialect import SQLite
 from jobctl.store.engine import Store, check_sqlite, create_store, open_store
+from jobctl.store.schema import store as store_table
 from store.processes import ended, start
 from store.records import AT
 
@@ -128,6 +135,18 @@ def test_a_store_of_another_version_is_left_as_it_is(store: Store, store_url: st
     assert "left as it is" in error.message
     with pytest.raises(StoreSchemaMismatch):
         create_store(store_url, now=AT, version="test")
+
+
+def test_a_store_that_does_not_say_which_it_is_is_told(store: Store, store_url: str) -> None:
+    with store.write() as connection:
+        connection.execute(delete(store_table))
+    assert "does not say which store it is" in refusal(store_url, StoreSchemaMismatch).message
+
+
+@pytest.mark.parametrize("url", ["a\0b.db", "sqlite:///a%00b.db", "postgresql://host/a%00b"])
+def test_a_name_that_no_system_takes_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="NUL"):
+        open_store(url)
 
 
 def test_a_damaged_store_is_told(path: Path) -> None:

@@ -338,3 +338,37 @@ def test_whatever_happens_any_window_is_the_sum_of_its_days(
     with store.write() as connection:
         connection.execute(delete(tally_owners))
     assert asked(store, told, are_all=False) == found
+
+
+def test_workers_make_the_rows_before_anybody_asks_the_newest_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for days, owner in ((0, "ada"), (1, ""), (40, "bob")):
+        live(store, owner, days=days)
+    fold_all(store)
+    closed, close_one = [], owner_rows._close
+
+    def note(opened: Store, edition: int, period: owner_rows.Period) -> None:
+        closed.append(period.name)
+        close_one(opened, edition, period)
+
+    monkeypatch.setattr(owner_rows, "_close", note)
+    owner_rows.close_periods(store, owner_rows.EVERY_PERIOD, NOW, within_s=0)
+    assert closed == ["2026-03-12"]
+    owner_rows.close_periods(store, owner_rows.EVERY_PERIOD, NOW)
+    assert closed == ["2026-03-12", "2026-03", "2026-02-01", "2026-02", "2026-01-31", "2026-01"]
+    owner_rows.close_periods(store, owner_rows.EVERY_PERIOD, NOW)
+    assert len(closed) == len(kept(store)) == 6
+    assert outdated(store) == []
+    assert asked(store, window()).count == 3
+
+
+def test_a_period_with_owners_beyond_those_that_are_numbered_is_not_read_in_vain(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(store, "ada")
+    fold_all(store)
+    monkeypatch.setattr(owner_rows, "MOST_IN_MEMORY", 0)
+    monkeypatch.delattr(owner_rows, "_close")
+    owner_rows.close_periods(store, owner_rows.EVERY_PERIOD, NOW)
+    assert numbers(store) == {}

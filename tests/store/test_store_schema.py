@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,19 @@ def test_down_leaves_nothing_and_up_again_works(bare_url: str) -> None:
     assert again.store_id != store.store_id
     with connected(bare_url) as connection:
         assert catalogue(connection) == up
+
+
+def test_down_from_each_version_leads_to_the_one_before(bare_url: str) -> None:
+    store, _ = create_store(bare_url, now=AT, version="test")
+    migrate(store.engine, store.dialect, VERSIONS[0])
+    for before, version in pairwise(VERSIONS):
+        with connected(bare_url) as connection:
+            was = catalogue(connection)
+        migrate(store.engine, store.dialect, version)
+        migrate(store.engine, store.dialect, before)
+        with connected(bare_url) as connection:
+            assert catalogue(connection) == was, version
+        migrate(store.engine, store.dialect, version)
 
 
 def test_migrating_what_is_up_to_date_changes_nothing(store: Store, store_url: str) -> None:

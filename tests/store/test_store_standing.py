@@ -10,7 +10,7 @@ from jobctl.model.status import Cause, Status
 from jobctl.store import jobs, sightings, standing
 from jobctl.store.engine import Store
 from jobctl.store.schema import lease
-from store.records import AT, claim, complete, create, fail, later
+from store.records import AT, claim, complete, create, fail, later, show_life
 
 
 def test_queues_tell_how_deep_they_are_and_who_waits_longest(store: Store) -> None:
@@ -95,8 +95,8 @@ def test_running_jobs_come_with_their_workers(store: Store) -> None:
         for number in range(3):
             create(connection, f"j{number}", kind="render")
             claim(connection, f"j{number}", at=later(number))
-        jobs.report_progress(connection, "j1", attempt=1, progress=40.0, at=later(9))
-        jobs.report_progress(connection, "j1", attempt=1, progress=30.0, at=later(10))
+        show_life(connection, "j1", progress=40.0, at=later(9))
+        show_life(connection, "j1", progress=30.0, at=later(10))
         held = {"job_id": "j1", "attempt": 1, "worker": "w1", "note": "slide 3", "cancel_at": later(11)}
         connection.execute(lease.insert(), held)
         found = standing.running_jobs(connection, limit=2)

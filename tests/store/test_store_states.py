@@ -72,18 +72,6 @@ class Life(RuleBasedStateMachine):
         """Most guesses are stale; this one never is."""
         self.change(to, self.path[-1], cause, None, None)
 
-    @rule(off=st.sampled_from([0, 0, -1, 1]), progress=st.floats(-50, 150))
-    def report(self, off: int, progress: float) -> None:
-        """Only the current attempt of a running job is listened to."""
-        is_heard = off == 0 and self.path[-1] is Status.PROCESSING
-        try:
-            attempt = self.attempt + off
-            jobs.report_progress(self.connection, self.job_id, attempt=attempt, progress=progress, at=AT)
-        except StaleJob:
-            assert not is_heard
-        else:
-            assert is_heard
-
     def _is_allowed(self, to: Status, cause: Cause) -> bool:
         if (self.path[-1], to) == (Status.FAILED, Status.COMPLETED) and (
             self.error_code not in OPEN_ENDED_FAILURES

@@ -15,7 +15,7 @@ from jobctl.model.records import Declined, Linked, Record, Tombstone
 from jobctl.store import job_streams, jobs
 from jobctl.store.engine import Store
 from jobctl.store.schema import artifact, declined, metadata, tombstone
-from store.records import AT, claim, complete, create, later
+from store.records import AT, claim, complete, create, later, show_life
 
 IDS = ["B", "a", "a1", "b", "é", "\uffff", "\U0001f600"]
 
@@ -50,7 +50,7 @@ def test_a_record_is_told_in_27_characters_and_json(store: Store, connection: Co
     create(connection, "a", root_id="r1")
     executor = Executor("host-a", "boot", 1, 2, "ns")
     claim(connection, "a", at=later(1), changes={"executor": executor})
-    jobs.report_progress(connection, "a", attempt=1, progress=12.5, at=later(2))
+    show_life(connection, "a", progress=12.5, at=later(2))
     (row,) = job_streams.stream_records(connection, store.dialect, "", None)
     record = Record._make(row)
     assert record._replace(executor=None) == Record(

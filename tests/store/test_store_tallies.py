@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -267,3 +268,20 @@ def _take(store: Store, step: str, job_id: str) -> None:
 
 def _change(connection: object, job_id: str, before: Status, to: Status, cause: Cause) -> None:
     jobs.change_status(connection, job_id, to, expect=before, cause=cause, actor="ada", at=AT)  # type: ignore[arg-type]
+
+
+def test_long_words_of_a_history_are_counted_by_how_they_begin(store: Store) -> None:
+    """An import may bring them, and an index of PostgreSQL takes no text that is as long as a page."""
+    long = secrets.token_hex(4_000)
+    with store.write() as connection:
+        create(connection, "a")
+        jobs.record_event(
+            connection, "a", AT, long, "ada", from_status="queued", to_status="failed", detail={"cause": long}
+        )
+    while tallies.fold(store) or tallies.fold(store):
+        pass
+    with store.read() as connection:
+        flows = tallies.read(connection, store.dialect, Grain.ALL).flows
+    assert {(flow.origin[:8], flow.cause[:8], len(flow.cause)) for flow in flows if flow.cause} == {
+        (long[:8], long[:8], 100)
+    }

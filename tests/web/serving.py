@@ -21,6 +21,7 @@ from jobctl.store import jobs, roots, workers
 from jobctl.web.api import Api
 from jobctl.web.limits import Limits
 from ops.world import World, a_job_id
+from store.records import show_life
 
 JPEG = b"\xff\xd8\xff\xe0" + b"not much of a picture" + b"\xff\xd9"
 
@@ -56,7 +57,7 @@ def begin(site: Site, job_id: str, progress: float | None = None) -> None:
 def report(site: Site, job_id: str, progress: float) -> None:
     with site.store.write() as connection:
         at = site.store.now(connection)
-        jobs.report_progress(connection, job_id, attempt=1, progress=progress, at=at)
+        show_life(connection, job_id, progress=progress, at=at)
 
 
 def end(site: Site, job_id: str, to: Status = Status.COMPLETED, **changes: Any) -> None:

@@ -22,9 +22,10 @@ def recorded(site: Site, command: str, *, is_real: bool) -> Iterator[Record]:
 
     ``is_real``: not where nothing but a plan was asked for.
     """
-    from jobctl.ops.lastruns import begin, end  # noqa: PLC0415 - slow to import
+    from jobctl.ops.lastruns import end  # noqa: PLC0415 - slow to import
+    from jobctl.ops.site import store_now  # noqa: PLC0415
 
-    started = begin(site)
+    started = store_now(site)
     code = ExitCode.INTERNAL
 
     def record(ended: ExitCode) -> ExitCode:

@@ -59,15 +59,16 @@ _ARTIFACT_KINDS = {
     "state": "state",
     **dict.fromkeys(("size", "mtime_ns"), "int64?"),
     **dict.fromkeys(("sha256", "verdict", "tier", "run_id"), "text?"),
-    "media": "object?",
+    "media": "media?",
     "noted_at": "moment?",
 }
 _EVENT_KINDS = {
     "at": "moment",
     **dict.fromkeys(("kind", "actor"), "text"),
-    **dict.fromkeys(("run_id", "from_status", "to_status"), "text?"),
+    "run_id": "text?",
+    **dict.fromkeys(("from_status", "to_status"), "status?"),
     "attempt": "int32?",
-    "detail": "object?",
+    "detail": "detail?",
 }
 
 
@@ -171,6 +172,11 @@ def _is_executor(value: Any) -> bool:
     )
 
 
+def _holds_number(value: Any, name: str) -> bool:
+    """Whether it is an object in which databases find a number of that name, or nothing."""
+    return isinstance(value, dict) and (value.get(name) is None or _is_number(value[name]))
+
+
 def _is_provenance(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(entry, dict) for entry in value.values())
 
@@ -186,7 +192,8 @@ def _is_path(value: Any) -> bool:
 _CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "text": lambda value: isinstance(value, str),
     "texts": lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
-    "object": lambda value: isinstance(value, dict),
+    "media": lambda value: _holds_number(value, "duration_s"),
+    "detail": lambda value: _holds_number(value, "retry_after_s"),
     "moment": _is_moment,
     "number": _is_number,
     "executor": _is_executor,

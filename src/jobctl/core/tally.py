@@ -236,7 +236,7 @@ def change_of(line: Line) -> Change:
     run_s = _between(line.before, line.at) if line.from_status == Status.PROCESSING else None
     owner = None if line.owner is None else label_of(line.owner)
     labels = (label_of(line.job_kind), label_of(line.queue), owner)
-    told = (line.origin, line.from_status, line.to_status, line.cause)
+    told = (label_of(line.origin), line.from_status, line.to_status, label_of(line.cause))
     return Change(line.at, *labels, *told, label_of(line.error_code), wait_s, run_s)
 
 

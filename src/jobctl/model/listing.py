@@ -44,8 +44,8 @@ def position_of(job: Job, order: Order) -> Position:
 
 def parse_position(text: str) -> Position | None:
     """The place that ``str(position)`` wrote with its time; ``None`` where the text is an id alone."""
-    moment, slash, job_id = text[:TIMESTAMP_LENGTH], text[TIMESTAMP_LENGTH : TIMESTAMP_LENGTH + 1], text[28:]
-    if slash != "/" or not job_id:
+    moment, _, job_id = text.partition("/")
+    if len(moment) != TIMESTAMP_LENGTH or not job_id:
         return None
     try:
         return Position(parse_timestamp(moment), job_id)

@@ -27,9 +27,9 @@ from jobctl.ops.site import Progress, ProgressSink, Site, no_progress
 from jobctl.ops.unchanged import changed_files
 from jobctl.outputs.root import write_generation
 from jobctl.store import roots, run_steps, runs
-from jobctl.store.dialect import refresh_statistics
 from jobctl.store.engine import Connection
 from jobctl.store.runs import Mark
+from jobctl.store.statements import refresh_statistics
 
 _FIRST_CHUNK = 2_000
 _LARGEST_CHUNK = 50_000

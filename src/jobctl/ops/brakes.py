@@ -8,7 +8,7 @@ from jobctl.core.brakes import Limits, Stock, why_held
 from jobctl.model.plan import Held
 from jobctl.ops.plan import PlanWriter
 from jobctl.ops.site import Site
-from jobctl.store import jobs, runs
+from jobctl.store import retention, runs
 
 _PAST_RUNS = 20
 
@@ -19,7 +19,7 @@ def brake(site: Site, writer: PlanWriter, limits: Limits, *, files_of: Mapping[s
     if not writer.tallies:
         return held
     with site.store.read() as connection:
-        live = jobs.count_live_by_root(connection)
+        live = retention.count_live_by_root(connection)
         for pool, tally in sorted(writer.tallies.items()):
             category, root_id = pool
             stock = Stock(live.get(root_id, 0), files_of.get(root_id, 0))

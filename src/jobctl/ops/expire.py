@@ -50,7 +50,7 @@ from jobctl.ops.sources import read_sources
 from jobctl.outputs.directories import open_directory
 from jobctl.outputs.identity import identity_of
 from jobctl.policy import ENDED, Policy
-from jobctl.store import jobs, runs
+from jobctl.store import retention, runs
 from jobctl.store.spool import SortedSpool
 
 _BATCH = 500
@@ -149,7 +149,7 @@ class _Planning:
                 if before is None and not self.options.explains:
                     continue
                 limit = None if self.options.explains else before
-                for page in jobs.ended_before(connection, status, limit):
+                for page in retention.ended_before(connection, status, limit):
                     self._report(Progress("expire", 0, None, status))
                     self._judge_ended(page, references, files)
 
@@ -203,12 +203,12 @@ class _Planning:
         site = self.hold.site
         wait = shortest_wait(self.options.policy)
         with site.store.read() as connection:
-            found = jobs.unfinished_ids(connection, Status.PROCESSING)
+            found = retention.unfinished_ids(connection, Status.PROCESSING)
             if self.options.explains:
-                found += jobs.unfinished_ids(connection, Status.QUEUED)
+                found += retention.unfinished_ids(connection, Status.QUEUED)
             elif wait is not None:
                 before = site.store.now(connection) - wait
-                found += jobs.unfinished_ids(connection, Status.QUEUED, before=before)
+                found += retention.unfinished_ids(connection, Status.QUEUED, before=before)
         return tuple(sorted(found))
 
     def _judge_open(self, case: Case, actions: Sequence[Action], job_row: Row) -> None:
@@ -233,8 +233,8 @@ class _Planning:
         return {**job_row, "version": case.record.version, "updated_at": case.record.updated_at}
 
     def _expired_before(self, status: str) -> datetime | None:
-        retention = shortest_retention(self.options.policy, status)
-        return None if retention is None else self.scanning.report.known_ages.now - retention
+        kept_for = shortest_retention(self.options.policy, status)
+        return None if kept_for is None else self.scanning.report.known_ages.now - kept_for
 
     def _judge_ended(self, page: Sequence[Ended], references: References, files: SortedSpool) -> None:
         going: dict[str, str] = {}

@@ -9,7 +9,7 @@ from jobctl.core.window import Piece, floor, period_name
 from jobctl.ops.site import Site
 from jobctl.ops.tallies import catch_up
 from jobctl.report.runner_metrics import Measures, Named
-from jobctl.store import figures, jobs, lastruns, owner_sums, tallies, workers
+from jobctl.store import figures, lastruns, owner_sums, queues, tallies, workers
 from jobctl.store.engine import made_at
 
 
@@ -41,7 +41,7 @@ def look(site: Site, *, most: int) -> Measures:
             jobs=tally.by_status(),
             last_runs=lastruns.last_runs(connection),
             tally=tally,
-            queues=jobs.queue_states(connection, now),
+            queues=queues.queue_states(connection, now),
             workers=workers.list_workers(connection, every=True),
             busy=workers.count_leases(connection),
             named=Named(kinds, codes, most),

@@ -12,12 +12,6 @@ from jobctl.store import lastruns
 _SUCCESS = frozenset({ExitCode.CLEAN})
 
 
-def begin(site: Site) -> datetime:
-    """When a command begins, by the store's clock."""
-    with site.store.read() as connection:
-        return site.store.now(connection)
-
-
 def end(
     site: Site,
     command: str,

@@ -61,7 +61,7 @@ def job_named(site: Site, name: str) -> str:
     with site.store.read() as connection:
         if _is_recorded(connection, name) or len(name) < SHORTEST_PREFIX:
             return name
-        alike = jobs.resolve_prefix(connection, name, limit=_MOST)
+        alike = lookup.resolve_prefix(connection, name, limit=_MOST)
     if len(alike) > 1:
         raise AmbiguousJob(name, [Found(job_id, By.PREFIX) for job_id in alike])
     return alike[0] if alike else name
@@ -97,7 +97,7 @@ def _is_recorded(connection: Connection, job_id: str) -> bool:
 
 def _candidates(site: Site, connection: Connection, known: list[RootRow], name: str) -> Iterator[Found]:
     if len(name) >= SHORTEST_PREFIX:
-        yield from _each(jobs.resolve_prefix(connection, name, limit=_MOST), By.PREFIX)
+        yield from _each(lookup.resolve_prefix(connection, name, limit=_MOST), By.PREFIX)
     told = [layout.classify(os.path.basename(name)) for layout in _layouts(site, known)]
     yield from _each((each[1] for each in told if each and each[1]), By.FILE)
     yield from _each(lookup.jobs_with_file(connection, _places(known, name)), By.FILE)
@@ -168,7 +168,7 @@ def _not_found(
             job_id=job_id,
             clues=clues,
         )
-    near = jobs.resolve_prefix(connection, name[:SHORTEST_PREFIX]) if name else []
+    near = lookup.resolve_prefix(connection, name[:SHORTEST_PREFIX]) if name else []
     hint = f"ids that begin alike: {', '.join(near)}" if near else NOWHERE
     return JobNotFound(f"no job {job_id} is recorded", hint=hint, job_id=job_id, clues=[])
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from jobctl import clock
-from jobctl.ops.site import Site
-from jobctl.store import tallies
+from jobctl.ops.site import Site, store_now
+from jobctl.store import owner_rows, tallies
 
 QUICK = 2_000
 """So many events are added up while one waits, without one noticing."""
@@ -22,6 +22,14 @@ def catch_up(site: Site, *, within_s: float | None = None, at_once: int | None =
         is_late = within_s is not None and clock.monotonic() - began >= within_s
         if missing <= QUICK or is_late or not _goes_on(site, at_once):
             return missing
+
+
+def close_periods(site: Site, *, within_s: float) -> None:
+    """Keep the owners of days and months that are over in one row each, before anybody asks for them.
+
+    ``within_s``: begin nothing further after so long; the next call goes on.
+    """
+    owner_rows.close_periods(site.store, owner_rows.EVERY_PERIOD, store_now(site), within_s=within_s)
 
 
 def _goes_on(site: Site, at_once: int | None) -> bool:

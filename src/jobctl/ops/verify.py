@@ -29,7 +29,7 @@ from jobctl.ops.verify_tally import tally_differences
 from jobctl.outputs.entries import entries, is_placed, untold
 from jobctl.outputs.root import OpenRoot
 from jobctl.outputs.touched import is_confined
-from jobctl.store import claims, roots
+from jobctl.store import claims, locks, roots
 from jobctl.store.engine import Connection
 from jobctl.store.spool import SortedSpool
 
@@ -135,7 +135,7 @@ class Verification:
         stale = self.site.store.now(connection) - timedelta(seconds=self.site.settings.lock_stale_after_s)
         return {
             holder.name
-            for holder in claims.holders(connection)
+            for holder in locks.held_locks(connection)
             if holder.heartbeat >= stale and liveness(holder.executor, host=self.site.host) != "dead"
         }
 

@@ -25,6 +25,7 @@ from jobctl.model.attempts import AttemptId, Claim, Lease, ProgressReport, Settl
 from jobctl.model.files import Role
 from jobctl.model.status import Status
 from jobctl.ops.site import Site
+from jobctl.ops.tallies import close_periods
 from jobctl.runner import limits
 from jobctl.runner.counters import Counters
 from jobctl.runner.crew import Ended, Setup, Told
@@ -54,6 +55,7 @@ _ASK_AGAIN_S = 0.3
 _SETTLE_AT_ONCE = 1_000
 _TALLY_EVERY_S = 10.0
 _TALLY_AT_ONCE = 4_000
+_PERIODS_EVERY_S, _PERIODS_WITHIN_S = 300.0, 0.2
 _REMEMBERED = timedelta(days=30)
 _FILES = 64
 """How many files a worker has open at most beside one for each attempt."""
@@ -69,6 +71,7 @@ class _Timers:
     look: Every = field(default_factory=lambda: Every(_LOOK_EVERY_S))
     orders: Every = field(default_factory=lambda: Every(_ORDERS_EVERY_S))
     tally: Every = field(default_factory=lambda: Every(_TALLY_EVERY_S))
+    periods: Every = field(default_factory=lambda: Every(_PERIODS_EVERY_S))
     asks: Every = field(default_factory=lambda: Every(_ASK_AGAIN_S))
     unserved: Every = field(default_factory=lambda: Every(LOOK_EVERY_S))
 
@@ -484,6 +487,8 @@ class Worker:
             self._line.visit(lambda _: self._unserved.look())
         if timers.tally.is_due(now):
             self._line.visit(lambda _: tallies.fold(self._site.store, at_most=_TALLY_AT_ONCE))
+        if self._is_introduced and timers.periods.is_due(now):
+            self._line.visit(lambda _: close_periods(self._site, within_s=_PERIODS_WITHIN_S))
         self._press(now)
         self._keep_crews(now)
 

@@ -17,9 +17,9 @@ from jobctl import clock
 from jobctl.errors import ExitCode, JobctlError, Locked
 from jobctl.ops.apply import apply_plan
 from jobctl.ops.hold import Hold, hold_roots
-from jobctl.ops.lastruns import begin, end, last_runs
+from jobctl.ops.lastruns import end, last_runs
 from jobctl.ops.recover import plan_recover
-from jobctl.ops.site import Site, open_site
+from jobctl.ops.site import Site, open_site, store_now
 from jobctl.settings import load_settings
 
 COMMAND = "recover"
@@ -43,7 +43,7 @@ def recover_or_wait(site: Site, only: str | None, *, until: float) -> dict[str, 
     Only a run of this host can tell that processes of this host are dead. Raises ``Locked`` where
     the other one takes longer than ``until``, and the errors of recovering.
     """
-    started = begin(site)
+    started = store_now(site)
     try:
         with hold_roots(site, command=COMMAND, only=only) as hold:
             return _recover(hold, started)

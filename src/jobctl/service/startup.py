@@ -21,7 +21,7 @@ from jobctl.evidence.executor import liveness
 from jobctl.ops.hold import visible_roots
 from jobctl.ops.site import Site, open_site
 from jobctl.settings import Settings, load_settings
-from jobctl.store import claims
+from jobctl.store import locks
 
 _log = logging.getLogger("jobctl.startup")
 _END_S = 0.5
@@ -135,7 +135,7 @@ class _Start:
     def _why_late(self) -> str:
         """Who kept us waiting, as far as that can be told."""
         with self._site.store.read() as connection:
-            held = claims.holders(connection)
+            held = locks.held_locks(connection)
         living = [each for each in held if liveness(each.executor, host=self._site.host) != "dead"]
         if not living:
             return "its time was over; the next one goes on"

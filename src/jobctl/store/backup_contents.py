@@ -9,6 +9,7 @@ from sqlalchemy import and_, delete, func, or_, select, update
 
 from jobctl.model.backup import Contents, Lost
 from jobctl.store.engine import HEAD, Connection
+from jobctl.store.locks import FREE
 from jobctl.store.schema import event, job, lock, loose, root, store, tally_position
 
 
@@ -60,18 +61,7 @@ def begin_anew(connection: Connection, generations: Mapping[str, int], *, at: da
     connection.execute(update(root).values(negatives_suspended_at=at))
     for root_id, generation in generations.items():
         connection.execute(update(root).where(root.c.root_id == root_id).values(generation=generation))
-    held = (
-        "holder",
-        "command",
-        "host",
-        "boot_id",
-        "pid",
-        "pid_start",
-        "instance",
-        "acquired_at",
-        "heartbeat",
-    )
-    connection.execute(update(lock).values(dict.fromkeys(held)))
+    connection.execute(update(lock).values(FREE))
     connection.execute(delete(loose))
     # It counts transactions of the server that it was written on.
     connection.execute(update(tally_position).values(mark=None, horizon=None))

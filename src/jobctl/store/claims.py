@@ -9,23 +9,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 
 from jobctl.core.verify import Claim
-from jobctl.model.job import Executor
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.plan import MOVES, Outcome, Verb
 from jobctl.model.status import Status
 from jobctl.store.engine import Connection
-from jobctl.store.schema import artifact, job, lock, run, run_action, tombstone
+from jobctl.store.schema import artifact, job, run, run_action, tombstone
 
 _PAGE = 1_000
 _RELEASING = (Verb.RESTORE.value, Verb.PURGE.value)
-
-
-class Holder(NamedTuple):
-    """Who holds a lock."""
-
-    name: str
-    heartbeat: datetime
-    executor: Executor
 
 
 class TakingRow(NamedTuple):
@@ -114,13 +105,6 @@ def moves_of(
         select(run_action.c.run_id, run_action.c.seq, run_action.c.outcome).where(moving)
     )
     return {(row.run_id, row.seq, row.outcome) for row in rows}
-
-
-def holders(connection: Connection) -> list[Holder]:
-    """The locks that somebody holds."""
-    of_executor = [lock.c[name] for name in Executor._fields]
-    held = select(lock.c.name, lock.c.heartbeat, *of_executor).where(lock.c.holder.is_not(None))
-    return [Holder(name, beat, Executor(*rest)) for name, beat, *rest in connection.execute(held)]
 
 
 def claims(connection: Connection) -> Iterator[Claim]:

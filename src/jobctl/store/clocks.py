@@ -7,9 +7,9 @@ from datetime import datetime
 from sqlalchemy import func, select, update
 
 from jobctl.core.ages import Reading
-from jobctl.store.dialect import put_rows
 from jobctl.store.engine import Connection
 from jobctl.store.schema import clock_watch
+from jobctl.store.statements import put_rows
 
 
 def last_reading(connection: Connection, host: str) -> Reading | None:

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import select, update
 
 from jobctl.model.storable import storable_json, storable_text
-from jobctl.store.dialect import upsert
 from jobctl.store.engine import Connection
 from jobctl.store.schema import task, worker
+from jobctl.store.statements import upsert
 
 
 def tell_tasks(

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
 from jobctl.errors import UsageError
 from jobctl.store.kept import expect_living, keep_apart
+from jobctl.store.postgresql_moments import read_moments
 from jobctl.store.redact import redact_url
 from jobctl.store.schema import SCHEMA
 from jobctl.store.sqlite_turns import BUSY_TIMEOUT_S, Turns, begin_immediate
+from jobctl.store.statements import run_plain, told_as_sqlalchemy_tells
 
 CONNECT_TIMEOUT_S = 10
-_PUT_AT_ONCE = 5_000
 _KEPT, _MORE = 4, 60
 _CACHE_KIB, _CACHE_OF_ONE_KEPT_KIB = 16 * 1024, 2 * 1024
 """Each connection of SQLite's has a cache of its own, which it fills and never gives back."""
-_TOO_FEW_TO_COPY = 10
 # Within seconds, not after TCP's quarter of an hour (libpq's documentation, 34.1.2).
 _NOTICES_A_LOST_NETWORK = {
     "keepalives_idle": 5,
@@ -35,7 +34,6 @@ _NOTICES_A_LOST_NETWORK = {
     "keepalives_count": 3,
     "tcp_user_timeout": 12_000,
 }
-_FETCH = 5_000
 _FORBIDDEN = "writes are forbidden"
 _POSTGRESQL = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://")
 
@@ -130,7 +128,7 @@ class SQLite:
     def begin_write(self, connection: Connection, *, patience_s: float | None = None) -> None:
         _forbid_writes(connection, forbidden=False)
         patience_s = BUSY_TIMEOUT_S if patience_s is None else patience_s
-        with _told_as_sqlalchemy_tells(connection, "BEGIN IMMEDIATE"):
+        with told_as_sqlalchemy_tells(connection, "BEGIN IMMEDIATE"):
             begin_immediate(connection.connection.driver_connection, patience_s=patience_s)
 
     def table(self, name: str) -> str:
@@ -206,6 +204,7 @@ class PostgreSQL:
             },
             **_pool(pooled=pooled),
         )
+        event.listen(engine, "connect", read_moments)
         if pooled:
             keep_apart(engine, lambda: None)
             expect_living(engine)
@@ -243,6 +242,10 @@ class PostgreSQL:
 
 def dialect_of(url: str) -> Dialect:
     """The database a URL or a plain path names. Raises ``UsageError`` for any other."""
+    if "\0" in unquote(url):
+        raise UsageError(
+            "no database has a NUL in its name; nothing was opened", hint="name one with --database"
+        )
     if _POSTGRESQL.match(url):
         return PostgreSQL(_parsed(url))
     if url.startswith("sqlite:///"):
@@ -267,131 +270,6 @@ def _parsed(url: str) -> URL:
         f"{redact_url(url)} is not a database URL that can be read; nothing was opened",
         hint="write it as postgresql://USER:PASSWORD@HOST:PORT/NAME, with %40 for an @ in the password",
     )
-
-
-def upsert(connection: Connection, table: Table) -> Any:
-    """An insert into ``table`` that can say what happens where the key is taken."""
-    if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects import sqlite  # noqa: PLC0415 - slow to import, like the other
-
-        return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
-
-    return postgresql.insert(table)
-
-
-def put_rows(connection: Connection, table: Table, documents: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows; where the key is taken they replace what is there, also what another writer just put."""
-    if not documents:
-        return
-    key = [column.name for column in table.primary_key]
-    statement = upsert(connection, table)
-    renewed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in key}
-    statement = statement.on_conflict_do_update(index_elements=key, set_=renewed)
-    for start in range(0, len(documents), _PUT_AT_ONCE):
-        connection.execute(statement, documents[start : start + _PUT_AT_ONCE])
-
-
-def stream_range(
-    connection: Connection, sql: str, key: str, low: str, high: str | None, *parameters: Any
-) -> Iterator[Any]:
-    """Rows with ``low`` ≤ ``key`` < ``high`` in order of the key, as the driver gives them.
-
-    A block at a time, flat in memory, for where a million rows pass: SQLAlchemy's result
-    processing would cost as much as reading them. ``sql`` marks its parameters with ``?``.
-    """
-    bounds = (low,) if high is None else (low, high)
-    upper = "" if high is None else f" AND {key} < ?"
-    joint = "AND" if " WHERE " in sql else "WHERE"
-    return stream_rows(connection, f"{sql} {joint} {key} >= ?{upper} ORDER BY {key}", (*parameters, *bounds))
-
-
-def stream_rows(connection: Connection, sql: str, parameters: tuple[Any, ...]) -> Iterator[Any]:
-    """The rows of a statement as the driver gives them. ``sql`` marks its parameters with ``?``."""
-    driver: Any = connection.connection.driver_connection
-    blocks = _sqlite_blocks if connection.dialect.name == "sqlite" else _postgresql_blocks
-    with _told_as_sqlalchemy_tells(connection, sql):
-        for rows in blocks(driver, sql, parameters):
-            yield from rows
-
-
-def _sqlite_blocks(driver: Any, sql: str, parameters: tuple[Any, ...]) -> Iterator[list[Any]]:
-    with closing(driver.execute(sql, parameters)) as cursor:
-        while rows := cursor.fetchmany(_FETCH):
-            yield rows
-
-
-def _postgresql_blocks(driver: Any, sql: str, parameters: tuple[Any, ...]) -> Iterator[list[Any]]:
-    """The server's cursor lives in the transaction that the caller has begun, and ends with it at the latest.
-
-    The driver's own kind of such a cursor wants to be closed, and to talk to the server for that, whenever
-    whoever left the stream halfway is collected: perhaps amid the next transaction.
-    """
-    name = f"jobctl_{next(_cursors)}"
-    driver.execute(f"DECLARE {name} CURSOR FOR {sql.replace('?', '%s')}", parameters)
-    while rows := driver.execute(f"FETCH {_FETCH} FROM {name}").fetchall():
-        yield rows
-    driver.execute(f"CLOSE {name}")
-
-
-def run_plain(connection: Connection, sql: str, parameters: Sequence[Any]) -> Any:
-    """One statement of the driver's own SQL, its cursor; without what SQLAlchemy puts around it."""
-    driver: Any = connection.connection.driver_connection
-    with _told_as_sqlalchemy_tells(connection, sql):
-        return driver.execute(sql, parameters)
-
-
-def rows_plain(connection: Connection, sql: str, parameters: Sequence[Any]) -> list[Any]:
-    """All rows of one statement, as the driver gives them. ``sql`` marks its parameters with ``?``."""
-    if connection.dialect.name != "sqlite":
-        sql = sql.replace("?", "%s")
-    driver: Any = connection.connection.driver_connection
-    with _told_as_sqlalchemy_tells(connection, sql):
-        rows: list[Any] = driver.execute(sql, parameters).fetchall()
-        return rows
-
-
-@contextmanager
-def _told_as_sqlalchemy_tells(connection: Connection, sql: str) -> Iterator[None]:
-    """Do as SQLAlchemy does: callers know one kind of database error, and a lost connection is not kept."""
-    base = connection.dialect.loaded_dbapi.Error
-    driver = connection.connection
-    try:
-        yield
-    except base as error:
-        if connection.dialect.is_disconnect(error, driver, None):
-            connection.invalidate(error)
-        raise DBAPIError.instance(sql, (), error, base, hide_parameters=True) from error
-
-
-_cursors = count(1)
-
-
-def refresh_statistics(connection: Connection, dialect: Dialect, table: str) -> None:
-    """Tell PostgreSQL's planner of many new rows at once; it would hear of them only later."""
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"ANALYZE {dialect.table(table)}")
-
-
-def bulk_insert(
-    connection: Connection, dialect: Dialect, table: str, names: Sequence[str], rows: Iterable[Sequence[Any]]
-) -> None:
-    """Insert many rows of plain values (JSON as text) the fastest way the database has."""
-    driver: Any = connection.connection.driver_connection
-    target = f"{dialect.table(table)} ({', '.join(names)})"
-    with _told_as_sqlalchemy_tells(connection, f"insert into {table}"):
-        if connection.dialect.name == "sqlite":
-            marks = ", ".join("?" * len(names))
-            driver.executemany(f"INSERT INTO {target} VALUES ({marks})", rows)  # noqa: S608 - names of our own
-            return
-        with driver.cursor() as cursor:
-            if isinstance(rows, list) and len(rows) <= _TOO_FEW_TO_COPY:
-                marks = ", ".join(["%s"] * len(names))
-                cursor.executemany(f"INSERT INTO {target} VALUES ({marks})", rows)  # noqa: S608 - as above
-                return
-            with cursor.copy(f"COPY {target} FROM STDIN") as copy:
-                for row in rows:
-                    copy.write_row(row)
 
 
 def place_of(bind: Engine | Connection) -> tuple[str | None, ...]:

@@ -19,13 +19,14 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from jobctl import clock
 from jobctl.errors import StoreReplaced, StoreSchemaMismatch, StoreUninitialised, StoreUnreachable
 from jobctl.store.bell import Bell
-from jobctl.store.dialect import Dialect, SQLite, dialect_of, run_plain
+from jobctl.store.dialect import Dialect, SQLite, dialect_of
 from jobctl.store.redact import redact_url
 from jobctl.store.schema import store as store_table
+from jobctl.store.statements import run_plain
 
 __all__ = ["Connection", "OlderSchema", "Store", "create_store", "explained", "open_store"]
 
-VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
+VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
 """The schema versions there have been, oldest first: one for each migration."""
 
 HEAD = VERSIONS[-1]
@@ -186,10 +187,20 @@ def open_store(url: str, *, pooled: bool = False) -> Store:
         unless_opened.callback(engine.dispose)
         with explained(dialect), engine.connect() as connection:
             _check_schema(dialect, connection)
-            store_id = connection.execute(select(store_table.c.store_id)).scalar_one()
+            store_id = _store_id(dialect, connection)
             dialect.make_durable(connection)
         unless_opened.pop_all()
     return Store(dialect, engine, store_id)
+
+
+def _store_id(dialect: Dialect, connection: Connection) -> str:
+    store_id: str | None = connection.execute(select(store_table.c.store_id)).scalar_one_or_none()
+    if store_id is None:
+        raise StoreSchemaMismatch(
+            f"{_unusable(dialect)}: it does not say which store it is; it was left as it is",
+            hint="put a backup in its place with 'jobctl restore BACKUP'",
+        )
+    return store_id
 
 
 def made_at(connection: Connection) -> datetime:

@@ -18,10 +18,10 @@ from jobctl.model.job import Job
 from jobctl.model.storable import storable_json, storable_text
 from jobctl.model.timestamps import format_timestamp
 from jobctl.store.bell import wake
-from jobctl.store.dialect import bulk_insert
 from jobctl.store.engine import Connection, Store
 from jobctl.store.jobs import close_tombstones, create_job, get_job
 from jobctl.store.schema import job, job_body
+from jobctl.store.statements import bulk_insert
 
 _CHUNK = 10_000
 _CHUNK_BYTES = 16 << 20
@@ -116,7 +116,8 @@ def stored_payload(payload: Any) -> str:
 def _with_key(connection: Connection, new: Job) -> str | None:
     if new.idempotency_key is None:
         return None
-    same = (job.c.kind == new.kind, job.c.idempotency_key == new.idempotency_key)
+    kind, key = storable_text(new.kind), storable_text(new.idempotency_key)
+    same = (job.c.kind == kind, job.c.idempotency_key == key)
     return connection.execute(select(job.c.job_id).where(*same)).scalar_one_or_none()
 
 

@@ -12,9 +12,9 @@ from sqlalchemy.exc import IntegrityError
 from jobctl.model.enqueued import Enqueued, New
 from jobctl.model.timestamps import format_timestamp
 from jobctl.store.bell import CHANNEL
-from jobctl.store.dialect import run_plain
 from jobctl.store.engine import Connection, Store
 from jobctl.store.enqueue import EVENT_COLUMNS, JOB_COLUMNS, enqueue, job_row, stored_payload
+from jobctl.store.statements import run_plain
 
 
 def _insertion(table: str, names: tuple[str, ...]) -> str:

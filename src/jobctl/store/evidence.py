@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, select
 
 from jobctl.model.names import from_stored, to_stored
-from jobctl.store.dialect import Dialect, stream_range, upsert
+from jobctl.store.dialect import Dialect
 from jobctl.store.engine import Connection
 from jobctl.store.schema import evidence, log_position, log_stream
-
-_BATCH = 1_000
+from jobctl.store.statements import put_rows, stream_range
 
 
 class TraceRow(NamedTuple):
@@ -79,14 +78,7 @@ def get_trace(connection: Connection, job_id: str, stream: str, life: int) -> di
 
 def record_traces(connection: Connection, rows: Iterable[TraceRow], *, at: datetime) -> None:
     """Write traces; one that is there already is replaced by what is known of it now."""
-    statement = upsert(connection, evidence)
-    statement = statement.on_conflict_do_update(
-        index_elements=["job_id", "stream", "life"],
-        set_={"claims": statement.excluded.claims, "noted_at": statement.excluded.noted_at},
-    )
-    documents = [{**row._asdict(), "noted_at": at} for row in rows]
-    for start in range(0, len(documents), _BATCH):
-        connection.execute(statement, documents[start : start + _BATCH])
+    put_rows(connection, evidence, [{**row._asdict(), "noted_at": at} for row in rows])
 
 
 def shared_jobs(connection: Connection) -> dict[str, list[TraceRow]]:
@@ -126,8 +118,9 @@ def record_progress(
     connection: Connection, stream: str, name: str, state: Mapping[str, Any], part: PartRow, *, at: datetime
 ) -> None:
     """Write how far a log was read, and where its instances stand there."""
-    _put(connection, log_stream, {"stream": stream, "name": to_stored(name), "state": state, "noted_at": at})
-    _put(connection, log_position, {**part._asdict(), "path": to_stored(part.path), "noted_at": at})
+    log = {"stream": stream, "name": to_stored(name), "state": state, "noted_at": at}
+    put_rows(connection, log_stream, [log])
+    put_rows(connection, log_position, [{**part._asdict(), "path": to_stored(part.path), "noted_at": at}])
 
 
 def forget_log(connection: Connection, stream: str, streams: Collection[str]) -> int:
@@ -141,10 +134,3 @@ def forget_log(connection: Connection, stream: str, streams: Collection[str]) ->
 def claims_of(text: str | dict[str, Any]) -> dict[str, Any]:
     """The claims in a streamed row."""
     return json.loads(text) if isinstance(text, str) else text
-
-
-def _put(connection: Connection, table: Any, document: Mapping[str, Any]) -> None:
-    key: Sequence[str] = [column.name for column in table.primary_key]
-    statement = upsert(connection, table)
-    renewed = {name: statement.excluded[name] for name in document if name not in key}
-    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=renewed), document)

@@ -7,8 +7,9 @@ from typing import Any
 
 from jobctl.model.names import from_stored
 from jobctl.model.records import Declined, Linked, Record, Tombstone
-from jobctl.store.dialect import Dialect, stream_range
+from jobctl.store.dialect import Dialect
 from jobctl.store.engine import Connection
+from jobctl.store.statements import stream_range
 
 
 def stream_records(

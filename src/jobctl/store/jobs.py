@@ -6,45 +6,33 @@ well: ``store.run_steps`` from a plan, ``store.leases`` what workers claim and s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 from functools import lru_cache
-from math import isfinite
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Row,
     RowMapping,
     Update,
     and_,
     bindparam,
-    case,
     delete,
-    func,
     insert,
-    literal_column,
     select,
-    true,
-    tuple_,
     update,
 )
 
 from jobctl.core.steps import Step
 from jobctl.errors import IllegalTransition, JobExists, StaleJob, UnknownJob
-from jobctl.model.attempts import QueueState
 from jobctl.model.detail import JobBody
 from jobctl.model.job import Artifact, Confidence, Event, Executor, Job, Origin
 from jobctl.model.names import from_stored
-from jobctl.model.records import Ended
 from jobctl.model.status import Cause, Status, check_transition
 from jobctl.model.storable import storable_text
-from jobctl.store.dialect import upsert
 from jobctl.store.engine import Connection
 from jobctl.store.schema import (
-    ENDED_JOB,
-    UNFINISHED_JOB,
     artifact,
     event,
     job,
@@ -53,8 +41,8 @@ from jobctl.store.schema import (
     publication,
     tombstone,
 )
+from jobctl.store.statements import upsert
 
-_PAGE = 500
 _IDS_AT_ONCE = 500
 _CLOSED_ONE_BY_ONE = 20
 _GUARDED = frozenset({"job_id", "status", "version", "updated_at", "attempt"})
@@ -96,9 +84,9 @@ def create_job(
     row.update(executor=None, created_at=new.created_at or at, updated_at=at, version=1)
     # Nearly always the id is new, so what stands in its way is looked for only where something does.
     if not _inserted(connection, row):
-        row.update(_succeeding(connection, new))
+        row.update(_succeeding(connection, row))
         if not _inserted(connection, row):
-            raise _exists(connection, new)
+            raise _taken(connection, row)
     if payload is not None:
         connection.execute(_BODY, {"job_id": row["job_id"], "payload": payload})
     connection.execute(_REBORN, {"reborn": row["job_id"], "since": at})
@@ -121,16 +109,18 @@ def _insertion(connection: Connection) -> Any:
     return _INSERTIONS[name]
 
 
-def _succeeding(connection: Connection, new: Job) -> dict[str, int]:
+def _succeeding(connection: Connection, row: Mapping[str, Any]) -> dict[str, int]:
     """Make room for a new incarnation where the record of this id has expired; what it goes on counting.
 
     Raises ``JobExists`` where it has not.
     """
-    job_id = storable_text(new.job_id)
+    job_id = row["job_id"]
     expired = and_(job.c.job_id == job_id, job.c.status == Status.EXPIRED.value)
-    old = connection.execute(select(job.c.version, job.c.attempt).where(expired)).one_or_none()
+    # Held: else another writer's new incarnation could be what is removed.
+    held = select(job.c.version, job.c.attempt).where(expired).with_for_update()
+    old = connection.execute(held).one_or_none()
     if old is None:
-        raise _exists(connection, new)
+        raise _taken(connection, row)
     for table in (artifact, job_body, lease, publication, job):
         connection.execute(delete(table).where(table.c.job_id == job_id))
     return {"version": old.version + 1, "attempt": old.attempt, "spared": old.attempt}
@@ -234,33 +224,6 @@ def _update_of(names: frozenset[str]) -> Update:
     return update(job).where(*as_seen).values({name: bindparam(name) for name in written})
 
 
-def report_progress(
-    connection: Connection, job_id: str, *, attempt: int, progress: float, at: datetime
-) -> None:
-    """Keep what the current attempt reports, with a sign of life. Raises ``StaleJob`` for an old attempt.
-
-    A report that is no number is a sign of life and nothing more.
-    """
-    if not isfinite(progress):
-        heartbeat(connection, job_id, attempt=attempt, at=at)
-        return
-    clamped = min(100.0, max(0.0, progress))
-    highest = func.coalesce(job.c.max_progress, 0.0)
-    values = {
-        "progress": progress,
-        "max_progress": func.greatest(highest, clamped)
-        if connection.dialect.name == "postgresql"
-        else func.max(highest, clamped),
-        "last_heartbeat": at,
-    }
-    _of_attempt(connection, job_id, attempt, values)
-
-
-def heartbeat(connection: Connection, job_id: str, *, attempt: int, at: datetime) -> None:
-    """Show a sign of life of the current attempt. Raises ``StaleJob`` for an old one."""
-    _of_attempt(connection, job_id, attempt, {"last_heartbeat": at})
-
-
 def delete_job(connection: Connection, job_id: str, *, actor: str, at: datetime) -> None:
     """Remove a record for good, leaving a tombstone that recover honours.
 
@@ -292,77 +255,6 @@ def body_of(connection: Connection, job_id: str) -> JobBody:
     """What a job was enqueued with, and what it came to."""
     row = connection.execute(select(job_body).where(job_body.c.job_id == job_id)).one_or_none()
     return JobBody() if row is None else JobBody(row.payload, row.result)
-
-
-def resolve_prefix(connection: Connection, prefix: str, *, limit: int = 5) -> list[str]:
-    """Ids that begin with ``prefix``."""
-    low = storable_text(prefix)
-    found = select(job.c.job_id).where(job.c.job_id >= low, job.c.job_id < low + "\U0010ffff")
-    return list(connection.execute(found.order_by(job.c.job_id).limit(limit)).scalars())
-
-
-def count_by_status(connection: Connection) -> dict[Status, int]:
-    """How many jobs stand where."""
-    counted = connection.execute(select(job.c.status, func.count()).group_by(job.c.status))
-    return {Status(status): count for status, count in counted}
-
-
-def queue_states(connection: Connection, now: datetime) -> list[QueueState]:
-    """The queued jobs of each queue that has any, at ``now`` by the store's clock."""
-    since = func.coalesce(job.c.run_at, job.c.created_at)
-    is_due = func.coalesce(job.c.run_at <= now, true())
-    rows = connection.execute(
-        select(
-            job.c.queue,
-            func.count(),
-            func.sum(case((is_due, 1), else_=0)),
-            func.min(case((is_due, since)), type_=job.c.created_at.type),
-        )
-        .where(_is(Status.QUEUED))
-        .group_by(job.c.queue)
-        .order_by(job.c.queue)
-    )
-    return [
-        QueueState(queue, count, due, max(0.0, (now - first).total_seconds()) if first else 0.0)
-        for queue, count, due, first in rows
-    ]
-
-
-def count_live_by_root(connection: Connection) -> dict[str, int]:
-    """How many jobs that have not expired name each root; those that name none under an empty id."""
-    counted = select(job.c.root_id, func.count()).where(job.c.status != Status.EXPIRED.value)
-    return {root_id or "": count for root_id, count in connection.execute(counted.group_by(job.c.root_id))}
-
-
-def ended_before(connection: Connection, status: str, before: datetime | None) -> Iterator[list[Ended]]:
-    """The jobs of an ended status last changed before a moment, oldest first, some at a time."""
-    columns = [job.c[name] for name in Ended._fields]
-    wanted: list[ColumnElement[bool]] = [_is(Status(status)), literal_column(ENDED_JOB)]
-    if before is not None:
-        wanted.append(job.c.updated_at < before)
-    order = (job.c.updated_at, job.c.job_id)
-    last: Ended | None = None
-    while True:
-        further = [] if last is None else [tuple_(*order) > (last.updated_at, last.job_id)]
-        rows = connection.execute(select(*columns).where(*wanted, *further).order_by(*order).limit(_PAGE))
-        page = [Ended._make(row) for row in rows]
-        if not page:
-            return
-        yield page
-        last = page[-1]
-
-
-def unfinished_ids(connection: Connection, status: Status, *, before: datetime | None = None) -> list[str]:
-    """The ids of the jobs that are queued or processing, perhaps only those last changed before a moment."""
-    wanted: list[ColumnElement[bool]] = [_is(status), literal_column(UNFINISHED_JOB)]
-    if before is not None:
-        wanted.append(job.c.updated_at < before)
-    return list(connection.execute(select(job.c.job_id).where(*wanted).order_by(job.c.job_id)).scalars())
-
-
-def _is(status: Status) -> ColumnElement[bool]:
-    # Written out: planners use a partial index only where they see that it fits.
-    return job.c.status == literal_column(f"'{status.value}'")
 
 
 def history(connection: Connection, job_id: str) -> list[Event]:
@@ -398,15 +290,18 @@ def _reason(to: Status, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _exists(connection: Connection, new: Job) -> JobExists:
+def _taken(connection: Connection, row: Mapping[str, Any]) -> JobExists | StaleJob:
     """The error for a job that cannot be created, naming the one that stands in its way."""
-    same_key = and_(job.c.kind == new.kind, job.c.idempotency_key == new.idempotency_key)
-    found = connection.execute(select(job.c.job_id).where(job.c.job_id == new.job_id)).scalar_one_or_none()
-    if found is not None:
-        message = f"a job {found} is recorded already; it was left as it is"
-    else:
-        found = connection.execute(select(job.c.job_id).where(same_key)).scalar_one()
-        message = f"job {found} has the idempotency key of {new.job_id} already; nothing was written"
+    job_id, kind, key = row["job_id"], row["kind"], row["idempotency_key"]
+    ids = select(job.c.job_id)
+    found = connection.execute(ids.where(job.c.job_id == job_id)).scalar_one_or_none()
+    message = f"a job {job_id} is recorded already; it was left as it is"
+    if found is None and key is not None:
+        same_key = and_(job.c.kind == kind, job.c.idempotency_key == key)
+        found = connection.execute(ids.where(same_key)).scalar_one_or_none()
+        message = f"job {found} has the idempotency key of {job_id} already; nothing was written"
+    if found is None:
+        return _changed_meanwhile(job_id)
     return JobExists(message, hint=f"run 'jobctl show {found}'")
 
 
@@ -430,16 +325,6 @@ def _allowed(changes: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(values.get("executor"), Executor):
         values["executor"] = values["executor"]._asdict()
     return values
-
-
-def _of_attempt(connection: Connection, job_id: str, attempt: int, values: Mapping[str, Any]) -> None:
-    current = and_(job.c.job_id == job_id, job.c.attempt == attempt, job.c.status == Status.PROCESSING.value)
-    if connection.execute(update(job).where(current).values(**values)).rowcount != 1:
-        get_job(connection, job_id)
-        raise StaleJob(
-            f"attempt {attempt} of job {job_id} is no longer the current one; nothing was written",
-            hint=f"run 'jobctl show {job_id}'",
-        )
 
 
 def record_event(

@@ -7,9 +7,9 @@ from datetime import datetime
 from sqlalchemy import select
 
 from jobctl.model.runs import LastRun
-from jobctl.store.dialect import put_rows
 from jobctl.store.engine import Connection
 from jobctl.store.schema import last_run, run
+from jobctl.store.statements import put_rows
 
 
 def record(

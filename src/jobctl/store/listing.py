@@ -14,18 +14,9 @@ from jobctl.model.status import Status
 from jobctl.model.storable import storable_text
 from jobctl.store.engine import Connection
 from jobctl.store.jobs import to_job
-from jobctl.store.schema import ENDED_JOB, EXPIRED_JOB, OWNER_BEGINS, OWNER_KEY, UNFINISHED_JOB, job
+from jobctl.store.schema import OWNER_BEGINS, OWNER_KEY, job
+from jobctl.store.statuses import held_by_index
 from jobctl.store.texts import contains
-
-_HOLDING = {
-    Status.QUEUED: UNFINISHED_JOB,
-    Status.PROCESSING: UNFINISHED_JOB,
-    Status.COMPLETED: ENDED_JOB,
-    Status.FAILED: ENDED_JOB,
-    Status.CANCELLED: ENDED_JOB,
-    Status.EXPIRED: EXPIRED_JOB,
-}
-"""For each status, what the partial index that holds its jobs says of itself."""
 
 _FEW = 5_000
 
@@ -84,7 +75,7 @@ def _few(connection: Connection, query: JobQuery) -> list[Select[Any]] | None:
     if "owner" in query.same and not query.is_by_index:
         ways.append([select(job.c.job_id).where(*is_owned_by(query.same["owner"]))])
     if query.statuses:
-        ways.append([select(job.c.job_id).where(*_held(status)) for status in query.statuses])
+        ways.append([select(job.c.job_id).where(*held_by_index(status)) for status in query.statuses])
     return next((found for found in ways if _is_few(connection, found)), None)
 
 
@@ -96,11 +87,6 @@ def _is_few(connection: Connection, found: Sequence[Select[Any]]) -> bool:
         if left < 0:
             return False
     return True
-
-
-def _held(status: Status) -> list[ColumnElement[bool]]:
-    # Written out: planners use a partial index only where they see that it fits.
-    return [job.c.status == literal_column(f"'{status.value}'"), literal_column(_HOLDING[status])]
 
 
 def _dated(
@@ -141,7 +127,13 @@ def _by_status(
     keys = [job.c.updated_at.label("sort_at"), job.c.job_id.label("sort_id")]
     most = stretch.limit + stretch.offset
     parts = [
-        select(select(*keys).where(*_held(status), *wanted).order_by(*_order(query)).limit(most).subquery())
+        select(
+            select(*keys)
+            .where(*held_by_index(status), *wanted)
+            .order_by(*_order(query))
+            .limit(most)
+            .subquery()
+        )
         for status in query.statuses or tuple(Status)
     ]
     merged = union_all(*parts).subquery()

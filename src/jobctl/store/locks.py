@@ -15,9 +15,9 @@ from sqlalchemy import Row, select, update
 
 from jobctl.errors import Locked, LockLost
 from jobctl.model.job import Executor
-from jobctl.store.dialect import upsert
 from jobctl.store.engine import Connection, Store
 from jobctl.store.schema import lock
+from jobctl.store.statements import upsert
 
 
 class Fence(NamedTuple):
@@ -26,6 +26,19 @@ class Fence(NamedTuple):
     name: str
     number: int
     holder: str
+
+
+class HeldLock(NamedTuple):
+    """A lock that somebody holds, dead or alive."""
+
+    name: str
+    command: str
+    executor: Executor
+    heartbeat: datetime
+
+
+FREE = dict.fromkeys(("holder", "command", *Executor._fields, "acquired_at", "heartbeat"))
+"""What the row of a lock says that nobody holds."""
 
 
 def acquire(
@@ -68,8 +81,13 @@ def renew(connection: Connection, fence: Fence, *, at: datetime) -> None:
 
 def release(connection: Connection, fence: Fence) -> None:
     """Give a lock back; without effect where another has taken it over."""
-    free = dict.fromkeys(("holder", "command", *Executor._fields, "acquired_at", "heartbeat"))
-    connection.execute(update(lock).where(_is(fence)).values(free))
+    connection.execute(update(lock).where(_is(fence)).values(FREE))
+
+
+def held_locks(connection: Connection) -> list[HeldLock]:
+    """The locks that somebody holds, by name."""
+    rows = connection.execute(select(lock).where(lock.c.holder.is_not(None)).order_by(lock.c.name))
+    return [HeldLock(row.name, row.command, _executor(row), row.heartbeat) for row in rows]
 
 
 def _is(fence: Fence) -> Any:

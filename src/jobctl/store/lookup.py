@@ -1,4 +1,4 @@
-"""Jobs by what else names them, and what is kept of those that have no record."""
+"""Jobs by how their ids begin and by what else names them, and what is kept of those that have no record."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ from jobctl.store.engine import Connection
 from jobctl.store.schema import artifact, declined, job, remote_render, run_action, tombstone
 
 _MOST = 5
+
+
+def resolve_prefix(connection: Connection, prefix: str, *, limit: int = 5) -> list[str]:
+    """Ids that begin with ``prefix``."""
+    low = storable_text(prefix)
+    found = select(job.c.job_id).where(job.c.job_id >= low, job.c.job_id < low + "\U0010ffff")
+    return list(connection.execute(found.order_by(job.c.job_id).limit(limit)).scalars())
 
 
 def jobs_with_file(connection: Connection, places: Iterable[tuple[str, str]]) -> list[str]:

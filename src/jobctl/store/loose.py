@@ -10,9 +10,10 @@ from sqlalchemy import bindparam, delete, select
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.records import LooseSince
 from jobctl.model.timestamps import parse_timestamp
-from jobctl.store.dialect import Dialect, put_rows, stream_range
+from jobctl.store.dialect import Dialect
 from jobctl.store.engine import Connection
 from jobctl.store.schema import loose, pin
+from jobctl.store.statements import put_rows, stream_range
 
 Place = tuple[str, str, str]
 """Key, root id and path of a file."""

@@ -17,11 +17,11 @@ from jobctl.core.steps import Step
 from jobctl.model.job import Executor, Job
 from jobctl.model.status import Status
 from jobctl.model.storable import storable_json, storable_text
-from jobctl.store.dialect import upsert
 from jobctl.store.engine import Connection, Store
 from jobctl.store.enqueue import payload_text
 from jobctl.store.jobs import change_fields, create_job, job_of, take_step
 from jobctl.store.schema import job, job_body
+from jobctl.store.statements import upsert
 
 _FULL = 100.0
 _NAMES = tuple(job.c.keys())

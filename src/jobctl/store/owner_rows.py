@@ -2,34 +2,39 @@
 
 An owner's days and months are a row each, and whoever looks for those with the most changes has to add
 up all of them. So the owners of a period that is over are kept in one row besides, as lanes of their
-numbers (see ``core.lanes``), made by who asks first.
+numbers (see ``core.lanes``), made by workers in passing or else by who asks first.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, literal, null, or_, select
+from sqlalchemy import ColumnElement, and_, func, literal, null, or_, select, true
 
+from jobctl import clock
 from jobctl.core.figures import Figure
 from jobctl.core.lanes import Lanes, Row, Sums, row_of
 from jobctl.core.tally import Grain, Part
 from jobctl.core.window import Piece, floor, period_name
 from jobctl.errors import StoreUnreachable
-from jobctl.store.dialect import upsert
 from jobctl.store.engine import Connection, Store
 from jobctl.store.schema import owner_number, tally_owners, tally_position, tally_share
-from jobctl.store.tallies import edition_of, position_of
+from jobctl.store.statements import upsert
+from jobctl.store.tallies import OF_PARTS, edition_of, position_of
+
+EVERY_PERIOD = (Piece(Grain.DAY, ""), Piece(Grain.MONTH, ""))
+"""All whose owners are ever kept in one row."""
 
 MOST_IN_MEMORY = 1_000_000
 """So many owners are added up here; more are in the database, and more slowly."""
 _PERIODS_AT_ONCE = 500
 _NUMBERED_AT_ONCE = 5_000
 _PATIENCE_S = 0.2
-_OF_PARTS = (*(figure.value for figure in Figure), "runs", "run_s")
 
 
 class Period(NamedTuple):
@@ -72,11 +77,15 @@ def periods_of(connection: Connection, edition: int, pieces: Sequence[Piece]) ->
             yield Period(piece.grain, name, count)
 
 
-def close_periods(store: Store, pieces: Sequence[Piece], now: datetime) -> None:
+def close_periods(
+    store: Store, pieces: Sequence[Piece], now: datetime, *, within_s: float = math.inf
+) -> None:
     """Keep the owners of each of these periods that is over in one row; what others' work delays is left.
 
     Each is a transaction of its own, and of what was read before: nobody waits while it is added up.
+    ``within_s``: begin nothing further after so long, but once; the newest come first.
     """
+    late = clock.monotonic() + within_s
     with store.read() as connection:
         edition = edition_of(connection)
         over = [
@@ -85,9 +94,11 @@ def close_periods(store: Store, pieces: Sequence[Piece], now: datetime) -> None:
             if period.owners is None and period.name < period_name(floor(now, period.grain), period.grain)
         ]
     try:
-        for period in over:
-            _number(store, edition, period)
-            _close(store, edition, period)
+        for period in sorted(over, key=attrgetter("name"), reverse=True):
+            if _number(store, edition, period, late):
+                _close(store, edition, period)
+            if clock.monotonic() >= late:
+                return
     except StoreUnreachable:
         # It is busy, or we may only read: it is asked without.
         return
@@ -117,29 +128,37 @@ def _is_right(connection: Connection, edition: int, period: Period) -> bool:
     return is_alike and kept == Lanes([numbered]).summed() and len(kept) == len(counts) == period.owners
 
 
-def _number(store: Store, edition: int, period: Period) -> None:
-    """Give a number to each owner of a period that has none, to some thousands in a transaction."""
+def _number(store: Store, edition: int, period: Period, late: float) -> bool:
+    """Give a number to each owner of a period that has none, to some thousands in a transaction.
+
+    Whether each has one then: not where it is too late, or there are too many.
+    """
     owner, mine = tally_share.c.owner, rows_of(edition, [period])
     highest = select(func.coalesce(func.max(owner_number.c.number), 0)).scalar_subquery()
     numbered = select(owner_number.c.number).where(owner_number.c.owner == owner).exists()
     rank = func.row_number().over(order_by=owner)
-    after = ""
+    beyond: ColumnElement[bool] = true()
     while True:
         with store.read() as connection:
-            some = select(owner).where(mine, owner > after).order_by(owner).limit(_NUMBERED_AT_ONCE)
+            some = select(owner).where(mine, beyond).order_by(owner).limit(_NUMBERED_AT_ONCE)
             block = list(connection.execute(some).scalars())
-            if not block or connection.execute(select(highest)).scalar_one() >= MOST_IN_MEMORY:
-                return
-            wanted = and_(mine, owner > after, owner <= block[-1], ~numbered)
+            if not block:
+                return True
+            wanted = and_(mine, beyond, owner <= block[-1], ~numbered)
             is_missing = connection.execute(select(owner).where(wanted).limit(1)).first() is not None
+            is_full = is_missing and connection.execute(select(highest)).scalar_one() >= MOST_IN_MEMORY
+        if is_full:
+            return False
         if is_missing:
             with store.write(patience_s=_PATIENCE_S) as connection:
                 rows = select(highest + rank, owner).where(wanted)
                 adding = upsert(connection, owner_number).from_select(["number", "owner"], rows)
                 # Somebody else may take the same numbers: then these are looked at again.
                 connection.execute(adding.on_conflict_do_nothing())
-            continue
-        after = block[-1]
+        else:
+            beyond = owner > block[-1]
+        if clock.monotonic() >= late and len(block) == _NUMBERED_AT_ONCE:
+            return False
 
 
 def _close(store: Store, edition: int, period: Period) -> None:
@@ -148,13 +167,13 @@ def _close(store: Store, edition: int, period: Period) -> None:
         counts = _one_by_one(connection, edition, period)
         summed = total(connection, edition, [period])
     if any(number is None for number, _, _ in counts):
-        return
+        return  # somebody came since
     packed = row_of((number, changes) for number, _, changes in counts if number is not None)
     row = {
         "edition": edition,
         "grain": period.grain.value,
         "period": period.name,
-        **dict(zip(_OF_PARTS, summed.as_row(), strict=True)),
+        **dict(zip(OF_PARTS, summed.as_row(), strict=True)),
         "owners": len(counts),
         **packed._asdict(),
     }
@@ -184,7 +203,7 @@ def added(connection: Connection, edition: int, periods: Sequence[Period]) -> Ad
 def total(connection: Connection, edition: int, periods: Sequence[Period]) -> Part:
     """The sums of all owners."""
     found = Part()
-    for row in _kept(connection, edition, periods, [tally_owners.c[name] for name in _OF_PARTS]):
+    for row in _kept(connection, edition, periods, [tally_owners.c[name] for name in OF_PARTS]):
         found.add(Part.of_row(row))
     if open_ones := open_periods(periods):
         summed = connection.execute(select(*sums()).where(rows_of(edition, open_ones))).one()
@@ -216,7 +235,7 @@ def changes_of_row() -> ColumnElement[Any]:
 
 def sums() -> list[ColumnElement[Any]]:
     """The sums of owners' rows, in the order of ``Part.as_row``."""
-    return [func.sum(tally_share.c[name]) for name in _OF_PARTS]
+    return [func.sum(tally_share.c[name]) for name in OF_PARTS]
 
 
 def _one_by_one(

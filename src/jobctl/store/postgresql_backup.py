@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -19,6 +18,7 @@ from jobctl.model.backup import Contents
 from jobctl.store.backup_contents import contents_of
 from jobctl.store.dialect import PostgreSQL
 from jobctl.store.engine import HEAD, Connection, explained
+from jobctl.store.postgresql_moments import parse_moment
 from jobctl.store.postgresql_tools import Copied, Tool, rows_of
 from jobctl.store.schema import SCHEMA
 
@@ -90,7 +90,7 @@ class _Counted:
         self.found["events"] += 1
         self.found["last"] = max(self.found["last"], int(row["event_id"]))
         if row["at"] != _NULL:
-            at = datetime.fromisoformat(row["at"].decode()).astimezone(UTC)
+            at = parse_moment(row["at"].decode())
             self.found["at"] = at if self.found["at"] is None else max(self.found["at"], at)
 
 

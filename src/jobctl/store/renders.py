@@ -10,11 +10,11 @@ from sqlalchemy import Row, select
 
 from jobctl.model.renders import KnownRender, Proof, Render, RenderState
 from jobctl.model.timestamps import parse_timestamp
-from jobctl.store.dialect import Dialect, stream_range, upsert
+from jobctl.store.dialect import Dialect
 from jobctl.store.engine import Connection
 from jobctl.store.schema import remote_render
+from jobctl.store.statements import put_rows, stream_range
 
-_BATCH = 1_000
 _COLUMNS = (
     "renderer",
     "remote_id",
@@ -30,12 +30,7 @@ _COLUMNS = (
 
 def record_renders(connection: Connection, renders: Iterable[KnownRender]) -> None:
     """Write renders with their jobs and what ties them; one that is there already is replaced."""
-    statement = upsert(connection, remote_render)
-    renewed = {name: statement.excluded[name] for name in _COLUMNS[2:]}
-    statement = statement.on_conflict_do_update(index_elements=["renderer", "remote_id"], set_=renewed)
-    rows = [_row(known) for known in renders]
-    for start in range(0, len(rows), _BATCH):
-        connection.execute(statement, rows[start : start + _BATCH])
+    put_rows(connection, remote_render, [_row(known) for known in renders])
 
 
 def list_renders(connection: Connection) -> list[KnownRender]:

@@ -20,10 +20,11 @@ from jobctl.model.plan import Verb
 from jobctl.model.status import Status
 from jobctl.model.storage import Stored, Walked
 from jobctl.model.timestamps import format_timestamp
-from jobctl.store.dialect import Dialect, stream_rows
+from jobctl.store.dialect import Dialect
 from jobctl.store.engine import Connection
 from jobctl.store.evidence import TraceRow, claims_of
 from jobctl.store.schema import artifact, directory, event, job, root, run
+from jobctl.store.statements import stream_rows
 
 LONGEST_REASON = 300
 _SEES = (Verb.NOTE_MISSING, Verb.LINK, Verb.CREATE, Verb.COMPLETE, Verb.UNNOTE)

@@ -12,9 +12,9 @@ from jobctl.model.backup import BackupKind, PutBack
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.timestamps import format_timestamp, parse_timestamp
 from jobctl.store import lastruns
-from jobctl.store.dialect import put_rows
 from jobctl.store.engine import Connection
 from jobctl.store.schema import run
+from jobctl.store.statements import put_rows
 
 COMMAND = "restore"
 _BACKUP = "backup"

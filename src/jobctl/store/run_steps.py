@@ -28,6 +28,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 
 from jobctl.model.plan import MOVES, Outcome, Verb
 from jobctl.model.status import Status
@@ -95,6 +96,8 @@ def apply_chunk(
     """Take the pending steps ``low`` ≤ seq < ``high`` of a run. The caller commits."""
     chunk = _Chunk(connection, run_id, still_pending(run_id, low, high), actor=actor, at=at)
     verbs = chunk.verbs()
+    if verbs - _MAKES_JOB - _IMPORTS_JOB:
+        chunk.hold_jobs()
     if verbs & _MAKES_JOB:
         chunk.resolve(_MAKES_JOB, conflicts_of_creating())
         chunk.insert_jobs()
@@ -146,24 +149,43 @@ class _Chunk:
         self.at = at
         self.read = DocumentReader(connection)
 
+    def hold_jobs(self) -> None:
+        """Let no other writer come between what is checked of a record and what is written to it."""
+        if self.connection.dialect.name == "sqlite":
+            return
+        steps = select(run_action.c.job_id).where(self.pending)
+        held = select(job.c.job_id).where(job.c.job_id.in_(steps)).order_by(job.c.job_id).with_for_update()
+        self.connection.execute(select(func.count()).select_from(held.subquery()))
+
     def verbs(self) -> set[str]:
         """The verbs among the pending steps."""
         found = select(run_action.c.verb).where(self.pending).distinct()
         return set(self.connection.execute(found).scalars())
 
-    def resolve(self, verbs: frozenset[Verb], rules: Sequence[Rule]) -> None:
-        """Mark the steps whose conditions no longer hold; the first rule that fits names the reason."""
+    def resolve(self, verbs: frozenset[Verb], rules: Sequence[Rule]) -> int:
+        """Mark the steps whose conditions no longer hold, by the first rule that fits; how many they are."""
+        marked = 0
         for condition, outcome, note in rules:
             values = {"outcome": outcome.value, "note": note, "applied_at": self.at}
-            self.connection.execute(
-                update(run_action).where(self.pending, is_one_of(verbs), condition).values(values)
-            )
+            steps = update(run_action).where(self.pending, is_one_of(verbs), condition)
+            marked += self.connection.execute(steps.values(values)).rowcount
+        return marked
 
     def insert_jobs(self) -> None:
         fields = [self.read.field(run_action.c.job_after, column) for column in JOB_COLUMNS]
         rows = self._steps(_MAKES_JOB, *fields, literal(1), literal(self.at, job.c.updated_at.type))
         names = [column.name for column in JOB_COLUMNS]
-        self.connection.execute(insert(job).from_select([*names, "version", "updated_at"], rows))
+        made = insert(job).from_select([*names, "version", "updated_at"], rows)
+        while True:
+            try:
+                with self.connection.begin_nested():
+                    self.connection.execute(made)
+            except IntegrityError:
+                # Somebody made one of these records meanwhile: nothing holds what is not there.
+                if not self.resolve(_MAKES_JOB, conflicts_of_creating()):
+                    raise
+            else:
+                return
 
     def update_jobs(self) -> None:
         values = {column.name: self.read.field(run_action.c.job_after, column) for column in JOB_COLUMNS}

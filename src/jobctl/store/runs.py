@@ -14,9 +14,10 @@ from jobctl.model.names import from_stored, to_stored
 from jobctl.model.plan import MOVES, Action, Outcome, Relied, Verb
 from jobctl.model.status import Status
 from jobctl.model.timestamps import format_timestamp
-from jobctl.store.dialect import Dialect, bulk_insert
+from jobctl.store.dialect import Dialect
 from jobctl.store.run_rules import is_one_of, job_exists, still_pending
 from jobctl.store.schema import artifact, job, run, run_action
+from jobctl.store.statements import bulk_insert
 
 JOB_COLUMNS = [column for column in job.c if column.name not in {"version", "updated_at"}]
 ARTIFACT_COLUMNS = [column for column in artifact.c if column.name not in {"version", "run_id"}]

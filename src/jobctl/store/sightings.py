@@ -11,9 +11,10 @@ from sqlalchemy import Table, bindparam, delete, insert, select, update
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.records import DirectoryMark, Watch
 from jobctl.model.timestamps import format_timestamp
-from jobctl.store.dialect import Dialect, put_rows, stream_range
+from jobctl.store.dialect import Dialect
 from jobctl.store.engine import Connection
 from jobctl.store.schema import SCHEMA, directory, heartbeat_watch, scan, sighting
+from jobctl.store.statements import put_rows, stream_range
 
 _SIGHTING = "key, root_id, path, role, dev, inode, size, mtime_ns, ctime_ns, verdict, tier, reason, checker"
 _BATCH = 5_000

@@ -16,7 +16,8 @@ from jobctl.model.standing import Changes, Failure, QueueDepth, Reading, Running
 from jobctl.model.status import Status
 from jobctl.store.declared import task_names
 from jobctl.store.engine import Connection
-from jobctl.store.schema import ENDED_JOB, UNFINISHED_JOB, event, job, lease, run, scan
+from jobctl.store.schema import event, job, lease, run, scan
+from jobctl.store.statuses import held_by_index, is_status
 
 _MOST_QUEUES = 200
 _MOST_KINDS = 50
@@ -36,11 +37,6 @@ class ScanRow(NamedTuple):
     finished_at: datetime
     is_complete: bool
     counts: dict[str, Any]
-
-
-def _status_is(status: Status) -> ColumnElement[bool]:
-    # Written out: planners use a partial index only where they see that it fits.
-    return job.c.status == literal_column(f"'{status.value}'")
 
 
 def queue_depths(connection: Connection, now: datetime) -> list[QueueDepth]:
@@ -101,7 +97,7 @@ def _next_turn(
     found = (
         connection.execute(
             select(job.c.run_at)
-            .where(_status_is(Status.QUEUED), group, turn > now)
+            .where(is_status(Status.QUEUED), group, turn > now)
             .order_by(turn, job.c.job_id)
             .limit(1)
         ).scalar()
@@ -119,7 +115,7 @@ def _steps(connection: Connection, column: Any, at_most: int, *wanted: ColumnEle
     order = column.desc() if falls else column
     last: list[ColumnElement[bool]] = []
     for _ in range(at_most):
-        found = select(column).where(_status_is(Status.QUEUED), *wanted, *last).order_by(order).limit(1)
+        found = select(column).where(is_status(Status.QUEUED), *wanted, *last).order_by(order).limit(1)
         row = connection.execute(found).one_or_none()
         if row is None:
             return
@@ -139,7 +135,7 @@ def _no_turn(connection: Connection) -> ColumnElement[Any]:
 
 
 def _count(connection: Connection, wanted: ColumnElement[bool]) -> int:
-    some = select(job.c.queue).where(_status_is(Status.QUEUED), wanted).limit(_MOST_COUNTED).subquery()
+    some = select(job.c.queue).where(is_status(Status.QUEUED), wanted).limit(_MOST_COUNTED).subquery()
     counted: int = connection.execute(select(func.count()).select_from(some)).scalar_one()
     return counted
 
@@ -149,7 +145,7 @@ def _first(connection: Connection, group: ColumnElement[bool]) -> Sequence[Any]:
     since = func.coalesce(job.c.run_at, job.c.created_at, type_=job.c.created_at.type).label("since")
     return connection.execute(
         select(job.c.job_id, job.c.kind, since)
-        .where(_status_is(Status.QUEUED), group)
+        .where(is_status(Status.QUEUED), group)
         .order_by(_turn(connection), job.c.job_id)
         .limit(_FIRST)
     ).all()
@@ -174,8 +170,7 @@ def _unheld() -> Any:
     beat = func.coalesce(
         job.c.last_heartbeat, job.c.started_at, job.c.updated_at, type_=job.c.updated_at.type
     )
-    unfinished: ColumnElement[bool] = literal_column(UNFINISHED_JOB)
-    wanted = (_status_is(Status.PROCESSING), unfinished, ~is_held)
+    wanted = [*held_by_index(Status.PROCESSING), ~is_held]
     return select(job.c.job_id, beat.label("beat")).where(*wanted).limit(_MOST_RUNNING)
 
 
@@ -208,8 +203,8 @@ def running_jobs(connection: Connection, *, limit: int) -> list[Running]:
     some = (
         select(job.c.job_id, job.c.kind, job.c.queue, job.c.attempt, progress.label("progress"))
         .add_columns(job.c.started_at, job.c.last_heartbeat)
-        .where(_status_is(Status.PROCESSING), literal_column(UNFINISHED_JOB))
-        .order_by(job.c.job_id)
+        .where(*held_by_index(Status.PROCESSING))
+        .order_by(job.c.updated_at.desc(), job.c.job_id.desc())
         .limit(_MOST_RUNNING)
         .subquery()
     )
@@ -226,8 +221,7 @@ def running_jobs(connection: Connection, *, limit: int) -> list[Running]:
 def recent_failures(connection: Connection, *, limit: int) -> list[Failure]:
     """The jobs that failed last, the newest first."""
     columns = (job.c.job_id, job.c.kind, job.c.updated_at, job.c.error_code, job.c.error)
-    ended: ColumnElement[bool] = literal_column(ENDED_JOB)
-    failed = (_status_is(Status.FAILED), ended)
+    failed = held_by_index(Status.FAILED)
     order = (job.c.updated_at.desc(), job.c.job_id.desc())
     rows = connection.execute(select(*columns).where(*failed).order_by(*order).limit(limit))
     return [Failure._make(row) for row in rows]

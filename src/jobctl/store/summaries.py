@@ -12,9 +12,10 @@ from jobctl.model.job_summary import JobSummary
 from jobctl.model.names import from_stored
 from jobctl.model.status import Status
 from jobctl.model.storable import storable_text
-from jobctl.store.dialect import Dialect, rows_plain
+from jobctl.store.dialect import Dialect
 from jobctl.store.engine import Connection
 from jobctl.store.schema import Timestamp, declined, evidence, last_run, remote_render, run, sighting
+from jobctl.store.statements import rows_plain
 
 _AT_ONCE = 500
 _COLUMNS = ", ".join(JobSummary._fields)

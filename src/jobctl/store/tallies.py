@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Table, and_, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Select, Table, and_, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from jobctl.core.figures import Figure
@@ -30,14 +30,15 @@ from jobctl.core.tally import (
     change_of,
     tally_of,
 )
-from jobctl.store.dialect import Dialect, stream_rows, upsert
+from jobctl.store.dialect import Dialect
 from jobctl.store.engine import Connection, Store
-from jobctl.store.history import last_event
+from jobctl.store.history import flights, last_event
 from jobctl.store.schema import tally_flow, tally_owners, tally_position, tally_share, tally_span
+from jobctl.store.statements import stream_rows, upsert
 
 _AT_ONCE = 50_000
 _FIRST = 1
-_OF_PARTS = (*(figure.value for figure in Figure), "runs", "run_s")
+OF_PARTS = (*(figure.value for figure in Figure), "runs", "run_s")
 
 # The line before is the last one of the job that changed its status: what it waited or ran since.
 _LINES = """
@@ -56,11 +57,6 @@ LEFT JOIN {event} AS b ON b.event_id = (
 WHERE e.event_id > ? AND e.event_id <= ? AND e.from_status IS DISTINCT FROM e.to_status
 ORDER BY e.event_id
 """
-
-_SNAPSHOT = text(
-    "SELECT pg_snapshot_xmin(now)::text::bigint, pg_snapshot_xmax(now)::text::bigint "
-    "FROM pg_current_snapshot() AS now"
-)
 
 
 class Position(NamedTuple):
@@ -198,7 +194,7 @@ def _additions(edition: int, tallies: Mapping[Grain, Tally]) -> dict[Table, list
                 measured = {"count": durations.count, "total_s": durations.total_s}
                 added[tally_span].append({**key, **span._asdict(), **measured})
             for share, part in each.shares.items():
-                figures = dict(zip(_OF_PARTS, part.as_row(), strict=True))
+                figures = dict(zip(OF_PARTS, part.as_row(), strict=True))
                 added[tally_share].append({**key, **share._asdict(), **figures})
     return added
 
@@ -245,14 +241,14 @@ def _look(connection: Connection, edition: int) -> _Seen:
         # What the edition that is read holds is settled; one that is no more goes nowhere.
         settled = position_of(connection, served).position if row is not None else position
         return _Seen(edition, position, settled)
-    if connection.dialect.name == "sqlite":
+    under_way = flights(connection)
+    if under_way is None:
         return _Seen(edition, position, last)
-    lowest, highest = connection.execute(_SNAPSHOT).one()
     if row is None or row.mark is None:
-        return _Seen(edition, position, position, last, highest, is_new_mark=True)
-    if lowest < row.horizon:
+        return _Seen(edition, position, position, last, under_way.highest, is_new_mark=True)
+    if under_way.lowest < row.horizon:
         return _Seen(edition, position, position, row.mark, row.horizon)
-    return _Seen(edition, position, row.mark, last, highest, is_new_mark=row.mark != last)
+    return _Seen(edition, position, row.mark, last, under_way.highest, is_new_mark=row.mark != last)
 
 
 def _move(connection: Connection, seen: _Seen, upto: int) -> bool:

@@ -17,8 +17,8 @@ from jobctl.core.job_rows import ARTIFACT_FIELDS, EVENT_FIELDS, JOB_FIELDS
 from jobctl.model.plan import Row
 from jobctl.model.status import Status
 from jobctl.model.timestamps import format_timestamp
-from jobctl.store.dialect import upsert
 from jobctl.store.schema import artifact, event, job, job_body, tombstone
+from jobctl.store.statements import upsert
 
 _PAGE = 500
 _NAMES_EVENT = ("at", "kind", "actor", "run_id", "attempt", "from_status", "to_status")

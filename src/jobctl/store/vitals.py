@@ -4,37 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, select
 
 from jobctl.model.job import Executor
 from jobctl.model.status import Status
 from jobctl.store.engine import Connection
-from jobctl.store.schema import clock_watch, job, last_run, lease, lock, run, worker
-
-
-class LockRow(NamedTuple):
-    """A lock that is held."""
-
-    name: str
-    command: str
-    executor: Executor
-    heartbeat: datetime
-
-
-def held_locks(connection: Connection) -> list[LockRow]:
-    """The locks that somebody holds, dead or alive."""
-    rows = connection.execute(select(lock).where(lock.c.holder.is_not(None)).order_by(lock.c.name))
-    return [
-        LockRow(
-            row.name,
-            row.command,
-            Executor(*(row._mapping[name] for name in Executor._fields)),
-            row.heartbeat,
-        )
-        for row in rows
-    ]
+from jobctl.store.schema import clock_watch, job, last_run, lease, run, worker
 
 
 def unheld_jobs(connection: Connection) -> Counter[Executor | None]:

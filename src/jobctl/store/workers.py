@@ -16,11 +16,11 @@ from jobctl.model.attempts import AttemptId, Lease, LeaseHolder, LeaseNote, Work
 from jobctl.model.job import Executor, Job
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.status import Status
-from jobctl.store.dialect import put_rows
 from jobctl.store.engine import Connection
 from jobctl.store.jobs import get_job, record_event
 from jobctl.store.leases import Holder
 from jobctl.store.schema import artifact, event, job, lease, publication, worker
+from jobctl.store.statements import put_rows
 
 
 class Offer(NamedTuple):

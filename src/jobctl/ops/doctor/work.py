@@ -32,6 +32,7 @@ from jobctl.ops.schedule import Kind, ScheduleOptions
 from jobctl.ops.serving import is_lost, serving_now, waiting_in
 from jobctl.ops.site import Site
 from jobctl.store import claims, vitals, workers
+from jobctl.store import locks as store_locks
 from jobctl.store.engine import Connection
 from jobctl.store.standing import queue_depths
 
@@ -193,7 +194,7 @@ def held_locks(site: Site, connection: Connection) -> list[HeldLock]:
             liveness(row.executor, host=site.host),
             (now - row.heartbeat).total_seconds(),
         )
-        for row in vitals.held_locks(connection)
+        for row in store_locks.held_locks(connection)
     ]
 
 

@@ -68,12 +68,13 @@ for _database, _at_once in (("postgresql", "'-infinity'::timestamptz"), ("sqlite
     ).ddl_if(dialect=_database)
 
 UNFINISHED_JOB = "status IN ('queued', 'processing')"
-"""What the index of unfinished jobs holds."""
+"""What the index of unfinished jobs holds: by the time of the last change, as a list of all jobs needs it."""
 
 # Without the heartbeat, which changes all the time and would cost an index entry each time.
 Index(
     "ix_job_unfinished",
     job.c.status,
+    job.c.updated_at,
     job.c.job_id,
     info={ONLY_WHERE: UNFINISHED_JOB},
 )

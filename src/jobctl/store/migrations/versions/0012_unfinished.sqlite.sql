@@ -1,0 +1,2 @@
+DROP INDEX ix_job_unfinished;
+CREATE INDEX ix_job_unfinished ON job (status, updated_at, job_id) WHERE status IN ('queued', 'processing');
