@@ -23,9 +23,16 @@ def histograms(day: datetime) -> list[dict[str, object]]:
     """A day's durations, with kinds told apart and without."""
     return [
         {
-            **{"edition": 1, "period": period_name(day, Grain.DAY), "queue": "default" if kind else ""},
-            **{"grain": "day" if kind else "days", "job_kind": kind, "what": "run", "to_status": "completed"},
-            **{"bucket": bucket, "count": bucket + 1, "total_s": 2.0},
+            "edition": 1,
+            "period": period_name(day, Grain.DAY),
+            "queue": "default" if kind else "",
+            "grain": "day" if kind else "days",
+            "job_kind": kind,
+            "what": "run",
+            "to_status": "completed",
+            "bucket": bucket,
+            "count": bucket + 1,
+            "total_s": 2.0,
         }
         for kind in _KINDS
         for bucket in range(40)

@@ -64,6 +64,14 @@ def test_an_owners_many_jobs_are_read_in_the_order_of_their_index(full: Store) -
         assert not sorts_or_reads_all(page)
 
 
+def test_where_the_next_of_an_owners_many_jobs_begin_is_found_without_sorting_them(full: Store) -> None:
+    """Nothing is forbidden to the planner here: it has to know itself that they are many."""
+    query = JobQuery(same={"owner": "ada"})
+    with full.read() as connection:
+        *_, place = plans_of(connection, lambda: listing.place_beyond(connection, query, None, 200))
+    assert not sorts_or_reads_all(place)
+
+
 def test_by_the_last_change_they_are_not_sorted_but_met_on_the_way(full: Store) -> None:
     page = plans_of_page(full, JobQuery(same={"owner": "ada"}, order=Order.UPDATED))[-1]
     assert "ix_job_ended" in page

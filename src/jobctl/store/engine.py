@@ -26,7 +26,7 @@ from jobctl.store.statements import run_plain
 
 __all__ = ["Connection", "OlderSchema", "Store", "create_store", "explained", "open_store"]
 
-VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
+VERSIONS = tuple(f"{number:04}" for number in range(1, 14))
 """The schema versions there have been, oldest first: one for each migration."""
 
 HEAD = VERSIONS[-1]

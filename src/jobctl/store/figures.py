@@ -120,7 +120,7 @@ def _rows(connection: Connection, table: Table, edition: int, key: Key, piece: P
     grain = piece.grain.plural if is_by_time else piece.grain.value
     rows = within(table, edition, grain, piece.since, piece.until)
     if is_by_time and connection.dialect.name == "postgresql":
-        # There are no others. Told so, it follows the order of the key; SQLite does so untold, and not if told.
+        # There are no others. Told so, it follows the order of the key, as SQLite does untold.
         return and_(rows, table.c.job_kind == "", table.c.queue == "")
     return rows
 

@@ -13,7 +13,7 @@ from jobctl.model.history import EventFilter
 from jobctl.model.job import Event
 from jobctl.model.storable import storable_text
 from jobctl.store.engine import Connection
-from jobctl.store.listing import is_owned_by
+from jobctl.store.listing import owned_ids
 from jobctl.store.schema import event, job, run
 from jobctl.store.texts import contains
 
@@ -164,8 +164,7 @@ def jobs_with_history(connection: Connection, prefix: str, *, limit: int) -> lis
 
 def jobs_of_owner(connection: Connection, owner: str, *, limit: int) -> list[str]:
     """The ids of an owner's jobs, so many at most."""
-    owned = select(job.c.job_id).where(*is_owned_by(owner)).limit(limit)
-    return list(connection.execute(owned).scalars())
+    return list(connection.execute(owned_ids(owner).limit(limit)).scalars())
 
 
 def _conditions(wanted: EventFilter, dialect: str) -> list[ColumnElement[bool]]:

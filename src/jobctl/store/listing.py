@@ -73,7 +73,7 @@ def _few(connection: Connection, query: JobQuery) -> list[Select[Any]] | None:
     """What finds the ids of the few jobs among which the wanted ones are; ``None`` where they are many."""
     ways: list[list[Select[Any]]] = []
     if "owner" in query.same and not query.is_by_index:
-        ways.append([select(job.c.job_id).where(*is_owned_by(query.same["owner"]))])
+        ways.append([owned_ids(query.same["owner"])])
     if query.statuses:
         ways.append([select(job.c.job_id).where(*held_by_index(status)) for status in query.statuses])
     return next((found for found in ways if _is_few(connection, found)), None)
@@ -98,7 +98,7 @@ def _dated(
         return []
     few = _few(connection, query)
     # The index by owner holds the order of creation; in any other one an owner's many jobs would be sorted.
-    is_by_owner = few is None and query.order is Order.CREATED
+    is_by_owner = few is None and query.order is Order.CREATED and "owner" in query.same
     conditions = _conditions(query, connection.dialect.name, is_by_owner=is_by_owner)
     wanted = [*conditions, *_between(query, after, stretch.upto)]
     if few is None and query.order is Order.UPDATED:
@@ -106,13 +106,14 @@ def _dated(
     rows = select(*columns)
     if few is not None:
         # A wall between the two: the few are looked up first, whatever the planner thinks of them.
-        ids = union_all(*few).cte("few").prefix_with("MATERIALIZED")
+        ids = union_all(*(each.order_by(None) for each in few)).cte("few").prefix_with("MATERIALIZED")
         rows = rows.where(job.c.job_id.in_(select(ids.c.job_id)))
     if query.statuses:
         # As no index has it, where others lead to the jobs.
         status = job.c.status if few is None else job.c.status.concat(literal_column("''"))
         rows = rows.where(status.in_([each.value for each in query.statuses]))
-    rows = rows.where(*wanted).order_by(*_order(query))
+    order = _owners_order(is_reversed=query.is_reversed) if is_by_owner else _order(query)
+    rows = rows.where(*wanted).order_by(*order)
     return list(connection.execute(rows.limit(stretch.limit).offset(stretch.offset or None)))
 
 
@@ -167,6 +168,21 @@ def _order(query: JobQuery) -> list[Any]:
     return [key.desc() if is_down else key, job.c.job_id.desc() if _ties_go_down(query) else job.c.job_id]
 
 
+def owned_ids(owner: str) -> Select[Any]:
+    """The ids of an owner's jobs, the latest first."""
+    return select(job.c.job_id).where(*_is_owned_by(owner)).order_by(*_owners_order())
+
+
+def _owners_order(*, is_reversed: bool = False) -> list[Any]:
+    """The order of creation as only the index by owner has it."""
+    created = job.c.created_at
+    return (
+        [created.nulls_first(), job.c.job_id.desc()]
+        if is_reversed
+        else [created.desc().nulls_last(), job.c.job_id]
+    )
+
+
 def _ties_go_down(query: JobQuery) -> bool:
     return query.is_reversed if query.order is not Order.UPDATED else not query.is_reversed
 
@@ -196,10 +212,12 @@ def _beyond(query: JobQuery, place: Position, *, is_within: bool) -> list[Column
     return [bound(key, at), or_(beyond(key, at), tie)]
 
 
-def is_owned_by(owner: str) -> list[ColumnElement[bool]]:
-    """By the index, which holds how an owner begins; then by all of it."""
+def _is_owned_by(owner: str) -> list[ColumnElement[bool]]:
+    """By the index, which holds how an owner begins; by all of it where that is not all."""
     named = storable_text(owner)
-    return [job.c.owner.is_not(None), OWNER_KEY.op("=")(named[:OWNER_BEGINS]), _is_owner(named)]
+    begins: list[ColumnElement[bool]] = [job.c.owner.is_not(None), OWNER_KEY.op("=")(named[:OWNER_BEGINS])]
+    # A condition more would make PostgreSQL take the owner's jobs for a few, and sort them.
+    return begins if len(named) < OWNER_BEGINS else [*begins, _is_owner(named)]
 
 
 def _is_owner(named: str) -> ColumnElement[bool]:
@@ -213,7 +231,7 @@ def _conditions(query: JobQuery, dialect: str, *, is_by_owner: bool = True) -> l
         if name != "owner":
             conditions.append(job.c[name] == storable_text(value))
         else:
-            conditions += is_owned_by(value) if is_by_owner else [_is_owner(storable_text(value))]
+            conditions += _is_owned_by(value) if is_by_owner else [_is_owner(storable_text(value))]
     for order, (since, until) in query.spans.items():
         if since is not None:
             conditions.append(job.c[order.column] >= since)
