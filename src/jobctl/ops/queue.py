@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -69,7 +69,8 @@ def new_job(
     """A job for a task; what is left out is as the task says. Raises ``ValueError`` for names too long."""
     names = (("job id", job_id), ("task", spec.name), ("queue", queue), ("key", key), ("owner", owner))
     for what, name in names:
-        _check_length(what, name)
+        if (length := length_if_too_long(name)) is not None:
+            raise ValueError(f"the {what} is {length:,} bytes long, more than {LONGEST_NAME}")
     return Job(
         job_id=job_id or new_job_id(),
         kind=spec.name,
@@ -81,15 +82,9 @@ def new_job(
     )
 
 
-def _check_length(what: str, name: str | None) -> None:
-    length = length_if_too_long(name)
-    if length is not None:
-        raise ValueError(f"the {what} is {length:,} bytes long, more than {LONGEST_NAME}")
-
-
 def new_job_id() -> str:
     """A random UUID (RFC 9562, version 4), as text; without the object in between, which costs twice that."""
-    digits = secrets.token_hex(16)
+    digits = os.urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 

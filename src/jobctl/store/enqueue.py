@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -16,7 +16,7 @@ from jobctl.errors import JobExists, UnknownJob
 from jobctl.model.enqueued import LARGEST_PAYLOAD, Enqueued, Left, New
 from jobctl.model.job import Job
 from jobctl.model.storable import storable_json, storable_text
-from jobctl.model.timestamps import format_timestamp
+from jobctl.model.timestamps import every_microsecond, format_timestamp
 from jobctl.store.bell import wake
 from jobctl.store.engine import Connection, Store
 from jobctl.store.jobs import close_tombstones, create_job, get_job
@@ -144,10 +144,9 @@ def _insert(
 ) -> None:
     stamp = format_timestamp(at)
     # Microseconds apart: jobs enqueued together are run in this order.
-    turns = (at + timedelta(microseconds=number) for number in range(len(chunk)))
     rows = [
-        job_row(one, stamp, format_timestamp(one.run_at or turn))
-        for ((one, _), _), turn in zip(chunk, turns, strict=True)
+        job_row(one, stamp, turn if one.run_at is None else format_timestamp(one.run_at))
+        for ((one, _), _), turn in zip(chunk, every_microsecond(at), strict=False)
     ]
     bulk_insert(connection, store.dialect, "job", JOB_COLUMNS, rows)
     bodies = [(row[0], text) for row, (_, text) in zip(rows, chunk, strict=True) if text is not None]
