@@ -117,7 +117,8 @@ class Queue:
         def new(request: Request) -> New:
             made = self._new(request)
             wait = _duration(request.delay)
-            if wait is not None:
+            # At once is from when it is written, not from now, which is earlier.
+            if wait:
                 made.job.run_at = after(wait)
             elif request.at is not None:
                 made.job.run_at = operations.unless_past(request.at, after(timedelta(0)))
