@@ -158,6 +158,29 @@ def test_moments_without_a_zone_are_counted() -> None:
     assert reader.naive == 3
 
 
+def own(pattern: str, line: str) -> list[Mention]:
+    """What somebody's own rule makes of a line."""
+    rules = {"own": {"rules": [{"name": "own", "says": "report", "pattern": pattern}]}}
+    reader = LogReader(rule_sets(rules), latest="2030")
+    return [mention for _, mention in read(line, reader=reader)]
+
+
+@pytest.mark.parametrize("job_id", ["two words", "a\0b", "../etc", "x" * 201, "\udcff"])
+def test_what_a_loose_rule_takes_for_a_job_id_and_can_be_none_is_passed_over(job_id: str) -> None:
+    line = f"INFO:svc:at work on <{job_id}>\n".encode("utf-8", "surrogateescape").decode("latin-1")
+    assert own("at work on <(?P<job_id>[^>]*)>", line) == []
+    assert [each.job_id for each in own("at work on <(?P<job_id>[^>]*)>", "at work on <job-1>")] == ["job-1"]
+
+
+@pytest.mark.parametrize("progress", ["1.2.3", "half", "inf", "nan", ""])
+def test_progress_that_is_no_number_is_none(progress: str) -> None:
+    pattern = "job {job_id} is (?P<status>[^ ]*) at (?P<progress>[^ ]*)%"
+    (mention,) = own(pattern, f"job job-1 is running at {progress}%")
+    assert (mention.job_id, mention.progress) == ("job-1", None)
+    (mention,) = own(pattern, "job job-1 is " + "x\0" * 100 + " at 75%")
+    assert (len(mention.status) < 200, "\0" in mention.status, mention.progress) == (True, False, 75.0)
+
+
 def test_zones_are_names_or_offsets() -> None:
     assert zone_of("utc") is UTC
     assert zone_of("+05:30") == timezone(timedelta(hours=5, minutes=30))
