@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.cases import DAY, DEAD, JOB, NOON, ROOT, case, deep, linked, other, record, video, world
+from jobctl.core.case import Case
 from jobctl.core.inverse import invert
 from jobctl.core.lawfulness import why_unlawful
 from jobctl.core.planning import Material, Proposal, Terms, propose
 from jobctl.core.rebuild import UrlForms
-from jobctl.core.reconcile import Case, reconcile
+from jobctl.core.reconcile import reconcile
 from jobctl.model.evidence import Trust
 from jobctl.model.files import Check, Media, Role, Stamp, Tier, Verdict
 from jobctl.model.finding import FindingKind as Kind
@@ -92,6 +94,14 @@ def test_the_creation_time_is_bounded_by_the_oldest_file() -> None:
     assert create.job_after is not None
     assert create.job_after["created_at"] == "2025-11-04T00:00:00.000000Z"
     assert create.job_after["provenance"]["created_at"]["note"].startswith("not later than")
+
+
+@pytest.mark.parametrize("year", [1971, 2030, 9999])
+def test_an_insane_time_in_the_container_is_not_believed(year: int) -> None:
+    told = Media("mov", 2.0, 64, 48, "h264", None, datetime(year, 1, 1, tzinfo=UTC), None)
+    (create,), _ = plan(case(video()), media=told)
+    assert create.job_after is not None
+    assert create.job_after["created_at"] == "2025-11-05T00:00:00.000000Z"
 
 
 @pytest.mark.parametrize("mtime_ns", [NOON + 365 * DAY, 10 * DAY, -NOON, 2**63 - 1])

@@ -21,7 +21,8 @@ from core.cases import (
     video,
     world,
 )
-from jobctl.core.reconcile import Case, RootCoverage, reconcile, unlinked_files
+from jobctl.core.case import Case, RootCoverage
+from jobctl.core.reconcile import reconcile, unlinked_files
 from jobctl.model.files import Role, Verdict
 from jobctl.model.finding import FindingKind as Kind
 from jobctl.model.records import Declined, Tombstone
@@ -161,6 +162,11 @@ POLICY = {
     ),
     "a completed record without its file is told and noted": (
         case(record=record("completed"), linked=[linked()]),
+        [(Kind.MISSING_VIDEO, True)],
+        "its file is gone",
+    ),
+    "an end that lies in the future keeps nobody from telling that the file is gone": (
+        case(record=record("completed", completed_at="2099-01-01T00:00:00.000000Z"), linked=[linked()]),
         [(Kind.MISSING_VIDEO, True)],
         "its file is gone",
     ),

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from jobctl.core.accounts import SOURCE as LOG
 from jobctl.core.accounts import End
+from jobctl.core.case import Candidate, Case, Liveness
 from jobctl.core.rebuild import Belief, UrlForms, believe, confidence_of, facts_of_video, stamp_conflict
-from jobctl.core.reconcile import Candidate, Case, Liveness, interruption, unlinked_files
+from jobctl.core.reconcile import interruption, unlinked_files
 from jobctl.core.sidecar import SidecarSays
 from jobctl.model.evidence import Fact, Trust
 from jobctl.model.files import Check, Media, Probe, Seen, Verdict
