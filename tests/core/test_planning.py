@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,17 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.cases import DAY, DEAD, JOB, NOON, ROOT, case, deep, linked, other, record, video, world
+from jobctl.core.accounts import Account
 from jobctl.core.case import Case
 from jobctl.core.inverse import invert
 from jobctl.core.lawfulness import why_unlawful
 from jobctl.core.planning import Material, Proposal, Terms, propose
-from jobctl.core.rebuild import UrlForms
+from jobctl.core.rebuild import UrlForms, believe
 from jobctl.core.reconcile import reconcile
-from jobctl.model.evidence import Trust
+from jobctl.core.sidecar import SidecarSays
+from jobctl.model.evidence import Bound, Fact, Trust
 from jobctl.model.files import Check, Media, Role, Stamp, Tier, Verdict
 from jobctl.model.finding import FindingKind as Kind
 from jobctl.model.plan import Action, Verb
-from jobctl.model.timestamps import parse_timestamp
+from jobctl.model.timestamps import format_timestamp, parse_timestamp
 
 TERMS = Terms(planned_at="2025-11-06T00:00:00.000000Z", latest="2025-11-07T00:00:00.000000Z", urls=UrlForms())
 THUMBNAIL = other(Role.THUMBNAIL, f"thumbnail_{JOB}.jpg")
@@ -80,6 +82,67 @@ def test_what_nothing_tells_stays_empty() -> None:
     (create,), _ = plan(case(video()))
     assert create.job_after is not None
     assert {"owner", "thumbnail_url", "error", "executor"}.isdisjoint(create.job_after)
+
+
+def test_what_a_sidecar_contradicts_is_not_created() -> None:
+    """Neither of the two is believed then."""
+    given_case = case(video())
+    given_case.findings = reconcile(given_case, world())
+    (file,) = given_case.videos
+    says = {file.seen: [SidecarSays([], "its sidecar is of job other")]}
+    proposal = propose(Material(given_case, {file.seen: deep(file)}, None, {}, TERMS, says))
+    told = [(finding.kind, finding.reason) for finding in proposal.told]
+    assert (proposal.actions, told) == ([], [(Kind.CONFLICT, "its sidecar is of job other")])
+
+
+def test_a_whole_video_overrules_the_status_that_a_table_still_has() -> None:
+    earlier = Fact(JOB, "status", "processing", "projects", "projects:17", Trust.SIDECAR)
+    known = {"record": record("processing"), "liveness": DEAD, "account": Account(facts=[earlier])}
+    (complete,), _ = plan(case(video(), **known), row=row_of("processing"))
+    assert complete.job_after is not None
+    assert (complete.to_status, complete.job_after["status"]) == ("completed", "completed")
+
+
+NINE, TEN = "2025-11-04T09:00:00.000000Z", "2025-11-04T10:00:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("of_value", "of_bound", "bound", "value"),
+    [
+        (Trust.SERVER_LOG, Trust.SERVER_LOG, Bound.NOT_LATER, TEN),
+        (Trust.SERVER_LOG, Trust.NAME_AND_FILE, Bound.NOT_LATER, TEN),
+        (Trust.NAME_AND_FILE, Trust.SERVER_LOG, Bound.NOT_LATER, NINE),
+        (Trust.NAME_AND_FILE, Trust.SERVER_LOG, Bound.NOT_BEFORE, TEN),
+    ],
+)
+def test_a_bound_rules_a_value_out_only_by_better_evidence(
+    of_value: Trust, of_bound: Trust, bound: Bound, value: str
+) -> None:
+    exact = Fact(JOB, "created_at", TEN, "a", "a:1", of_value)
+    limit = Fact(JOB, "created_at", NINE, "b", "b:1", of_bound, "", bound)
+    for facts in ([exact, limit], [limit, exact]):
+        belief = believe(facts)
+        assert (belief.values, dict(belief.conflicts)) == ({"created_at": value}, {})
+
+
+OWNERS = [
+    Fact(JOB, "owner", "ada", "a", "a:1", Trust.SIDECAR),
+    Fact(JOB, "owner", "bob", "b", "b:1", Trust.SERVER_LOG),
+    Fact(JOB, "owner", "eve", "c", "c:1", Trust.NAME_AND_FILE),
+]
+
+
+@given(st.permutations(OWNERS), st.integers(1, 3))
+def test_the_best_evidence_is_believed_in_whatever_order_it_comes(facts: list[Fact], count: int) -> None:
+    best = max(facts[:count], key=lambda fact: fact.trust)
+    assert believe(facts[:count]).values == {"owner": best.value}
+
+
+@pytest.mark.parametrize(("minutes", "is_disputed"), [(0, False), (15, False), (16, True), (600, True)])
+def test_moments_a_little_apart_are_of_one_event(minutes: int, is_disputed: bool) -> None:
+    later = format_timestamp(parse_timestamp(NINE) + timedelta(minutes=minutes))
+    facts = [Fact(JOB, "completed_at", at, "s", "s:1", Trust.SIDECAR) for at in (NINE, later)]
+    assert bool(believe(facts).conflicts) is is_disputed
 
 
 def test_a_missing_thumbnail_gets_no_url() -> None:

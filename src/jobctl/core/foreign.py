@@ -31,6 +31,7 @@ _SECRET = re.compile(r"(?i)token|signature|secret|passw|credential|\bsig|\bkey")
 _PARAMETERS = re.compile("[&;]")
 _USER = re.compile(r"^(?P<scheme>[a-zA-Z][\w+.-]*://)[^/?#]*@")
 _DAY_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d.\d\d")
+_ZERO_MOMENT = re.compile(r"0001-01-01[T ]00:00:00(?:\.0{1,9})?(?:Z|[+-]00:?00)?")
 _LONGEST_MOMENT = 64
 _FIRST, _LAST = "1980", "2100"
 _FIRST_EPOCH_S, _LAST_EPOCH_S = 315_532_800, 4_102_444_800  # the same in seconds
@@ -128,6 +129,11 @@ def moment_text(value: Any, zone: tzinfo) -> str | None:
     if not _FIRST_EPOCH_S <= seconds < _LAST_EPOCH_S:
         return None
     return format_timestamp(datetime.fromtimestamp(seconds, UTC))
+
+
+def is_no_moment_yet(value: Any) -> bool:
+    """Whether a program wrote the first moment of its calendar, as Go and .NET do where they know none."""
+    return isinstance(value, str) and _ZERO_MOMENT.fullmatch(value.strip()) is not None
 
 
 def number(value: Any) -> float | None:

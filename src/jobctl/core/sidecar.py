@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC
 from typing import Any, NamedTuple
 
-from jobctl.core.foreign import moment_text
+from jobctl.core.foreign import is_no_moment_yet, moment_text
 from jobctl.model.evidence import Fact, Trust
 from jobctl.model.files import Probe, Seen
 from jobctl.model.storable import storable_text
@@ -55,7 +55,7 @@ def fields_of(document: Mapping[str, Any], mapping: Mapping[str, Sequence[str]])
         found = {name: _followed(document, keys) for name, keys in mapping.items()}
     fields = {}
     for name, value in found.items():
-        if value is not None:
+        if value is not None and not is_no_moment_yet(value):
             fields[name] = _understood(name, value)
             if fields[name] is None:
                 shown = f" {str(value)[:60]!r}" if isinstance(value, str | float) else ""
