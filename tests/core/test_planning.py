@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from core.cases import DAY, DEAD, JOB, NOON, ROOT, case, deep, linked, other, record, video, world
 from jobctl.core.accounts import Account
 from jobctl.core.case import Case
+from jobctl.core.custody import quarantine
 from jobctl.core.inverse import invert
 from jobctl.core.lawfulness import why_unlawful
 from jobctl.core.planning import Material, Proposal, Terms, propose
@@ -20,7 +21,7 @@ from jobctl.core.rebuild import UrlForms, believe
 from jobctl.core.reconcile import reconcile
 from jobctl.core.sidecar import SidecarSays
 from jobctl.model.evidence import Bound, Fact, Trust
-from jobctl.model.files import Check, Media, Role, Stamp, Tier, Verdict
+from jobctl.model.files import Check, Media, Role, Seen, Stamp, Tier, Verdict
 from jobctl.model.finding import FindingKind as Kind
 from jobctl.model.plan import Action, Verb
 from jobctl.model.timestamps import format_timestamp, parse_timestamp
@@ -341,6 +342,66 @@ def test_what_is_proposed_is_lawful_and_so_is_its_inverse(action: Action) -> Non
 def test_a_crafted_step_is_refused(changes: dict[str, Any], reason: str) -> None:
     (create,), _ = plan(case(video()))
     assert reason in (why_unlawful(replace(create, **changes), command="recover") or "")
+
+
+def quarantined(seen: Seen, **changes: Any) -> Action:
+    step = quarantine(
+        seen,
+        category="leftover",
+        reason="no record names it",
+        record_version=3,
+        artifact_row={**ARTIFACT, "path": seen.path},
+        at=TERMS.planned_at,
+    )
+    return replace(step, **changes)
+
+
+ARTIFACT = {"job_id": JOB, "root_id": ROOT, "role": "video", "state": "present", "version": 1}
+
+
+def test_a_file_is_moved_aside_and_given_back_lawfully() -> None:
+    step = quarantined(SLIDE.seen)
+    assert why_unlawful(step, command="cleanup") is None
+    assert why_unlawful(step, command="recover")
+    back = invert(step, seq=1, run_id="20251106-000000-abcd")
+    assert why_unlawful(back, command="undo") is None
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        (quarantined(SLIDE.seen._replace(path=".jobctl/root.json")), "one of jobctl's own"),
+        (quarantined(SLIDE.seen._replace(path=".JobCtl/root.json")), "one of jobctl's own"),
+        (quarantined(SLIDE.seen, expect_file=None), "names no file"),
+        (quarantined(SLIDE.seen, root_id=None), "another file"),
+        (quarantined(SLIDE.seen, entry="run/1"), "missing or in the way"),
+        (
+            quarantined(SLIDE.seen, job_after={"job_id": JOB, "status": "failed"}, to_status="failed"),
+            "do not fit",
+        ),
+        (quarantined(SLIDE.seen, artifact_after=None), "makes or removes the row"),
+        (
+            quarantined(SLIDE.seen, artifact_after={**ARTIFACT, "path": SLIDE.seen.path, "state": "present"}),
+            "say more than that the file was moved",
+        ),
+        (
+            quarantined(
+                SLIDE.seen,
+                artifact_after={**ARTIFACT, "path": SLIDE.seen.path, "state": "quarantined", "role": "slide"},
+            ),
+            "say more than that the file was moved",
+        ),
+    ],
+)
+def test_a_crafted_move_is_refused(step: Action, reason: str) -> None:
+    assert reason in (why_unlawful(step, command="cleanup") or "")
+
+
+@pytest.mark.parametrize("entry", [None, "../1", "run/../1", "run/-1", "run/", "/run/1", "run/1/2", ""])
+def test_a_crafted_place_in_quarantine_is_refused(entry: str | None) -> None:
+    back = invert(quarantined(SLIDE.seen), seq=1, run_id="run")
+    assert why_unlawful(back, command="undo") is None
+    assert "its place in quarantine is" in (why_unlawful(replace(back, entry=entry), command="undo") or "")
 
 
 def test_a_crafted_owner_is_refused() -> None:
