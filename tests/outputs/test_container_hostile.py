@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import media
 from jobctl.model.files import Tier, Verdict
 from jobctl.outputs.container import ebml, tracks
+from jobctl.outputs.container.payload import Codec, why_torn
 from outputs.containers import box, boxes_of, judge, moov_of, track_with_table
 
 Change = Callable[[bytes], bytes]
@@ -75,6 +76,12 @@ def without_sizes(content: bytes) -> bytes:
     )
 
 
+def without_last_size(content: bytes) -> bytes:
+    at = content.index(b"stsz") + 4
+    last = at + 8 + 4 * number(content, at + 8)
+    return content[:last] + u32(0) + content[last + 4 :]
+
+
 def moved(by: int) -> Change:
     """All chunks somewhere else."""
 
@@ -122,6 +129,7 @@ def grown(content: bytes) -> bytes:
 
 DAMAGE: dict[str, tuple[str, Change, Tier]] = {
     "samples without bytes": ("plain", without_sizes, Tier.TABLES),
+    "one frame without bytes": ("plain", without_last_size, Tier.PAYLOAD),
     "frames that are shown for no time": ("plain", put(b"stts", 12, u32(0)), Tier.TABLES),
     "a track without times": ("plain", put(b"stts", -4, b"free"), Tier.TABLES),
     "an edit list that shows nothing": ("plain", put(b"elst", 12, u32(-1)), Tier.TABLES),
@@ -154,6 +162,70 @@ def test_damage_between_the_boxes_is_no_whole_video(
     path.write_bytes(change(bases[base]))
     assert path.read_bytes() != bases[base]
     assert judge(path, depth).verdict is not Verdict.WHOLE
+
+
+ZEROS, TEXT = bytes(12), b"not a frame!"
+
+
+@pytest.mark.parametrize(
+    ("codec", "sample", "is_torn"),
+    [
+        ("vp08", b"\x10\x02\x00\x9d\x01\x2a\x40\x00", False),  # a key frame
+        ("vp08", b"\x11\x02\x00", False),  # one that goes on from the frame before
+        ("vp08", b"\x10\x02\x00\x00\x00\x00\x40\x00", True),
+        ("V_VP8", ZEROS, True),
+        ("V_VP9", b"\x82\x49\x83\x42", False),
+        ("V_VP9", b"", False),  # it was dropped
+        ("V_VP9", ZEROS, True),
+        ("vp09", TEXT, True),
+        ("av01", b"\x0a\x0b\x00", False),
+        ("av01", ZEROS, True),
+        ("V_AV1", b"\x8a\x0b\x00", True),
+        ("mjpg", ZEROS, False),
+        ("mjpg", bytes(16), True),
+    ],
+)
+def test_a_frame_of_these_codecs_shows_that_it_was_written(codec: str, sample: bytes, is_torn: bool) -> None:
+    assert bool(why_torn(sample, Codec(codec, is_video=True))) is is_torn
+
+
+@pytest.mark.parametrize("of_fragment", [None, 10, 11])
+@pytest.mark.parametrize("of_all", [10, 11])
+def test_samples_of_a_fragment_have_the_size_of_all_unless_it_says_another(
+    tmp_path: Path, of_all: int, of_fragment: int | None
+) -> None:
+    """14496-12, 8.8.3 and 8.8.7: there are ten samples in a hundred bytes."""
+    path = tmp_path / "video.mp4"
+    path.write_bytes(fragment_of_ten(of_all, of_fragment))
+    is_whole = (of_all if of_fragment is None else of_fragment) == 10
+    assert judge(path, Tier.TABLES).verdict is (Verdict.WHOLE if is_whole else Verdict.CORRUPT)
+
+
+def fragment_of_ten(of_all: int, of_fragment: int | None) -> bytes:
+    tables = b"".join(box(kind, u32(0, 0)) for kind in (b"stco", b"stsc", b"stts"))
+    track = with_header(track_with_table(box(b"stsz", u32(0, 0, 0)) + tables))
+    tkhd = box(b"tkhd", bytes(12) + u32(1) + bytes(68))
+    track = box(b"trak", tkhd + track[8:])
+    moov = box(b"moov", track + box(b"mvex", box(b"trex", u32(0, 1, 1, 0, of_all, 0))))
+    tfhd = u32(0, 1) if of_fragment is None else u32(0x10, 1, of_fragment)
+
+    def moof(data_at: int) -> bytes:
+        trun = box(b"trun", u32(1, 10, data_at))
+        return box(b"moof", box(b"mfhd", u32(0, 1)) + box(b"traf", box(b"tfhd", tfhd) + trun))
+
+    before = box(b"ftyp", b"isom" + bytes(4)) + moov
+    index = box(b"mfra", box(b"tfra", u32(0, 1, 0, 1, 0, len(before)) + b"\1\1\1"))
+    return before + moof(len(moof(0)) + 8) + box(b"mdat", b"x" * 100) + index
+
+
+def with_header(track: bytes) -> bytes:
+    """A track with a time scale."""
+    mdhd = box(b"mdhd", bytes(12) + u32(12) + bytes(8))
+    track = track.replace(b"mdia", b"mdia" + mdhd)
+    for kind in (b"mdia", b"trak"):
+        at = track.index(kind) - 4
+        track = track[:at] + u32(number(track, at) + len(mdhd)) + track[at + 4 :]
+    return track
 
 
 @settings(max_examples=150)
@@ -189,12 +261,9 @@ def many_chunks(count: int, *, step: int) -> bytes:
         + box(b"stsc", u32(0, 1, 1, 1, 1))
         + box(b"stts", u32(0, 1, count, 1))
     )
-    mdhd = box(b"mdhd", bytes(12) + u32(12) + bytes(8))
-    track = track_with_table(tables).replace(b"mdia", b"mdia" + mdhd)
-    for kind in (b"mdia", b"trak"):
-        at = track.index(kind) - 4
-        track = track[:at] + u32(number(track, at) + len(mdhd)) + track[at + 4 :]
-    return moov_of(track).replace(box(b"mdat", bytes(64)), box(b"mdat", b"x" * count))
+    return moov_of(with_header(track_with_table(tables))).replace(
+        box(b"mdat", bytes(64)), box(b"mdat", b"x" * count)
+    )
 
 
 def test_a_large_index_is_checked_in_the_memory_it_takes_itself(tmp_path: Path) -> None:
