@@ -120,6 +120,12 @@ def zero_end(count: int) -> Change:
     return change
 
 
+def zero_in_midst(content: bytes) -> bytes:
+    """Sixteen zeros within the first NAL unit, whose length stays."""
+    at = content.index(b"mdat") + 4 + 48
+    return content[:at] + bytes(16) + content[at + 16 :]
+
+
 def grown(content: bytes) -> bytes:
     """The media data claims all that follows, and was cut."""
     kind, start, end = next(each for each in boxes_of(content) if each[0] == b"mdat")
@@ -140,6 +146,7 @@ DAMAGE: dict[str, tuple[str, Change, Tier]] = {
     "frames that begin one byte later": ("plain", moved(1), Tier.PAYLOAD),
     "frames of vp9 that begin one byte earlier": ("vp9", moved(-1), Tier.PAYLOAD),
     "a last frame that ends in zeros": ("plain", zero_end(8), Tier.PAYLOAD),
+    "a frame with zeros in its midst": ("plain", zero_in_midst, Tier.PAYLOAD),
     "an only frame that is zeros": ("one frame", zero_end(1_000_000), Tier.PAYLOAD),
     "zeros in fragments beside pcm": ("fragmented pcm", zero_end(1_000_000), Tier.PAYLOAD),
     "fragments whose samples have no bytes": ("fragmented", put(b"trun", 4, u32(0)), Tier.TABLES),
