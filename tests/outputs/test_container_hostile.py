@@ -62,6 +62,11 @@ def put(kind: bytes, at: int, value: bytes, *, all_of_them: bool = True) -> Chan
     return change
 
 
+def without_edits(change: Change) -> Change:
+    """Where no edit list says more of the times than their table."""
+    return lambda content: change(put(b"elst", -4, b"free")(content))
+
+
 def last_run_empty(content: bytes) -> bytes:
     at = content.rindex(b"trun") + 8
     return content[:at] + u32(0) + content[at + 4 :]
@@ -136,8 +141,8 @@ def grown(content: bytes) -> bytes:
 DAMAGE: dict[str, tuple[str, Change, Tier]] = {
     "samples without bytes": ("plain", without_sizes, Tier.TABLES),
     "one frame without bytes": ("plain", without_last_size, Tier.PAYLOAD),
-    "frames that are shown for no time": ("plain", put(b"stts", 12, u32(0)), Tier.TABLES),
-    "a track without times": ("plain", put(b"stts", -4, b"free"), Tier.TABLES),
+    "frames that are shown for no time": ("plain", without_edits(put(b"stts", 12, u32(0))), Tier.TABLES),
+    "a track without times": ("plain", without_edits(put(b"stts", -4, b"free")), Tier.TABLES),
     "an edit list that shows nothing": ("plain", put(b"elst", 12, u32(-1)), Tier.TABLES),
     "an edit list that shows an instant": ("plain", put(b"elst", 8, u32(1)), Tier.TABLES),
     "an edit list that begins behind the end": ("one frame", put(b"elst", 12, u32(10**7)), Tier.TABLES),
