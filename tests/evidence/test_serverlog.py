@@ -105,6 +105,8 @@ def test_a_reason_is_cut_at_a_glued_record_and_never_endless() -> None:
     assert [mention.text for _, mention in read(glued)] == ["no luck", ""]
     endless = f"ERROR:svc:Presentation {JOB} failed: " + "x" * 100_000 + "\n" * 50
     assert len(read(endless)[0][1].text) == 2_000
+    lines = f"ERROR:svc:Presentation {JOB} failed: no luck\n" + "".join(f"{n}\n" for n in range(100))
+    assert read(lines)[0][1].text.splitlines() == ["no luck", *map(str, range(20))]
 
 
 def test_a_line_without_end_does_not_pile_up() -> None:
