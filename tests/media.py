@@ -16,7 +16,12 @@ import av
 
 _CODECS = {"mp4": "libx264", "mov": "libx264", "webm": "libvpx", "mkv": "libx264"}
 _FORMATS = {"mkv": "matroska"}
-_MOVFLAGS = {"first": "faststart", "fragmented": "frag_keyframe+empty_moov+default_base_moof"}
+_MOVFLAGS = {
+    "first": "faststart",
+    "fragmented": "frag_keyframe+empty_moov+default_base_moof",
+    "hybrid": "frag_keyframe",
+    "dash": "frag_keyframe+empty_moov+default_base_moof+dash+skip_trailer",
+}
 _RATE = 12
 
 
@@ -34,7 +39,11 @@ def encode(
     comment: str | None = None,
     size: tuple[int, int] = (64, 48),
 ) -> Path:
-    """Encode a short video; ``moov`` is last, first or fragmented; ``picture`` noise or black."""
+    """Encode a short video; ``picture`` is noise or black.
+
+    ``moov`` is last or first, or the video fragmented: all of it, all but its begin (hybrid), or each
+    fragment with an index of its own and none of all (dash).
+    """
     options = {"movflags": _MOVFLAGS[moov]} if moov in _MOVFLAGS else {}
     with closing(av.open(str(path), "w", format=_FORMATS.get(container, container), options=options)) as out:
         if comment:

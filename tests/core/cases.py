@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobctl.core.reconcile import Candidate, Case, Liveness, RootCoverage, World
+from jobctl.core.case import Candidate, Case, Liveness, RootCoverage, World
 from jobctl.model.files import Check, FileIdentity, Probe, Role, Seen, Tier, Verdict
 from jobctl.model.records import Linked, Record
 

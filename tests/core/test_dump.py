@@ -23,6 +23,7 @@ from jobctl.core.dump import (
 )
 from jobctl.core.job_rows import why_no_job
 from jobctl.core.lawfulness import why_unlawful
+from jobctl.core.sidecar import fields_of
 from jobctl.model.plan import Action, Verb
 
 JOB = "0d9f7a34-7a35-4a33-8b5c-0a6b7c8d9e0f"
@@ -48,6 +49,16 @@ def test_a_field_that_says_two_things_is_refused() -> None:
 def test_naive_moments_are_meant_in_the_dumps_zone() -> None:
     row = dumped(DumpTerms("d", ZoneInfo("Europe/Berlin"), NOW), created_at="2026-01-31T12:00:00")
     assert row["created_at"] == "2026-01-31T11:00:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    "zero", ["0001-01-01T00:00:00Z", "0001-01-01 00:00:00", "0001-01-01T00:00:00.0000000"]
+)
+def test_a_moment_that_a_program_never_set_is_not_known(zero: str) -> None:
+    assert dumped(completed_at=zero)["completed_at"] is None
+    assert fields_of({"done": zero, "who": "ada"}, {"completed_at": ["done"], "owner": ["who"]}) == {
+        "owner": "ada"
+    }
 
 
 def test_what_no_job_has_is_kept_in_the_payload() -> None:
@@ -135,6 +146,9 @@ def test_an_export_of_a_version_that_did_not_count_spared_attempts_says_none() -
         ({"payload": {"a": "\ud800"}}, "no database takes"),
         ({"created_at": "2026-01-31T12:00:00"}, "its created_at is no moment"),
         ({"created_at": "2026-01-31T12:00:00.1+05:00"}, "its created_at is no moment"),
+        ({"created_at": "0001-01-01T00:00:00.000000Z"}, "its created_at is no moment"),
+        ({"run_at": "9999-12-31T00:00:00.000000Z"}, "its run_at is no moment"),
+        ({"events": [{**EVENT, "at": "9999-12-31T23:59:59.999999Z"}]}, "its at is no moment"),
         ({"executor": {"host": "h"}}, "its executor"),
         ({"provenance": {"status": "x"}}, "its provenance"),
         ({"artifacts": [{"path": "a"}]}, "in its artifacts"),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobctl.core import logbook
 from jobctl.core.accounts import End, Lives, Statement, account_of, heirs_of
 from jobctl.core.logbook import (
     Instance,
@@ -88,6 +89,24 @@ def test_a_moment_further_away_dates_nothing_but_bounds() -> None:
         ("21:00:00", Bound.NOT_LATER),
         ("20:00:00", Bound.NOT_BEFORE),
     ]
+
+
+def test_a_moment_from_the_past_bounds_nothing() -> None:
+    """Lines of several processes change places, and a clock may be set back."""
+    book = book_of(alive("20:00:00"), created(), "DEBUG:x:y", "DEBUG:x:z", alive("19:00:00"))
+    _, _, facts = account(book)
+    assert [(fact.value[11:19], fact.bound) for fact in facts["created_at"]] == [
+        ("20:00:00", Bound.NOT_BEFORE)
+    ]
+    assert book.instances[""].clock == "2025-11-04T20:00:00.000000Z"
+
+
+def test_a_log_without_moments_and_without_ends_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logbook, "_MOST_UNDATED", 10)
+    monkeypatch.setattr(logbook, "_MOST_WORKING", 20)
+    book = book_of(*(created(f"{number:08x}{JOB[8:]}") for number in range(100)))
+    instance = book.instances[""]
+    assert (len(book.traces), len(instance.undated), len(instance.working)) == (100, 10, 20)
 
 
 def test_among_containers_the_moment_may_stand_further_away() -> None:
@@ -256,6 +275,8 @@ def test_a_log_split_over_files_goes_on_where_a_job_does() -> None:
     second = Statement("b", 0, Trace(report=book_mark(), first=book_mark(), last=book_mark()))
     assert heirs_of([(JOB, [second, first])], {"a": 2, "b": 1}) == {"a": "b"}
     assert heirs_of([(JOB, [second, first])], {"a": 3, "b": 1}) == {}
+    third = second._replace(stream="c")
+    assert heirs_of([(JOB, [first, second]), (OTHER, [first, third])], {"a": 2, "b": 1, "c": 1}) == {}
     begun_anew = Statement("b", 0, Trace(created=book_mark(), first=book_mark(), last=book_mark()))
     assert heirs_of([(JOB, [first, begun_anew])], {"a": 2, "b": 1}) == {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +53,17 @@ def test_the_time_alone_decides_only_between_one_and_one() -> None:
 
 def test_what_was_made_before_the_job_or_long_after_is_not_its() -> None:
     assert match_renders([render("a", -60), render("b", 3_600)], [clue()]).matches == []
+
+
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("never", [FIRST, LAST])
+def test_a_record_at_an_end_of_the_calendar_has_no_render_by_its_time(never: datetime) -> None:
+    """Programs that know no time write such ones."""
+    assert match_renders([render("a", 20)], [JobClue(JOB, created_at=never)]).matches == []
+    found = match_renders([render("a", 20)], [clue(ended_at=never)])
+    assert bool(found.matches) is (never == LAST)
 
 
 def test_of_two_renders_that_a_log_names_neither_is_taken_though_one_is_no_longer_listed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,16 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.cases import DAY, DEAD, JOB, NOON, ROOT, case, deep, linked, other, record, video, world
+from jobctl.core.accounts import Account
+from jobctl.core.case import Case
+from jobctl.core.custody import quarantine
 from jobctl.core.inverse import invert
 from jobctl.core.lawfulness import why_unlawful
 from jobctl.core.planning import Material, Proposal, Terms, propose
-from jobctl.core.rebuild import UrlForms
-from jobctl.core.reconcile import Case, reconcile
-from jobctl.model.evidence import Trust
-from jobctl.model.files import Check, Media, Role, Stamp, Tier, Verdict
+from jobctl.core.rebuild import UrlForms, believe
+from jobctl.core.reconcile import reconcile
+from jobctl.core.sidecar import SidecarSays
+from jobctl.model.evidence import Bound, Fact, Trust
+from jobctl.model.files import Check, Media, Role, Seen, Stamp, Tier, Verdict
 from jobctl.model.finding import FindingKind as Kind
 from jobctl.model.plan import Action, Verb
-from jobctl.model.timestamps import parse_timestamp
+from jobctl.model.timestamps import format_timestamp, parse_timestamp
 
 TERMS = Terms(planned_at="2025-11-06T00:00:00.000000Z", latest="2025-11-07T00:00:00.000000Z", urls=UrlForms())
 THUMBNAIL = other(Role.THUMBNAIL, f"thumbnail_{JOB}.jpg")
@@ -80,6 +85,67 @@ def test_what_nothing_tells_stays_empty() -> None:
     assert {"owner", "thumbnail_url", "error", "executor"}.isdisjoint(create.job_after)
 
 
+def test_what_a_sidecar_contradicts_is_not_created() -> None:
+    """Neither of the two is believed then."""
+    given_case = case(video())
+    given_case.findings = reconcile(given_case, world())
+    (file,) = given_case.videos
+    says = {file.seen: [SidecarSays([], "its sidecar is of job other")]}
+    proposal = propose(Material(given_case, {file.seen: deep(file)}, None, {}, TERMS, says))
+    told = [(finding.kind, finding.reason) for finding in proposal.told]
+    assert (proposal.actions, told) == ([], [(Kind.CONFLICT, "its sidecar is of job other")])
+
+
+def test_a_whole_video_overrules_the_status_that_a_table_still_has() -> None:
+    earlier = Fact(JOB, "status", "processing", "projects", "projects:17", Trust.SIDECAR)
+    known = {"record": record("processing"), "liveness": DEAD, "account": Account(facts=[earlier])}
+    (complete,), _ = plan(case(video(), **known), row=row_of("processing"))
+    assert complete.job_after is not None
+    assert (complete.to_status, complete.job_after["status"]) == ("completed", "completed")
+
+
+NINE, TEN = "2025-11-04T09:00:00.000000Z", "2025-11-04T10:00:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("of_value", "of_bound", "bound", "value"),
+    [
+        (Trust.SERVER_LOG, Trust.SERVER_LOG, Bound.NOT_LATER, TEN),
+        (Trust.SERVER_LOG, Trust.NAME_AND_FILE, Bound.NOT_LATER, TEN),
+        (Trust.NAME_AND_FILE, Trust.SERVER_LOG, Bound.NOT_LATER, NINE),
+        (Trust.NAME_AND_FILE, Trust.SERVER_LOG, Bound.NOT_BEFORE, TEN),
+    ],
+)
+def test_a_bound_rules_a_value_out_only_by_better_evidence(
+    of_value: Trust, of_bound: Trust, bound: Bound, value: str
+) -> None:
+    exact = Fact(JOB, "created_at", TEN, "a", "a:1", of_value)
+    limit = Fact(JOB, "created_at", NINE, "b", "b:1", of_bound, "", bound)
+    for facts in ([exact, limit], [limit, exact]):
+        belief = believe(facts)
+        assert (belief.values, dict(belief.conflicts)) == ({"created_at": value}, {})
+
+
+OWNERS = [
+    Fact(JOB, "owner", "ada", "a", "a:1", Trust.SIDECAR),
+    Fact(JOB, "owner", "bob", "b", "b:1", Trust.SERVER_LOG),
+    Fact(JOB, "owner", "eve", "c", "c:1", Trust.NAME_AND_FILE),
+]
+
+
+@given(st.permutations(OWNERS), st.integers(1, 3))
+def test_the_best_evidence_is_believed_in_whatever_order_it_comes(facts: list[Fact], count: int) -> None:
+    best = max(facts[:count], key=lambda fact: fact.trust)
+    assert believe(facts[:count]).values == {"owner": best.value}
+
+
+@pytest.mark.parametrize(("minutes", "is_disputed"), [(0, False), (15, False), (16, True), (600, True)])
+def test_moments_a_little_apart_are_of_one_event(minutes: int, is_disputed: bool) -> None:
+    later = format_timestamp(parse_timestamp(NINE) + timedelta(minutes=minutes))
+    facts = [Fact(JOB, "completed_at", at, "s", "s:1", Trust.SIDECAR) for at in (NINE, later)]
+    assert bool(believe(facts).conflicts) is is_disputed
+
+
 def test_a_missing_thumbnail_gets_no_url() -> None:
     (create, _), _ = plan(case(video(), SLIDE))
     assert create.job_after is not None
@@ -92,6 +158,14 @@ def test_the_creation_time_is_bounded_by_the_oldest_file() -> None:
     assert create.job_after is not None
     assert create.job_after["created_at"] == "2025-11-04T00:00:00.000000Z"
     assert create.job_after["provenance"]["created_at"]["note"].startswith("not later than")
+
+
+@pytest.mark.parametrize("year", [1971, 2030, 9999])
+def test_an_insane_time_in_the_container_is_not_believed(year: int) -> None:
+    told = Media("mov", 2.0, 64, 48, "h264", None, datetime(year, 1, 1, tzinfo=UTC), None)
+    (create,), _ = plan(case(video()), media=told)
+    assert create.job_after is not None
+    assert create.job_after["created_at"] == "2025-11-05T00:00:00.000000Z"
 
 
 @pytest.mark.parametrize("mtime_ns", [NOON + 365 * DAY, 10 * DAY, -NOON, 2**63 - 1])
@@ -268,6 +342,66 @@ def test_what_is_proposed_is_lawful_and_so_is_its_inverse(action: Action) -> Non
 def test_a_crafted_step_is_refused(changes: dict[str, Any], reason: str) -> None:
     (create,), _ = plan(case(video()))
     assert reason in (why_unlawful(replace(create, **changes), command="recover") or "")
+
+
+def quarantined(seen: Seen, **changes: Any) -> Action:
+    step = quarantine(
+        seen,
+        category="leftover",
+        reason="no record names it",
+        record_version=3,
+        artifact_row={**ARTIFACT, "path": seen.path},
+        at=TERMS.planned_at,
+    )
+    return replace(step, **changes)
+
+
+ARTIFACT = {"job_id": JOB, "root_id": ROOT, "role": "video", "state": "present", "version": 1}
+
+
+def test_a_file_is_moved_aside_and_given_back_lawfully() -> None:
+    step = quarantined(SLIDE.seen)
+    assert why_unlawful(step, command="cleanup") is None
+    assert why_unlawful(step, command="recover")
+    back = invert(step, seq=1, run_id="20251106-000000-abcd")
+    assert why_unlawful(back, command="undo") is None
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        (quarantined(SLIDE.seen._replace(path=".jobctl/root.json")), "one of jobctl's own"),
+        (quarantined(SLIDE.seen._replace(path=".JobCtl/root.json")), "one of jobctl's own"),
+        (quarantined(SLIDE.seen, expect_file=None), "names no file"),
+        (quarantined(SLIDE.seen, root_id=None), "another file"),
+        (quarantined(SLIDE.seen, entry="run/1"), "missing or in the way"),
+        (
+            quarantined(SLIDE.seen, job_after={"job_id": JOB, "status": "failed"}, to_status="failed"),
+            "do not fit",
+        ),
+        (quarantined(SLIDE.seen, artifact_after=None), "makes or removes the row"),
+        (
+            quarantined(SLIDE.seen, artifact_after={**ARTIFACT, "path": SLIDE.seen.path, "state": "present"}),
+            "say more than that the file was moved",
+        ),
+        (
+            quarantined(
+                SLIDE.seen,
+                artifact_after={**ARTIFACT, "path": SLIDE.seen.path, "state": "quarantined", "role": "slide"},
+            ),
+            "say more than that the file was moved",
+        ),
+    ],
+)
+def test_a_crafted_move_is_refused(step: Action, reason: str) -> None:
+    assert reason in (why_unlawful(step, command="cleanup") or "")
+
+
+@pytest.mark.parametrize("entry", [None, "../1", "run/../1", "run/-1", "run/", "/run/1", "run/1/2", ""])
+def test_a_crafted_place_in_quarantine_is_refused(entry: str | None) -> None:
+    back = invert(quarantined(SLIDE.seen), seq=1, run_id="run")
+    assert why_unlawful(back, command="undo") is None
+    assert "its place in quarantine is" in (why_unlawful(replace(back, entry=entry), command="undo") or "")
 
 
 def test_a_crafted_owner_is_refused() -> None:

@@ -21,7 +21,10 @@ from core.cases import (
     video,
     world,
 )
-from jobctl.core.reconcile import Case, RootCoverage, reconcile, unlinked_files
+from jobctl.core.accounts import Account, End, Fate
+from jobctl.core.case import Case, RootCoverage
+from jobctl.core.reconcile import liveness_by_log, reconcile, unlinked_files
+from jobctl.model.evidence import Fact, Trust
 from jobctl.model.files import Role, Verdict
 from jobctl.model.finding import FindingKind as Kind
 from jobctl.model.records import Declined, Tombstone
@@ -34,6 +37,8 @@ SUSPENDED = RootCoverage(is_visible=True, is_complete=True, is_suspended=True)
 THUMBNAIL = other(Role.THUMBNAIL, f"thumbnail_{JOB}.jpg")
 SLIDE = other(Role.SLIDE, f"slide_1_{JOB}.mp4")
 INPUT = other(Role.INTERMEDIATE, f"remotion_input_{JOB}.json")
+
+CANCELLED = Fact(JOB, "status", "cancelled", "projects", "projects:17", Trust.SIDECAR)
 
 # (what is there, the findings it gives as (kind, does recover act), part of the reason)
 POLICY = {
@@ -72,6 +77,16 @@ POLICY = {
         [(Kind.BROKEN_VIDEO, False), (Kind.ORPHAN_VIDEO, True)],
         "corrupt",
     ),
+    "a whole video of a job that failed by its log is not called complete": (
+        case(video(), account=Account(fate=Fate(End.FAILED, "out of disk", "app.log:7"))),
+        [(Kind.CONFLICT, False)],
+        "whole, while the log says that its job failed: out of disk",
+    ),
+    "a whole video of a job that a table calls cancelled is not called complete": (
+        case(video(), account=Account(facts=[CANCELLED])),
+        [(Kind.CONFLICT, False)],
+        "projects says that its job is cancelled (projects:17)",
+    ),
     "slides alone tell of a lost job": (
         case(SLIDE, INPUT),
         [(Kind.LOST, False)],
@@ -103,6 +118,11 @@ POLICY = {
         case(video(), record=record("processing"), liveness=ALIVE),
         [(Kind.ZOMBIE, False)],
         "pid 4711 runs",
+    ),
+    "what a worker's lease holds is left to its rescue, also where its video is whole": (
+        case(video(), record=record("processing"), liveness=DEAD, is_leased=True),
+        [(Kind.INTERRUPTED, False)],
+        "its worker's lease is ended",
     ),
     "a video from before this attempt is not its result": (
         case(video(mtime_ns=NOON - DAY), record=record("processing"), liveness=DEAD),
@@ -161,6 +181,11 @@ POLICY = {
     ),
     "a completed record without its file is told and noted": (
         case(record=record("completed"), linked=[linked()]),
+        [(Kind.MISSING_VIDEO, True)],
+        "its file is gone",
+    ),
+    "an end that lies in the future keeps nobody from telling that the file is gone": (
+        case(record=record("completed", completed_at="2099-01-01T00:00:00.000000Z"), linked=[linked()]),
         [(Kind.MISSING_VIDEO, True)],
         "its file is gone",
     ),
@@ -248,6 +273,32 @@ def test_a_decline_holds_for_the_same_file_only() -> None:
     assert "run1 took its recovery back" in declined.reason
     (replaced,) = reconcile(case(found, declined=[mark._replace(size=999)]), world())
     assert replaced.acts
+    (elsewhere,) = reconcile(case(found, declined=[mark._replace(path="elsewhere.mp4")]), world())
+    assert elsewhere.acts
+
+
+@pytest.mark.parametrize(
+    ("booted_at", "state"),
+    [
+        ("2025-11-05T00:00:00.000000Z", "dead"),
+        ("2025-11-04T23:59:58.500000Z", "dead"),
+        ("2025-11-04T23:59:57.000000Z", None),
+        ("", None),
+    ],
+)
+def test_a_boot_proves_a_death_unless_the_job_gave_a_sign_of_life_after_it(
+    booted_at: str, state: str | None
+) -> None:
+    """Its record was written last at midnight; log and store are written one after the other."""
+    fate = Fate(End.INTERRUPTED, "interrupted by restart 1", "app.log:9", booted_at)
+    found = liveness_by_log(record("processing"), Account(fate=fate))
+    assert (found.state if found else None) == state
+
+
+@pytest.mark.parametrize("end", sorted(set(End) - {End.INTERRUPTED}))
+def test_only_an_interruption_proves_a_death(end: End) -> None:
+    fate = Fate(end, "it ended", "app.log:9", "2025-11-05T00:00:00.000000Z")
+    assert liveness_by_log(record("processing"), Account(fate=fate)) is None
 
 
 def test_files_without_a_job_id_are_leftovers_of_no_job() -> None:

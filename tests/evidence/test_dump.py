@@ -33,6 +33,14 @@ def test_the_table_of_a_service_is_an_object_of_jobs() -> None:
     ]
 
 
+def test_a_job_whose_id_is_a_number_is_the_one_its_key_names() -> None:
+    found = read('{"17": {"job_id": 17, "status": "queued"}, "18": {"job_id": 17}}', DumpFormat.JSON)
+    assert [(entry.document, entry.fault) for entry in found] == [
+        ({"job_id": "17", "status": "queued"}, ""),
+        (None, "it names another job, 17"),
+    ]
+
+
 def test_an_array_and_lines_are_read_alike() -> None:
     jobs = [{"job_id": "a"}, {"job_id": "b"}]
     assert documents(json.dumps(jobs), DumpFormat.JSON) == jobs
@@ -120,6 +128,13 @@ def test_an_endless_line_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(module, "_LONGEST", 64)
     found = read('{"job_id": "a", "x": "' + "y" * 300 + '"}\n{"job_id": "b"}', DumpFormat.JSON_LINES)
     assert found == [Entry("line 1", None, "it is too long"), Entry("line 2", {"job_id": "b"})]
+
+
+def test_an_endless_line_of_csv_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LONGEST", 64)
+    found = read("job_id,status\na,queued\nb," + "c," * 100, DumpFormat.CSV)
+    assert [entry.document for entry in found] == [{"job_id": "a", "status": "queued"}, None]
+    assert "a line is too long" in found[-1].fault
 
 
 @pytest.mark.parametrize(

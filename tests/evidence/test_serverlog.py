@@ -105,6 +105,8 @@ def test_a_reason_is_cut_at_a_glued_record_and_never_endless() -> None:
     assert [mention.text for _, mention in read(glued)] == ["no luck", ""]
     endless = f"ERROR:svc:Presentation {JOB} failed: " + "x" * 100_000 + "\n" * 50
     assert len(read(endless)[0][1].text) == 2_000
+    lines = f"ERROR:svc:Presentation {JOB} failed: no luck\n" + "".join(f"{n}\n" for n in range(100))
+    assert read(lines)[0][1].text.splitlines() == ["no luck", *map(str, range(20))]
 
 
 def test_a_line_without_end_does_not_pile_up() -> None:
@@ -156,6 +158,29 @@ def test_moments_without_a_zone_are_counted() -> None:
     reader = LogReader(rule_sets({}), latest="2030")
     read("[JOB_STATUS_UPDATE] Timestamp: 2025-11-04T21:01:34\n" * 3, reader=reader)
     assert reader.naive == 3
+
+
+def own(pattern: str, line: str) -> list[Mention]:
+    """What somebody's own rule makes of a line."""
+    rules = {"own": {"rules": [{"name": "own", "says": "report", "pattern": pattern}]}}
+    reader = LogReader(rule_sets(rules), latest="2030")
+    return [mention for _, mention in read(line, reader=reader)]
+
+
+@pytest.mark.parametrize("job_id", ["two words", "a\0b", "../etc", "x" * 201, "\udcff"])
+def test_what_a_loose_rule_takes_for_a_job_id_and_can_be_none_is_passed_over(job_id: str) -> None:
+    line = f"INFO:svc:at work on <{job_id}>\n".encode("utf-8", "surrogateescape").decode("latin-1")
+    assert own("at work on <(?P<job_id>[^>]*)>", line) == []
+    assert [each.job_id for each in own("at work on <(?P<job_id>[^>]*)>", "at work on <job-1>")] == ["job-1"]
+
+
+@pytest.mark.parametrize("progress", ["1.2.3", "half", "inf", "nan", ""])
+def test_progress_that_is_no_number_is_none(progress: str) -> None:
+    pattern = "job {job_id} is (?P<status>[^ ]*) at (?P<progress>[^ ]*)%"
+    (mention,) = own(pattern, f"job job-1 is running at {progress}%")
+    assert (mention.job_id, mention.progress) == ("job-1", None)
+    (mention,) = own(pattern, "job job-1 is " + "x\0" * 100 + " at 75%")
+    assert (len(mention.status) < 200, "\0" in mention.status, mention.progress) == (True, False, 75.0)
 
 
 def test_zones_are_names_or_offsets() -> None:

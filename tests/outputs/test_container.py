@@ -16,24 +16,18 @@ import media
 from jobctl.model.files import Check, Tier, Verdict
 from jobctl.outputs import container
 from jobctl.outputs.stamp import make_stamp, read_stamp, verify_stamp
+from outputs.containers import box, boxes_of, judge, moov_of, track_with_table
 
 KINDS = {
     "mp4, moov last": {"container": "mp4"},
     "mp4, moov first": {"container": "mp4", "moov": "first"},
     "mp4, fragmented": {"container": "mp4", "moov": "fragmented"},
+    "mp4, its begin in the index, the rest fragmented": {"container": "mp4", "moov": "hybrid"},
     "mov": {"container": "mov"},
     "webm": {"container": "webm"},
     "mkv": {"container": "mkv"},
 }
 kinds = pytest.mark.parametrize("kind", KINDS)
-
-
-def judge(path: Path, depth: Tier = Tier.PAYLOAD) -> Check:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        return container.check(fd, os.fstat(fd).st_size, depth)
-    finally:
-        os.close(fd)
 
 
 def made(tmp_path: Path, kind: str, **more) -> Path:
@@ -161,26 +155,11 @@ def test_other_media_is_unsupported_not_broken(tmp_path: Path, head: bytes) -> N
     assert judge(tmp_path / "video.mp4").verdict is Verdict.UNSUPPORTED
 
 
-def box(kind: bytes, content: bytes = b"") -> bytes:
-    return struct.pack(">I4s", 8 + len(content), kind) + content
-
-
-def moov_of(content: bytes) -> bytes:
-    return box(b"ftyp", b"isom" + bytes(12)) + box(b"mdat", bytes(64)) + box(b"moov", content)
-
-
 def nested(levels: int) -> bytes:
     content = b""
     for _ in range(levels):
         content = box(b"trak", content)
     return content
-
-
-def track_with_table(table: bytes) -> bytes:
-    handler = box(b"hdlr", bytes(8) + b"vide" + bytes(12))
-    description = box(b"stsd", bytes(4) + struct.pack(">I", 1) + box(b"mp4v", bytes(78)))
-    stbl = box(b"stbl", description + table)
-    return box(b"trak", box(b"mdia", handler + box(b"minf", stbl)))
 
 
 FOUR_BILLION = struct.pack(">I", 0xFFFFFFFF)
@@ -262,15 +241,6 @@ def test_any_damage_gets_a_verdict(originals: list[bytes], tmp_path_factory, dat
     path = tmp_path_factory.getbasetemp() / f"damaged-{os.getpid()}"
     path.write_bytes(content)
     assert judge(path).verdict in set(Verdict)
-
-
-def boxes_of(content: bytes) -> list[tuple[bytes, int, int]]:
-    found, position = [], 0
-    while position < len(content):
-        length = int.from_bytes(content[position : position + 4])
-        found.append((content[position + 4 : position + 8], position, position + length))
-        position += length
-    return found
 
 
 @pytest.mark.parametrize("lost", ["the first", "one in the middle", "the last", "none, one is there twice"])

@@ -393,6 +393,8 @@ def impostor(tmp_path: Path, answer: bytes) -> str:
         b"7\n",
         b'{"verdict": "perfect", "reason": "", "media": null}\n',
         b'{"verdict": "whole", "reason": "", "media": {"size": 7}}\n',
+        b'{"verdict": "whole", "reason": "", "media": "all of it"}\n',
+        b"[" * 100_000 + b"\n",
     ],
 )
 def test_only_a_file_that_ends_a_fresh_worker_too_is_blamed(

@@ -16,10 +16,10 @@ import pytest
 
 from jobctl.errors import ExitCode, JobctlError, RootRefused, RootUnavailable, StoreOlderThanRoot
 from jobctl.outputs import effects
-from jobctl.outputs import root as roots
+from jobctl.outputs.file_systems import file_system_of, is_local
+from jobctl.outputs.owner import become_owner_of
 from jobctl.outputs.root import (
     OpenRoot,
-    become_owner_of,
     known_marker,
     open_root,
     read_generation,
@@ -366,13 +366,13 @@ def test_a_generation_that_cannot_be_written_is_an_error_with_a_next_step(output
 def test_a_disk_of_this_machine_is_not_shared_and_an_unknown_one_is(outputs: Path) -> None:
     registered(outputs)
     with opened(outputs) as root:
-        assert roots._file_system(root.fd) in roots._LOCAL_FILE_SYSTEMS
+        assert is_local(file_system_of(root.fd))
         assert root.is_shared is False
     fd = os.open("/proc", os.O_RDONLY)
-    assert roots._file_system(fd) == "proc"
+    assert file_system_of(fd) == "proc"
     os.close(fd)
-    assert "nfs4" not in roots._LOCAL_FILE_SYSTEMS
-    assert roots._file_system(fd) not in roots._LOCAL_FILE_SYSTEMS
+    assert not is_local("nfs4")
+    assert not is_local(file_system_of(fd))
 
 
 @pytest.mark.parametrize("has_nameless_files", [True, False])
@@ -403,7 +403,7 @@ def test_the_clock_of_a_root_that_cannot_be_written_is_unknown(open_place: Path)
 
 BECOME = """
 import os, sys
-from jobctl.outputs.root import become_owner_of
+from jobctl.outputs.owner import become_owner_of
 become_owner_of(sys.argv[1])
 print(*os.getresuid(), *os.getresgid(), *os.getgroups())
 try:

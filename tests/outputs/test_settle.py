@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobctl.outputs import settle
-from jobctl.outputs.settle import clock_ns, why_unsettled, writer_state
+from jobctl.outputs.settle import why_unsettled, writer_state
 
 HOUR_NS = 3_600 * 10**9
 OPEN_FOR_WRITING = "import sys; out = open(sys.argv[1], 'ab'); print(flush=True); sys.stdin.read()"
@@ -151,37 +150,3 @@ def test_a_file_is_quiet_only_if_neither_its_bytes_nor_its_inode_were_touched(pa
 
 def test_without_a_clock_a_shared_file_is_never_settled(path: Path) -> None:
     assert why_unsettled(path.stat(), writers="closed", is_shared=True, now_ns=None, quiet_s=1)
-
-
-def test_the_clock_is_that_of_the_file_system(tmp_path: Path) -> None:
-    directory = os.open(tmp_path, os.O_RDONLY)
-    (tmp_path / "before").touch()
-    now_ns = clock_ns(directory)
-    (tmp_path / "after").touch()
-    assert now_ns is not None
-    assert (tmp_path / "before").stat().st_mtime_ns <= now_ns <= (tmp_path / "after").stat().st_mtime_ns
-    os.close(directory)
-
-
-def test_the_clock_is_read_where_files_must_have_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """NFS has no O_TMPFILE, and there files are settled by the clock alone."""
-
-    def refuse(_: int) -> int:
-        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-
-    monkeypatch.setattr(settle, "_open_unnamed", refuse)
-    directory = os.open(tmp_path, os.O_RDONLY)
-    (tmp_path / "before").touch()
-    now_ns = clock_ns(directory)
-    os.close(directory)
-    assert now_ns is not None
-    assert now_ns >= (tmp_path / "before").stat().st_mtime_ns
-    assert os.listdir(tmp_path) == ["before"]
-
-
-def test_a_clock_that_cannot_be_read_is_none() -> None:
-    directory = os.open("/proc", os.O_RDONLY)
-    assert clock_ns(directory) is None
-    os.close(directory)

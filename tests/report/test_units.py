@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobctl.report.units import age_of, age_shown, counted, seconds_shown, size_shown
+from jobctl.model.amounts import counted
+from jobctl.report.units import age_of, age_shown, seconds_shown, size_shown
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

@@ -17,6 +17,7 @@ import jobctl
 import media
 from jobctl.errors import PublishRefused
 from jobctl.outputs import effects
+from jobctl.outputs.publish import publish
 from jobctl.outputs.stamp import read_stamp, verify_stamp
 from jobctl.service import Published
 
@@ -246,6 +247,58 @@ def test_who_asks_before_the_rename_can_stop_it(tmp_path: Path) -> None:
     with pytest.raises(PermissionError):
         jobctl.publish(made, tmp_path / "video.mp4", job_id="job-1", before_rename=refuse)
     assert not (tmp_path / "video.mp4").exists()
+
+
+def test_who_is_stopped_before_the_rename_leaves_the_sidecar_of_the_one_that_counts(tmp_path: Path) -> None:
+    """An attempt that was cut off and comes back must not make its successor's video disbelieved."""
+    final, sidecar = tmp_path / "video.mp4", tmp_path / "video.mp4.json"
+    made = media.encode(tmp_path / ".late.mp4", seed=1)
+
+    def refuse(_: Published) -> None:
+        raise PermissionError
+
+    def be_overtaken() -> None:
+        jobctl.publish(media.encode(tmp_path / ".next.mp4"), final, job_id="job-1", sidecar={"owner": "ada"})
+
+    be_overtaken()
+    told = sidecar.read_bytes()
+    with pytest.raises(PermissionError):
+        publish(
+            str(made),
+            str(final),
+            job_id="job-1",
+            sidecar={"owner": "bob"},
+            before_rename=refuse,
+            make_room=final.unlink,
+        )
+    assert sidecar.read_bytes() == told
+
+
+def test_what_keeps_its_name_keeps_its_sidecar(tmp_path: Path) -> None:
+    final, sidecar = tmp_path / "video.mp4", tmp_path / "video.mp4.json"
+    jobctl.publish(media.encode(tmp_path / ".other.mp4"), final, job_id="other", sidecar={"owner": "ada"})
+    told = sidecar.read_bytes()
+    made = str(media.encode(tmp_path / ".part.mp4", seed=1))
+
+    def refuse() -> None:
+        raise PublishRefused("it is another job's", hint="none")
+
+    with pytest.raises(PublishRefused, match="another job's"):
+        publish(made, str(final), job_id="job-1", sidecar={"owner": "bob"}, make_room=refuse)
+    assert sidecar.read_bytes() == told
+
+
+def test_a_name_that_is_taken_while_the_file_is_checked_keeps_its_sidecar(tmp_path: Path) -> None:
+    final, sidecar = tmp_path / "video.mp4", tmp_path / "video.mp4.json"
+    made = media.encode(tmp_path / ".part.mp4", seed=1)
+
+    def overtake(_: Published) -> None:
+        final.write_bytes(b"another's")
+        sidecar.write_bytes(b"its sidecar")
+
+    with pytest.raises(PublishRefused, match="there already"):
+        jobctl.publish(made, final, job_id="job-1", sidecar={"owner": "bob"}, before_rename=overtake)
+    assert sidecar.read_bytes() == b"its sidecar"
 
 
 EFFECTS = ["write", "fsync", "rename", "fsync-directory"]

@@ -12,12 +12,13 @@ from jobctl.cli.asking import is_confirmed
 from jobctl.cli.context import Call
 from jobctl.cli.output import Format
 from jobctl.errors import ApprovalNeeded, BrakeHeld, ExitCode, JobctlError, UsageError, most_severe
+from jobctl.model.amounts import counted
 from jobctl.model.plan import Held, Outcome
 from jobctl.report.digest import CALM_KINDS
 from jobctl.report.envelope import Ending
 from jobctl.report.items import action_item, finding_item
 from jobctl.report.listings import KEPT_COLUMNS, STEP_COLUMNS, Step, kept_line
-from jobctl.report.units import counted, size_shown
+from jobctl.report.units import size_shown
 
 if TYPE_CHECKING:
     from jobctl.ops.apply import RunReport

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jobctl.cli.context import Call
-from jobctl.report.units import counted, size_shown
+from jobctl.model.amounts import counted
+from jobctl.report.units import size_shown
 
 if TYPE_CHECKING:
     from jobctl.ops.ingest import IngestReport

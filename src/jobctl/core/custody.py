@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from jobctl.core.ages import Ages, shown_moment
-from jobctl.core.reconcile import Case
+from jobctl.core.case import Case
 from jobctl.model.files import Role, Seen
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.names import to_stored

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from jobctl.core.foreign import (
     as_job_id,
     file_list,
+    is_no_moment_yet,
     json_safe,
     moment_text,
     number,
@@ -122,7 +123,7 @@ def from_dump(known: Mapping[str, Any], rest: Mapping[str, Any], where: str, ter
 
     What is not known stays empty; a field that no job has is kept in the payload.
     """
-    values = {name: _dumped(name, known[name], terms) for name in DUMPED if known.get(name) not in (None, "")}
+    values = {name: _dumped(name, known[name], terms) for name in DUMPED if _is_told(known.get(name))}
     if "job_id" not in values:
         raise Wrong("it names no job")
     if "status" not in values:
@@ -172,6 +173,10 @@ def _checked(row: Row) -> Row:
     if refused:
         raise Wrong(refused)
     return row
+
+
+def _is_told(value: Any) -> bool:
+    return value not in (None, "") and not is_no_moment_yet(value)
 
 
 def _dumped(name: str, value: Any, terms: DumpTerms) -> Any:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from jobctl.core.ages import Ages
+from jobctl.core.case import Case
 from jobctl.core.planning import Material, Proposal, propose
-from jobctl.core.reconcile import Case
 from jobctl.durations import format_duration
 from jobctl.model.finding import FindingKind
 from jobctl.model.plan import Action, Kept, Row, Verb

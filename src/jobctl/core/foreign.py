@@ -27,11 +27,14 @@ _is_job_id = re.compile(JOB_ID).fullmatch
 _PLACEHOLDERS = frozenset(
     {"unknown", "none", "null", "undefined", "nan", "nil", "n.a.", "na", "false", "true"}
 )
-_SECRET = re.compile(r"(?i)(?:^|[&;])[^=&;]*(?:token|signature|secret|passw|credential|\bsig|\bkey)[^=&;]*=")
+_SECRET = re.compile(r"(?i)token|signature|secret|passw|credential|\bsig|\bkey")
+_PARAMETERS = re.compile("[&;]")
 _USER = re.compile(r"^(?P<scheme>[a-zA-Z][\w+.-]*://)[^/?#]*@")
 _DAY_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d.\d\d")
+_ZERO_MOMENT = re.compile(r"0001-01-01[T ]00:00:00(?:\.0{1,9})?(?:Z|[+-]00:?00)?")
 _LONGEST_MOMENT = 64
-_FIRST_EPOCH_S, _LAST_EPOCH_S = 315_532_800, 4_102_444_800  # 1980 to 2100
+_FIRST, _LAST = "1980", "2100"
+_FIRST_EPOCH_S, _LAST_EPOCH_S = 315_532_800, 4_102_444_800  # the same in seconds
 _DEEPEST = 100
 
 _WORDS = {
@@ -115,16 +118,22 @@ def status_named(value: Any) -> Status | None:
 def moment_text(value: Any, zone: tzinfo) -> str | None:
     """A moment as 27 characters of UTC: from ISO 8601 text, or seconds or milliseconds since 1970.
 
-    ``None`` where it is no moment; a bare date is none, since it names no time.
+    ``None`` where it is no moment of a job, which lies between 1980 and 2100: programs write the
+    year 1 or 9999 where they know none. A bare date is none either, since it names no time.
     """
     if isinstance(value, str):
         return _moment_of_text(value.strip(), zone)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LAST_EPOCH_S * 1000:
         return None
     seconds = value / 1000 if abs(value) > _LAST_EPOCH_S else value
-    if not _FIRST_EPOCH_S <= seconds <= _LAST_EPOCH_S:
+    if not _FIRST_EPOCH_S <= seconds < _LAST_EPOCH_S:
         return None
     return format_timestamp(datetime.fromtimestamp(seconds, UTC))
+
+
+def is_no_moment_yet(value: Any) -> bool:
+    """Whether a program wrote the first moment of its calendar, as Go and .NET do where they know none."""
+    return isinstance(value, str) and _ZERO_MOMENT.fullmatch(value.strip()) is not None
 
 
 def number(value: Any) -> float | None:
@@ -153,7 +162,9 @@ def file_list(value: Any) -> list[str] | None:
 def without_secrets(url: str) -> str:
     """A URL without the user in it, and without its query where that bears a signature or a token."""
     address, mark, rest = _USER.sub(r"\g<scheme>", url).partition("?")
-    return address if _SECRET.search(rest) else f"{address}{mark}{rest}"
+    parameters = (each.partition("=") for each in _PARAMETERS.split(rest))
+    is_secret = any(equals and _SECRET.search(name) for name, equals, _ in parameters)
+    return address if is_secret else f"{address}{mark}{rest}"
 
 
 def json_safe(value: Any, depth: int = 0) -> Any:
@@ -180,9 +191,10 @@ def _moment_of_text(text: str, zone: tzinfo) -> str | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-        return format_timestamp(moment if moment.tzinfo else moment.replace(tzinfo=zone))
+        written = format_timestamp(moment if moment.tzinfo else moment.replace(tzinfo=zone))
     except (ValueError, OverflowError):
         return None
+    return written if _FIRST <= written < _LAST else None
 
 
 def _text(value: Any) -> str | None:

@@ -30,6 +30,7 @@ _INDEXED = {"kind": "task", "queue": "queue", "idempotency_key": "idempotency ke
 """Fields that indexes hold whole, and what they are called; of an owner they hold the beginning."""
 _INT32, _INT64 = 2**31, 2**63
 _EXACT = 2**53
+_FIRST_MOMENT, _LAST_MOMENT = "0001-01-02", "9999-12-31"
 _LARGEST = 1.7976931348623157e308
 _EXECUTOR = {"host": str, "boot_id": str, "pid": int, "pid_start": int, "instance": str}
 
@@ -154,10 +155,12 @@ def _is_integer(value: Any, limit: int) -> bool:
 
 
 def _is_moment(value: Any) -> bool:
+    """In the form of text order, and not so near the end of the calendar that a clock elsewhere has none."""
     try:
-        return isinstance(value, str) and format_timestamp(parse_timestamp(value)) == value
+        is_sound = isinstance(value, str) and format_timestamp(parse_timestamp(value)) == value
     except (ValueError, OverflowError):
         return False
+    return is_sound and _FIRST_MOMENT <= value < _LAST_MOMENT
 
 
 def _is_number(value: Any) -> bool:

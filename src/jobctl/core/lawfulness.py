@@ -127,7 +127,7 @@ def _why_no_move(action: Action) -> str | None:
     """Why no file may be moved by this step: it names none, or its rows say more than that it was moved."""
     if not action.path or action.root_id is None or action.expect_file is None:
         return "it names no file"
-    if action.path.split("/")[0] == _CONTROL:
+    if action.path.split("/")[0].casefold() == _CONTROL:
         return "its file is one of jobctl's own"
     if action.job_before is not None or action.job_after is not None:
         return f"its rows do not fit {action.verb}"

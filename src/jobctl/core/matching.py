@@ -20,6 +20,7 @@ from jobctl.model.renders import Proof, Render
 START_WITHIN = timedelta(seconds=120)
 """How long after a job began its render is made, at most, to be told by the time alone."""
 _CLOCK_SKEW = timedelta(seconds=5)
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
 _BY_STRENGTH = (Proof.LOG, Proof.NAME, Proof.TIME)
 _UUID = re.compile(UUID)
 _TOKEN = re.compile(JOB_ID)
@@ -113,11 +114,11 @@ class _Renders:
 
     def _made_at_its_begin(self, clue: JobClue) -> list[str]:
         began = clue.began_at
-        if began is None:
+        if began is None or not _FIRST_YEAR <= began.year < _LAST_YEAR:
             return []
         latest = began + self.within
-        if clue.ended_at is not None:
-            latest = min(latest, clue.ended_at + _CLOCK_SKEW)
+        if clue.ended_at is not None and clue.ended_at < latest - _CLOCK_SKEW:
+            latest = clue.ended_at + _CLOCK_SKEW
         first = bisect_left(self.moments, began - _CLOCK_SKEW)
         return self.dated_ids[first : bisect_right(self.moments, latest)]
 

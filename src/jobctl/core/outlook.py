@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from jobctl.core.health.words import many, span
+from jobctl.core.health.words import span
+from jobctl.model.amounts import counted
 from jobctl.model.standing import Outlook, Reading
 
 LEAST_READINGS = 4
@@ -66,7 +67,7 @@ def _thinned(readings: Sequence[Reading]) -> list[Reading]:
 
 def _too_little(readings: int, seen_s: float) -> str:
     if readings < LEAST_READINGS:
-        return f"unknown: {many(readings, 'reading')} so far, scans add more"
+        return f"unknown: {counted(readings, 'reading')} so far, scans add more"
     return f"unknown: seen for {span(seen_s)} only"
 
 

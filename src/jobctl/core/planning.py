@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from jobctl.core.accounts import SOURCE as LOG
 from jobctl.core.accounts import End
+from jobctl.core.case import Candidate, Case, Liveness
 from jobctl.core.rebuild import Belief, UrlForms, believe, confidence_of, facts_of_video, stamp_conflict
-from jobctl.core.reconcile import Candidate, Case, Liveness, interruption, unlinked_files
+from jobctl.core.reconcile import interruption, unlinked_files
 from jobctl.core.sidecar import SidecarSays
 from jobctl.model.evidence import Fact, Trust
 from jobctl.model.files import Check, Media, Probe, Seen, Verdict
@@ -118,8 +119,6 @@ def _answer(material: Material, finding: Finding) -> Action | Finding:
     told = [fact for sidecar in sidecars for fact in sidecar.facts]
     facts = facts_of_video(case, seen, probe, urls=material.terms.urls, latest=material.terms.latest)
     belief = believe([*facts, *told, *_facts_beside_video(case)])
-    if "status" in belief.conflicts:
-        return _told(finding, FindingKind.CONFLICT, belief.conflicts["status"])
     return _complete(material, finding, belief) if case.record else _create(material, finding, belief)
 
 

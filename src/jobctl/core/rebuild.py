@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from jobctl.core.reconcile import Candidate, Case
+from jobctl.core.case import Candidate, Case
 from jobctl.model.evidence import Bound, Fact, Trust
 from jobctl.model.files import Media, Probe, Role, Seen
 from jobctl.model.job import Confidence
@@ -132,7 +132,11 @@ def _moment(nanoseconds: int, latest: str) -> str | None:
         text = format_timestamp(from_epoch_ns(nanoseconds))
     except OverflowError:
         return None
-    return text if "1980" < text <= latest else None
+    return _plausible(text, latest)
+
+
+def _plausible(moment: str, latest: str) -> str | None:
+    return moment if "1980" < moment <= latest else None
 
 
 def _media_fields(media: Media | None) -> list[tuple[str, Any]]:
@@ -151,8 +155,9 @@ def _media_fields(media: Media | None) -> list[tuple[str, Any]]:
 
 def _creation_facts(case: Case, media: Media | None, fact: Any, latest: str) -> list[Fact]:
     facts: list[Fact] = []
-    if media is not None and media.created_at is not None:
-        facts.append(fact("created_at", format_timestamp(media.created_at), "the container's creation time"))
+    created = media.created_at if media is not None else None
+    if created is not None and (written := _plausible(format_timestamp(created), latest)):
+        facts.append(fact("created_at", written, "the container's creation time"))
     dated = [(moment, file) for file in case.files if (moment := _moment(file.seen.mtime_ns, latest))]
     if dated:
         moment, file = min(dated, key=lambda pair: pair[0])

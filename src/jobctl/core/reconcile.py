@@ -6,105 +6,21 @@ proven dead is not called interrupted, what is not proven whole is not called co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import NamedTuple
 
 from jobctl.core.accounts import Account, End
-from jobctl.model.files import BROKEN, Check, Role, Seen, Verdict
+from jobctl.core.case import Candidate, Case, Liveness, World
+from jobctl.model.files import BROKEN, Role, Seen, Verdict
 from jobctl.model.finding import Finding, FindingKind
-from jobctl.model.records import Declined, Linked, LooseSince, Record, Tombstone
+from jobctl.model.records import Linked, Record
 from jobctl.model.status import OPEN, OPEN_ENDED_FAILURES, Status
 from jobctl.model.timestamps import format_timestamp, from_epoch_ns, parse_timestamp
-
-
-class Candidate(NamedTuple):
-    """A file and what its check said; ``check`` is ``None`` for roles that are not checked."""
-
-    seen: Seen
-    check: Check | None
-
-
-class Liveness(NamedTuple):
-    """What is known of an executor: ``alive``, ``dead`` or ``unknown``, and by what proof."""
-
-    state: str
-    reason: str
-
 
 # A heartbeat reaches the log and the store one after the other; no instance boots in between.
 _SAME_MOMENT = timedelta(seconds=2)
 
 _UNPUBLISHED = "the hidden file of a publication that has not ended"
-
-UNKNOWN_EXECUTOR = Liveness("unknown", "nothing is known of its executor")
-
-
-@dataclass(slots=True)
-class Case:
-    """Everything known of one job: its record, its files, what was decided about it before.
-
-    ``account``: what other evidence says of it; ``references``: where other tables name it so
-    that its files are kept.
-    """
-
-    key: str
-    record: Record | None = None
-    files: Sequence[Candidate] = ()
-    linked: Sequence[Linked] = ()
-    tombstone: Tombstone | None = None
-    declined: Sequence[Declined] = ()
-    liveness: Liveness = UNKNOWN_EXECUTOR
-    is_leased: bool = False
-    """A worker of the runner holds it: only its rescue can tell which file its attempt published."""
-    account: Account | None = None
-    references: Sequence[str] = ()
-    loose: Sequence[LooseSince] = ()
-    """Which of its files an earlier walk found to be free, and since when."""
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def videos(self) -> list[Candidate]:
-        return [candidate for candidate in self.files if candidate.seen.role == Role.VIDEO]
-
-    @property
-    def named(self) -> list[Candidate]:
-        """The files that have the name they were meant to get."""
-        return [candidate for candidate in self.files if candidate.seen.role != Role.TEMPORARY]
-
-    @property
-    def whole_videos(self) -> list[Candidate]:
-        return [candidate for candidate in self.videos if _verdict(candidate) == Verdict.WHOLE]
-
-
-class RootCoverage(NamedTuple):
-    """How far this walk can speak about one root."""
-
-    is_visible: bool
-    is_complete: bool
-    is_suspended: bool
-    unknown: tuple[str, ...] = ()
-
-
-class World(NamedTuple):
-    """What holds for every case of one scan. Moments as 27 characters of text."""
-
-    coverage: Mapping[str, RootCoverage]
-    walk_started_at: str
-    stale_before: str
-
-    def why_absence_is_unproven(self, root_id: str | None) -> str | None:
-        """The reason why a file not seen may still exist; ``None`` where its absence is proven.
-
-        A record that names no root needs every registered root.
-        """
-        wanted = self.coverage.items() if root_id is None else [(root_id, self.coverage.get(root_id))]
-        for name, coverage in wanted:
-            reason = _why_unproven(name, coverage)
-            if reason:
-                return reason
-        return None if self.coverage else "no root is registered"
 
 
 def reconcile(case: Case, world: World) -> list[Finding]:
@@ -130,24 +46,9 @@ def unlinked_files(case: Case) -> list[Candidate]:
         candidate
         for candidate in case.named
         if (candidate.seen.root_id, candidate.seen.path) not in present
-        and (candidate.seen.role != Role.VIDEO or _verdict(candidate) == Verdict.WHOLE)
-        and decline_of(case, candidate.seen) is None
+        and (candidate.seen.role != Role.VIDEO or candidate.verdict == Verdict.WHOLE)
+        and case.decline_of(candidate.seen) is None
     ]
-
-
-def _why_unproven(root_id: str, coverage: RootCoverage | None) -> str | None:
-    if coverage is None or not coverage.is_visible:
-        return f"root {root_id} cannot be seen from this host"
-    if not coverage.is_complete:
-        where = f" below {coverage.unknown[0]!r}" if coverage.unknown else ""
-        return f"root {root_id} was not read completely{where}"
-    if coverage.is_suspended:
-        return f"an older store or root was put back; a complete recover of root {root_id} comes first"
-    return None
-
-
-def _verdict(candidate: Candidate) -> Verdict | None:
-    return candidate.check.verdict if candidate.check else None
 
 
 def _of_file(
@@ -270,7 +171,7 @@ def _remembered(case: Case, account: Account, world: World) -> Iterator[Finding]
 
 def _why_left_alone(case: Case, world: World) -> str | None:
     """Why a job may not be called failed for want of a video, or ``None``."""
-    if any(_verdict(video) not in BROKEN for video in case.videos):
+    if any(video.verdict not in BROKEN for video in case.videos):
         return "its video cannot be judged yet"
     root_id = case.record.root_id if case.record else None
     return world.why_absence_is_unproven(root_id)
@@ -282,21 +183,12 @@ def _orphan(case: Case, video: Candidate) -> Finding:
 
 def _unless_declined(case: Case, video: Candidate, kind: FindingKind, reason: str) -> Finding:
     """A finding recover acts on, unless an operator has taken just that back."""
-    mark = decline_of(case, video.seen)
+    mark = case.decline_of(video.seen)
     if mark:
         reason = f"{reason}; declined on {mark.at[:10]}: run {mark.run_id} took its recovery back"
     finding = _of_file(kind, case.key, video, reason, acts=mark is None)
     finding.is_declined = mark is not None
     return finding
-
-
-def decline_of(case: Case, seen: Seen) -> Declined | None:
-    """The mark an undo left on this very file, if any."""
-    for mark in case.declined:
-        same_place = (mark.root_id, mark.path) == (seen.root_id, seen.path)
-        if same_place and (mark.inode, mark.size, mark.mtime_ns) == (seen.inode, seen.size, seen.mtime_ns):
-            return mark
-    return None
 
 
 def _ambiguous(case: Case, videos: Sequence[Candidate], reason: str) -> Iterator[Finding]:
@@ -439,7 +331,8 @@ def _changed(case: Case, video: Candidate, known: Sequence[Linked]) -> Iterator[
 
 def _missing(case: Case, record: Record, known: Sequence[Linked], world: World) -> Iterator[Finding]:
     """A completed record without its file: only where its absence is proven."""
-    if (record.completed_at or "") >= world.walk_started_at or record.updated_at >= world.walk_started_at:
+    # What a record says of its end may be anybody's clock; when it was written says the store's own.
+    if record.updated_at >= world.walk_started_at:
         return
     gone = [linked for linked in known if linked.state in {"present", "missing"}]
     if known and not gone:

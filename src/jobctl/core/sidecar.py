@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC
 from typing import Any, NamedTuple
 
-from jobctl.core.foreign import moment_text
+from jobctl.core.foreign import is_no_moment_yet, moment_text
 from jobctl.model.evidence import Fact, Trust
 from jobctl.model.files import Probe, Seen
 from jobctl.model.storable import storable_text
@@ -22,7 +22,7 @@ SOURCE = "sidecar"
 _VOUCHING = ("job_id", "size", "sha256")
 _MOMENTS = frozenset({"created_at", "started_at", "completed_at"})
 _TEXTS = frozenset({"owner", "title"})
-_LONGEST_TEXT = 1_000
+_LONGEST_TEXT, _LONGEST_ID = 1_000, 200
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -55,10 +55,11 @@ def fields_of(document: Mapping[str, Any], mapping: Mapping[str, Sequence[str]])
         found = {name: _followed(document, keys) for name, keys in mapping.items()}
     fields = {}
     for name, value in found.items():
-        if value is not None:
+        if value is not None and not is_no_moment_yet(value):
             fields[name] = _understood(name, value)
             if fields[name] is None:
-                raise ValueError(f"its {name} {str(value)[:60]!r} is not understood")
+                shown = f" {str(value)[:60]!r}" if isinstance(value, str | float) else ""
+                raise ValueError(f"its {name}{shown} is not understood")
     return fields
 
 
@@ -101,7 +102,8 @@ def _understood(name: str, value: Any) -> Any:
         return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
     if not isinstance(value, str):
         return None
-    return value if name == "job_id" or _SHA256.fullmatch(value) else None
+    is_sound = len(value) <= _LONGEST_ID if name == "job_id" else _SHA256.fullmatch(value)
+    return value if is_sound else None
 
 
 def _followed(value: Any, keys: Sequence[str]) -> Any:

@@ -133,7 +133,7 @@ def _csv_entries(stream: BinaryIO) -> Iterator[Entry]:
 
 
 def _csv_rows(text: TextIO) -> Iterator[Entry]:
-    reader = csv.reader(text, strict=True)
+    reader = csv.reader(_bounded(text), strict=True)
     where = "line 1"
     try:
         names = next(reader, [])
@@ -150,6 +150,14 @@ def _csv_rows(text: TextIO) -> Iterator[Entry]:
     except csv.Error as error:
         # Where a quote is open nobody can tell where the next row begins.
         yield Entry(where, None, f"it is no CSV: {error}; nothing after it was read")
+
+
+def _bounded(text: TextIO) -> Iterator[str]:
+    """Lines, as long as they are no longer than a job can be. Raises ``csv.Error``."""
+    while line := text.readline(_LONGEST):
+        if len(line) == _LONGEST and not line.endswith(("\n", "\r")):
+            raise csv.Error("a line is too long")
+        yield line
 
 
 def _csv_entry(where: str, names: list[str], cells: list[str]) -> Entry:
@@ -199,9 +207,11 @@ def _keyed(where: str, key: str | None, value: Any) -> Entry:
     if key is None or entry.document is None:
         return entry
     named = entry.document.get("job_id") or entry.document.get("jobId") or key
-    if named != key:
+    # A key is always text, an id may be a number.
+    if str(named) != key:
         return Entry(where, None, f"it names another job, {named!r}")
-    return Entry(where, {"job_id": key, **{k: v for k, v in entry.document.items() if k != "jobId"}})
+    told = {name: value for name, value in entry.document.items() if name != "jobId"}
+    return Entry(where, {**told, "job_id": key})
 
 
 class _Text:

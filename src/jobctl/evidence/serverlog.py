@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, NamedTuple
 
+from jobctl.core.foreign import number
+from jobctl.core.layout import JOB_ID
 from jobctl.core.urls import without_queries
 from jobctl.errors import UsageError
 from jobctl.evidence.logfile import HEAD
@@ -28,7 +30,9 @@ _LONGEST_TEXT = 2_000
 _MOST_LINES = 20
 _MOST_HEADS = 10_000
 _NEAR = 140
+_LONGEST_STATUS = 40
 _EARLIEST = "2000"
+_is_id = re.compile(JOB_ID).fullmatch
 
 _LEVELS = (b"INFO:", b"ERROR:", b"WARNING:", b"DEBUG:", b"CRITICAL:")
 _LEVEL = rb"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)"
@@ -106,8 +110,8 @@ class LogReader:
     def _hits(self, text: bytes) -> list[tuple[int, int, Any]]:
         """Everything that fits a rule, in the order of the text: where, which rule, and the match."""
         hits = [
-            (match.start(), number, match)
-            for number, rule in enumerate(self._rules)
+            (match.start(), place, match)
+            for place, rule in enumerate(self._rules)
             if rule.contains in text
             for match in rule.pattern.finditer(text)
         ]
@@ -116,7 +120,7 @@ class LogReader:
 
     def _found(self, text: bytes, at_line: int) -> Iterator[_Found]:
         line, line_begin, seen, taken = at_line + 1, 0, 0, -1
-        for begin, number, match in self._hits(text):
+        for begin, place, match in self._hits(text):
             if begin == taken:
                 continue
             newline = text.rfind(b"\n", seen, begin)
@@ -129,11 +133,11 @@ class LogReader:
             head = self._head(text, max(line_begin, over), begin)
             if head is None:
                 continue
-            taken, rule = begin, self._rules[number]
+            taken, rule = begin, self._rules[place]
             said, is_open = _text_of(rule, match, text, head.instance) if rule.text_group else ("", False)
-            yield _Found(
-                line_begin, head.instance, self._mention(rule, match, line, head.moment, said), is_open
-            )
+            mention = self._mention(rule, match, line, head.moment, said)
+            if mention is not None:
+                yield _Found(line_begin, head.instance, mention, is_open)
 
     def _head(self, text: bytes, line_begin: int, begin: int) -> _Head | None:
         """The head of the record whose message begins there; most lines of a log have one of a few."""
@@ -146,20 +150,23 @@ class LogReader:
             self._heads[prefix] = _head_of(text, line_begin, begin)
         return self._heads[prefix]
 
-    def _mention(self, rule: Rule, match: Any, line: int, own_time: bytes, said: str) -> Mention:
-        fields = {name: match[number] for number, name in rule.fields}
-        at = fields.get("at") or own_time
-        progress = fields.get("progress")
+    def _mention(self, rule: Rule, match: Any, line: int, own_time: bytes, said: str) -> Mention | None:
+        """What a match says; ``None`` where a rule of somebody's own takes for an id what can be none."""
+        fields = {name: _decoded(match[group]) for group, name in rule.fields}
+        at = fields.get("at") or _decoded(own_time)
+        job_id, remote_id = fields.get("job_id", ""), fields.get("remote_id", "")
+        if not all(_is_id(each) for each in (job_id, remote_id) if each):
+            return None
         return Mention(
             rule.says,
             rule.name,
             line,
-            _decoded(fields.get("job_id")),
-            self._moment(_decoded(at)) if at else "",
-            _decoded(fields.get("status")),
-            float(progress) if progress else None,
+            job_id,
+            self._moment(at) if at else "",
+            storable_text(fields.get("status", "")[:_LONGEST_STATUS]),
+            number(fields.get("progress", "")),
             said,
-            _decoded(fields.get("remote_id")),
+            remote_id,
             rule.dating,
         )
 

@@ -10,16 +10,9 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from jobctl.core.accounts import Lives
+from jobctl.core.case import Candidate, Case, Liveness, World
 from jobctl.core.merge import align
-from jobctl.core.reconcile import (
-    Candidate,
-    Case,
-    Liveness,
-    World,
-    liveness_by_log,
-    reconcile,
-    unlinked_files,
-)
+from jobctl.core.reconcile import liveness_by_log, reconcile, unlinked_files
 from jobctl.model.files import Role, Verdict
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.names import from_stored

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from jobctl.core.ages import Ages
+from jobctl.core.case import Case
 from jobctl.core.custody import Judgement, judge
-from jobctl.core.reconcile import Case
 from jobctl.model.records import LooseSince
 from jobctl.ops.site import Site
 from jobctl.store import loose

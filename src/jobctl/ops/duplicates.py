@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from jobctl.core.reconcile import Candidate, Case
+from jobctl.core.case import Candidate, Case
 from jobctl.model.files import Seen, Tier, Verdict
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.ops.inspect import Inspector

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from jobctl.core.brakes import Limits
+from jobctl.core.case import Case
 from jobctl.core.custody import quarantine
 from jobctl.core.expiry import (
     CATEGORY,
@@ -27,7 +28,6 @@ from jobctl.core.expiry import (
     shortest_wait,
     why_left_open,
 )
-from jobctl.core.reconcile import Case
 from jobctl.errors import JobctlError
 from jobctl.model.files import Seen, Tier
 from jobctl.model.names import from_stored, to_stored

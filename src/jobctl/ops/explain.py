@@ -12,6 +12,7 @@ from jobctl.core.accounts import Account, Lives
 from jobctl.core.planning import DECIDED_ELSEWHERE
 from jobctl.core.rebuild import are_apart, believe
 from jobctl.errors import UnknownJob
+from jobctl.model.amounts import counted
 from jobctl.model.evidence import Fact, Trust
 from jobctl.model.job import Job
 from jobctl.model.names import to_stored
@@ -19,7 +20,6 @@ from jobctl.model.timestamps import format_timestamp
 from jobctl.ops.accounts import account_of_rows, load_lives
 from jobctl.ops.site import Site
 from jobctl.ops.sources import read_sources
-from jobctl.report.units import counted
 from jobctl.store import evidence, jobs, renders, sightings
 
 _BOOKKEEPING = frozenset({"provenance", "version", "updated_at", "max_progress", "job_id"})

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from jobctl.core.reconcile import Candidate
+from jobctl.core.case import Candidate
 from jobctl.evidence.sidecar import read_json
 from jobctl.model.files import Check, Probe, Role, Seen, Tier, Verdict
 from jobctl.model.status import Status

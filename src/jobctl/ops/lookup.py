@@ -12,13 +12,14 @@ from jobctl.core.layout import JOB_ID, PRESENTATIONS, Layout
 from jobctl.core.logbook import trace_from_json
 from jobctl.core.urls import job_id_of
 from jobctl.errors import ConfigurationError, UnknownJob
+from jobctl.model.amounts import counted
 from jobctl.model.lookup import SHORTEST_PREFIX, By, Clue, ClueKind, Found, Move
 from jobctl.model.names import to_stored
 from jobctl.model.storable import storable_text
 from jobctl.model.timestamps import parse_timestamp
 from jobctl.ops.layouts import layout_of
 from jobctl.ops.site import Site
-from jobctl.report.units import counted, local_time
+from jobctl.report.units import local_time
 from jobctl.store import evidence, history, jobs, lookup, renders, roots, sightings
 from jobctl.store.engine import Connection
 from jobctl.store.roots import RootRow

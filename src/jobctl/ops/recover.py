@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
 
+from jobctl.core.case import Case
 from jobctl.core.planning import Material, Terms, propose
 from jobctl.core.rebuild import UrlForms
-from jobctl.core.reconcile import Case
 from jobctl.core.sidecar import SidecarSays, facts_of_sidecar, fields_of
 from jobctl.errors import JobctlError, SidecarUnusable
 from jobctl.model.files import Probe, Role, Seen, Tier

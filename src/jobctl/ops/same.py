@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from jobctl import clock
+from jobctl.core.case import Case
 from jobctl.core.duplicates import By, CopyGroup
-from jobctl.core.reconcile import Case
 from jobctl.core.requests import RequestGroup
 from jobctl.errors import JobctlError
 from jobctl.model.files import Tier, Verdict

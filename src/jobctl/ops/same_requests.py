@@ -9,8 +9,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Self
 
+from jobctl.core.case import Case
 from jobctl.core.merge import align
-from jobctl.core.reconcile import Case
 from jobctl.core.requests import AskedJob, RequestGroup, SameBy, judge_requests, request_keys
 from jobctl.model.files import Role
 from jobctl.model.timestamps import format_timestamp

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from jobctl import clock
-from jobctl.core.reconcile import Case, RootCoverage, World
+from jobctl.core.case import Case, RootCoverage, World
 from jobctl.errors import JobctlError
 from jobctl.model.finding import Finding
 from jobctl.model.timestamps import format_timestamp

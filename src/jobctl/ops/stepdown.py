@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 from jobctl.errors import JobctlError, error_from
-from jobctl.outputs.root import become_owner_of
+from jobctl.outputs.owner import become_owner_of
 from jobctl.settings import Settings
 from jobctl.store.dialect import SQLite, dialect_of
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from jobctl import clock
 from jobctl.core.ages import shown_moment
-from jobctl.core.reconcile import UNKNOWN_EXECUTOR, Liveness
+from jobctl.core.case import UNKNOWN_EXECUTOR, Liveness
 from jobctl.durations import format_duration
 from jobctl.evidence.executor import liveness, this_boot_id
 from jobctl.model.job import Executor

@@ -79,8 +79,8 @@ class Decoder:
             except TimeoutError:
                 self._stop()
                 return took_long, None
-            except (ConnectionError, ValueError, LookupError, TypeError):
-                # The last three: an answer that is none. A worker that was taken over is not believed.
+            except (ConnectionError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+                # All but the first: an answer that is none. A worker that was taken over is not believed.
                 if self._stop() == -signal.SIGXCPU:
                     return took_long, None
             except BaseException:

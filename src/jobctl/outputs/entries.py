@@ -185,15 +185,13 @@ def _entries_of(root: OpenRoot, run_id: str, now: datetime | None, report: Repor
         run_fd = open_run_directory(root, run_id)
         try:
             manifest_fd = open_to_read(run_fd)
-        except FileNotFoundError:
-            is_empty = not os.listdir(run_fd)
-            os.close(run_fd)
-            if is_empty:
+        except OSError as error:
+            try:
                 # A run that was cut short before it told of anything.
-                return
-            raise
-        except OSError:
-            os.close(run_fd)
+                if isinstance(error, FileNotFoundError) and not os.listdir(run_fd):
+                    return
+            finally:
+                os.close(run_fd)
             raise
     except OSError as error:
         report(Unreadable(run_id, 0, f"its manifest cannot be opened: {error.strerror}"))

@@ -10,8 +10,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from jobctl.model.files import FileIdentity
+from jobctl.outputs.identity import identity_of
 from jobctl.outputs.settle import writer_state
-from jobctl.outputs.stats import signed64
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
 _END = 64 * 1024
@@ -64,10 +64,7 @@ def fingerprint(
 
 def _expect_unchanged(fd: int, expected: FileIdentity, otherwise: str) -> os.stat_result:
     found = os.fstat(fd)
-    identity = FileIdentity(
-        signed64(found.st_dev), signed64(found.st_ino), found.st_size, found.st_mtime_ns, found.st_ctime_ns
-    )
-    if not stat.S_ISREG(found.st_mode) or identity != expected:
+    if not stat.S_ISREG(found.st_mode) or identity_of(found) != expected:
         raise FileChanged(otherwise)
     if writer_state(fd) == "open":
         raise FileChanged("it is open for writing")

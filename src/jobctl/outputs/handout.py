@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from jobctl.model.files import FileIdentity
 from jobctl.outputs.directories import open_directory
+from jobctl.outputs.identity import identity_of
 from jobctl.outputs.settle import writer_state
 from jobctl.outputs.stamp import sha256_of
 
@@ -107,11 +108,6 @@ def open_accepted(root_fd: int, accepted: Accepted, proven: Proven) -> OpenFile:
     except BaseException:
         os.close(fd)
         raise
-
-
-def identity_of(found: os.stat_result) -> FileIdentity:
-    """What makes a file the one it is."""
-    return FileIdentity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _expect(accepted: Accepted, found: os.stat_result) -> None:

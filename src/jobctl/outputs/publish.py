@@ -61,9 +61,9 @@ def publish(
     beside it as ``<final>.json``, with its checksum: owner, title, created_at, started_at,
     completed_at. A file that is no video is published as it is, unchecked and unstamped.
 
-    ``before_rename`` is called once the file is on the disk and before it can be seen;
-    ``make_room`` then, where the name is taken, to move away what has no right to it. An error
-    that either raises stops the publication.
+    ``before_rename`` is called once the file is on the disk and before anything of it can be
+    seen; ``make_room`` then, where the name is taken, to move away what has no right to it. An
+    error that either raises stops the publication, and what stands there keeps its own sidecar.
 
     Raises ``PublishRefused`` where the file is not whole or still written to, the name is
     taken, the directories differ or the job id cannot be carried, ``ValueError`` for a fact
@@ -77,10 +77,11 @@ def publish(
         if make_room is None:
             _expect_free(directory_fd, source, target, job_id)
         published = _make_ready(directory_fd, source, target, job_id, is_video=is_video)
-        if sidecar is not None:
-            _write_sidecar(directory_fd, source, published, job_id, sidecar)
         if before_rename is not None:
             before_rename(published)
+        if sidecar is not None:
+            _free(directory_fd, source, target, job_id, make_room)
+            _write_sidecar(directory_fd, source, published, job_id, sidecar)
         _move(directory_fd, source, target, job_id, make_room)
         effects.fsync_directory(directory_fd)
     finally:
@@ -156,7 +157,7 @@ def _expect_publishable(source: str, target: str, job_id: str) -> None:
 
 
 def _expect_free(directory_fd: int, source: str, target: str, job_id: str) -> None:
-    """Refuse a taken name before the file is touched; the rename makes sure of it once more."""
+    """Refuse a taken name before anything is touched; the rename makes sure of it once more."""
     try:
         there = os.stat(os.path.basename(target), dir_fd=directory_fd, follow_symlinks=False)
     except FileNotFoundError:
@@ -167,6 +168,16 @@ def _expect_free(directory_fd: int, source: str, target: str, job_id: str) -> No
         if os.path.samestat(there, ours) and source != target:
             return
     raise _taken(source, target, job_id)
+
+
+def _free(directory_fd: int, source: str, target: str, job_id: str, make_room: MakeRoom | None) -> None:
+    """See that the name is free, and so that its sidecar is nobody's."""
+    try:
+        _expect_free(directory_fd, source, target, job_id)
+    except PublishRefused:
+        if make_room is None:
+            raise
+        make_room()
 
 
 def _make_ready(directory_fd: int, source: str, target: str, job_id: str, *, is_video: bool) -> Published:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import pwd
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
@@ -23,6 +22,7 @@ from jobctl.errors import RootRefused, RootUnavailable, StoreOlderThanRoot
 from jobctl.model.timestamps import format_timestamp
 from jobctl.outputs import effects
 from jobctl.outputs.directories import open_directory
+from jobctl.outputs.file_systems import file_system_of, is_local
 
 CONTROL_DIRECTORY = ".jobctl"
 MARKER = "root.json"
@@ -31,11 +31,6 @@ _LARGEST_MARKER = 4_096
 _MOST_GENERATIONS = 1 << 62
 _CLOCK = "clock"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-# Where no other host can write. What is not listed (NFS, FUSE, …) is taken for shared.
-_LOCAL_FILE_SYSTEMS = frozenset(
-    {"bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "nilfs2", "ntfs3", "overlay"}
-    | {"ramfs", "tmpfs", "vfat", "xfs", "zfs"}
-)
 
 
 @dataclass(slots=True)
@@ -164,7 +159,7 @@ def open_root(path: str, *, root_id: str, store_id: str, generation: int) -> Ope
             device=os.fstat(fd).st_dev,
             marker_generation=found.generation,
             behind=generation - found.generation,
-            is_shared=not is_local(_file_system(fd)),
+            is_shared=not is_local(file_system_of(fd)),
             store_id=store_id,
         )
     except BaseException:
@@ -197,51 +192,6 @@ def root_clock_ns(root: OpenRoot) -> int | None:
         finally:
             os.close(control)
     return None
-
-
-def file_system_of(path: str) -> str:
-    """The type of the file system that a file or directory lies on; empty where it is not told."""
-    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        return _file_system(fd)
-    finally:
-        os.close(fd)
-
-
-def is_local(file_system: str) -> bool:
-    """Whether no other host can write to a file system of this type; one that is not known may be shared."""
-    return file_system in _LOCAL_FILE_SYSTEMS
-
-
-def become_owner_of(path: str) -> None:
-    """As root, become the owner of ``path`` for good, so that its files and the store stay theirs.
-
-    Any other user stays who they are, and so does root where ``path`` is root's own.
-    Raises ``RootUnavailable`` where that owner cannot be learnt or cannot be become.
-    """
-    if os.geteuid() != 0:
-        return
-    try:
-        owner = os.stat(path)
-        if owner.st_uid != 0:
-            _become(owner.st_uid, owner.st_gid)
-    except OSError as error:
-        raise RootUnavailable(
-            f"this process cannot become the owner of {path}: {error.strerror}; nothing was changed",
-            hint="run jobctl as the owner of the outputs, or stay root on purpose: --as-root",
-        ) from None
-
-
-def _become(uid: int, gid: int) -> None:
-    """Groups first: without root they cannot be changed. Real, effective and saved: there is no way back."""
-    try:
-        account = pwd.getpwuid(uid)
-    except KeyError:
-        os.setgroups([])
-    else:
-        os.initgroups(account.pw_name, account.pw_gid)
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)
 
 
 def _refuse_dangerous(real: str, store_path: str | None) -> None:
@@ -398,18 +348,3 @@ def _touched_file(control_fd: int) -> int:
         os.close(fd)
         raise
     return fd
-
-
-def _file_system(fd: int) -> str:
-    """The type of the file system of an open file, by proc(5); empty where it is not told."""
-    try:
-        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:
-            mount = next(line.split()[1] for line in info if line.startswith("mnt_id:"))
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
-            return next(_type_of(line) for line in mounts if line.split(maxsplit=1)[0] == mount)
-    except (OSError, StopIteration, IndexError):
-        return ""
-
-
-def _type_of(mount: str) -> str:
-    return mount.partition(" - ")[2].split(maxsplit=1)[0]

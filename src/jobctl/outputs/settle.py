@@ -10,17 +10,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 import signal
-from contextlib import suppress
 from typing import Literal
-
-from jobctl.outputs import effects
 
 Writers = Literal["open", "closed", "unknown"]
 
 _OPEN = frozenset({errno.EAGAIN, errno.EBUSY})
-_NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL})
 _FUTURE_NS = 60 * 10**9
 
 
@@ -60,35 +55,3 @@ def why_unsettled(
     if age_s < quiet_s:
         return f"it was written {age_s:.0f} s ago, and quiet for less than {quiet_s:.0f} s"
     return None
-
-
-def clock_ns(directory_fd: int) -> int | None:
-    """What time it is by a file system's own clock, in ns; ``None`` where that cannot be learnt.
-
-    ``directory_fd`` is a directory of our own to make a file in for an instant: one without a
-    name, or, where the file system has no such files (NFS), a hidden one.
-    """
-    with suppress(OSError):
-        return _probe_time_ns(directory_fd)
-    return None
-
-
-def _probe_time_ns(directory_fd: int) -> int:
-    name = ""
-    try:
-        fd = _open_unnamed(directory_fd)
-    except OSError as error:
-        if error.errno not in _NO_UNNAMED_FILES:
-            raise
-        name = f".clock.{secrets.token_hex(6)}"
-        fd = effects.create_file(directory_fd, name)
-    try:
-        if name:
-            effects.unlink(directory_fd, name)
-        return os.fstat(fd).st_mtime_ns
-    finally:
-        os.close(fd)
-
-
-def _open_unnamed(directory_fd: int) -> int:
-    return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=directory_fd)

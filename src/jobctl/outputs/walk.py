@@ -19,6 +19,7 @@ from jobctl.core.layout import Layout
 from jobctl.model.files import Check, Tier, Verdict
 from jobctl.model.records import DirectoryMark
 from jobctl.outputs.directories import open_directory
+from jobctl.outputs.file_systems import mount_points
 from jobctl.outputs.root import CONTROL_DIRECTORY, OpenRoot, root_clock_ns
 from jobctl.outputs.stats import Found, SecondProcess, signed64, stat_all
 
@@ -269,7 +270,7 @@ class Walk:
     def _is_mounted(self, path: str) -> bool:
         """Whether a file is a mount of its own: layered file systems give files other device numbers too."""
         if self._mount_points is None:
-            self._mount_points = _mount_points()
+            self._mount_points = mount_points()
         return os.path.join(self.root.path, path) in self._mount_points
 
     def _unknown(self, path: str, error: OSError) -> None:
@@ -341,13 +342,3 @@ def _is_below(path: str, gaps: set[str]) -> bool:
     while path and path not in gaps:
         path = os.path.dirname(path)
     return path in gaps
-
-
-def _mount_points() -> frozenset[str]:
-    """Where something is mounted, by proc(5), which writes white space and backslashes in octal."""
-    try:
-        with open("/proc/self/mountinfo", "rb") as mounts:
-            fields = [line.split()[4] for line in mounts]
-    except (OSError, IndexError):
-        return frozenset()
-    return frozenset(os.fsdecode(each.decode("unicode_escape").encode("latin-1")) for each in fields)

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobctl.core.backups import how_to_take_back, taking_back
+from jobctl.model.amounts import counted
 from jobctl.model.backup import Backup, Contents, PutBack, RestorePlan
 from jobctl.report.columns import Column
 from jobctl.report.items import path_fields
-from jobctl.report.units import counted, local_time, seconds_shown, size_shown
+from jobctl.report.units import local_time, seconds_shown, size_shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

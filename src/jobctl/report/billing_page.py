@@ -10,10 +10,10 @@ from typing import Any
 from jobctl.core.cells import to_cell
 from jobctl.core.reporting.billing import Bill
 from jobctl.core.reporting.periods import Period
+from jobctl.model.amounts import counted
 from jobctl.model.names import to_shown
 from jobctl.report.columns import Column
 from jobctl.report.page import Grid, Page, Section, number, words
-from jobctl.report.units import counted
 from jobctl.report.users_page import UNKNOWN_OWNER
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from jobctl.model.amounts import counted
 from jobctl.model.health import Examined, Health
 from jobctl.model.names import to_shown
 from jobctl.report.columns import Column
-from jobctl.report.units import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

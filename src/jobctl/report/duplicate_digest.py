@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from jobctl.core.duplicates import By, CopyGroup
 from jobctl.core.requests import RequestGroup
-from jobctl.report.units import counted, size_shown
+from jobctl.model.amounts import counted
+from jobctl.report.units import size_shown
 
 _GROUPS = 10
 

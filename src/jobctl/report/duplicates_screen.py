@@ -9,10 +9,11 @@ from rich.console import RenderableType
 
 from jobctl.core.duplicates import By, CopyGroup, JudgedCopy
 from jobctl.core.requests import RequestGroup
+from jobctl.model.amounts import counted
 from jobctl.report.duplicate_digest import DuplicateDigest, found_shown
 from jobctl.report.scan_screen import subject
 from jobctl.report.screen import Example, line, section, spaced
-from jobctl.report.units import counted, seconds_shown, size_shown
+from jobctl.report.units import seconds_shown, size_shown
 
 _MEMBERS = 10
 

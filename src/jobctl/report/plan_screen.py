@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from jobctl.model.amounts import counted
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.plan import MOVES, Action, Outcome, Verb
 from jobctl.model.quarantine import Entry
@@ -15,7 +16,7 @@ from jobctl.report.backup_screen import put_back_pairs
 from jobctl.report.digest import CALM_KINDS
 from jobctl.report.listings import KeptLine, Step
 from jobctl.report.screen import Example, line, pairs, section, spaced
-from jobctl.report.units import age_shown, counted, local_time, size_shown
+from jobctl.report.units import age_shown, local_time, size_shown
 
 _EXAMPLES = 5
 

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from rich.console import RenderableType
 
+from jobctl.model.amounts import counted
 from jobctl.model.finding import FindingKind
 from jobctl.model.timestamps import from_epoch_ns
 from jobctl.report.columns import Column
 from jobctl.report.digest import CALM_KINDS, Digest
 from jobctl.report.screen import Example, line, section, spaced, table
-from jobctl.report.units import age_of, counted, seconds_shown, size_shown
+from jobctl.report.units import age_of, seconds_shown, size_shown
 
 _CLOCK_SLACK = timedelta(hours=1)
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jobctl.core.health.standing import headline
+from jobctl.model.amounts import counted
 from jobctl.model.finding import FindingKind
 from jobctl.model.names import to_shown
 from jobctl.model.standing import Changes, QueueDepth, RootRoom, ScanSeen, Standing
@@ -16,7 +17,7 @@ from jobctl.model.status import Status
 from jobctl.report.columns import cut
 from jobctl.report.standing_items import found_by
 from jobctl.report.trouble_rows import HEALTH_STYLES, commands_below, fitting, lines_of, trouble_rows
-from jobctl.report.units import age_of, age_shown, counted, size_shown
+from jobctl.report.units import age_of, age_shown, size_shown
 
 _GAP = (0, 2, 0, 0)
 _NAMES = 12

@@ -10,12 +10,13 @@ from jobctl.core.reporting.activity import What
 from jobctl.core.reporting.incidents import Began, Incident
 from jobctl.core.reporting.periods import Period, Zone
 from jobctl.core.reporting.story import Story
+from jobctl.model.amounts import counted
 from jobctl.model.status import Status
 from jobctl.model.storage import Walked
 from jobctl.model.timestamps import parse_timestamp
 from jobctl.report.columns import Column
 from jobctl.report.page import Chart, Grid, Page, Section, Series, number, shortened, words
-from jobctl.report.units import counted, size_shown
+from jobctl.report.units import size_shown
 
 _MOST_REASONS = 12
 

@@ -11,11 +11,6 @@ _AGE_UNITS = (("y", 365 * 86_400), ("d", 86_400), ("h", 3_600), ("min", 60), ("s
 _AGE_STEP = 2
 
 
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """Write ``1 file`` or ``1,204 files``."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
 def size_shown(size: int | None) -> str:
     """A size in bytes as ``13.2 MiB``; empty where it is not known."""
     return "" if size is None else format_size(size)

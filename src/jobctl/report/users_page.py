@@ -8,11 +8,12 @@ from typing import Any
 
 from jobctl.core.reporting.outages import Affected, Outage
 from jobctl.core.reporting.periods import Period, Zone
+from jobctl.model.amounts import counted
 from jobctl.model.timestamps import parse_timestamp
 from jobctl.report.columns import Column
 from jobctl.report.page import Grid, Page, Section, number, words
 from jobctl.report.story_page import Times
-from jobctl.report.units import age_shown, counted
+from jobctl.report.units import age_shown
 
 UNKNOWN_OWNER = "(unknown)"
 _MOST_OUTAGES = 200

@@ -17,10 +17,10 @@ from datetime import datetime, timedelta
 from threading import Thread
 
 from jobctl import clock
-from jobctl.core.health.words import many
 from jobctl.core.pace import Pace
 from jobctl.core.settling import Ending, NotBegun, Raised, Returned, Stop, if_cancelled, settle
 from jobctl.errors import JobctlError, StoreSchemaMismatch, StoreUnreachable
+from jobctl.model.amounts import counted
 from jobctl.model.attempts import AttemptId, Claim, Lease, ProgressReport, Settlement, Turn
 from jobctl.model.files import Role
 from jobctl.model.status import Status
@@ -258,7 +258,7 @@ class Worker:
         self._notifier.close()
 
     def _left_unwritten(self) -> StoreUnreachable:
-        left = many(len(self._settling), "attempt")
+        left = counted(len(self._settling), "attempt")
         return StoreUnreachable(
             f"the job store {self._site.store.url} stayed away: how {left} ended could not be written",
             hint="once it answers, the other workers take those jobs over: see them with 'jobctl workers'",
@@ -575,7 +575,7 @@ class Worker:
             return
         self._drain_until = clock.monotonic() + self._options.grace_s
         self._gone_by = self._drain_until + self._options.lease_s
-        who = many(len(self._running), "attempt has", "attempts have")
+        who = counted(len(self._running), "attempt has", "attempts have")
         self._voice.say(f"asked to stop: {who} {self._options.grace_s:g} s to finish")
         self._notifier.stopping()
         self._crews.recall("its worker was asked to stop")

@@ -185,6 +185,21 @@ def test_a_file_that_is_exchanged_in_the_last_instant_is_moved_back(outputs: Pat
     assert in_quarantine(outputs) == {}
 
 
+def test_a_file_that_is_written_over_in_the_last_instant_is_moved_back(outputs: Path, video: Path) -> None:
+    """By another host, say, whose writers no lease shows: it has the same inode and the same size."""
+
+    def write_over(name: str, _: int) -> None:
+        if name == "rename":
+            effects.observe()
+            video.write_bytes(b"moving picturez")
+
+    planned = item(outputs, NAME)
+    effects.observe(before=write_over)
+    assert taken(outputs, [planned]) == [(Outcome.CONFLICT, CHANGED[1])]
+    assert video.read_bytes() == b"moving picturez"
+    assert in_quarantine(outputs) == {}
+
+
 def test_what_was_exchanged_is_moved_back_by_the_next_try_though_the_first_was_killed(
     outputs: Path, video: Path
 ) -> None:

@@ -12,11 +12,12 @@ from jobctl import clock
 from jobctl.cli.context import call_of
 from jobctl.cli.output import Format
 from jobctl.errors import ExitCode
+from jobctl.model.amounts import counted
 from jobctl.report.columns import Column
 from jobctl.report.envelope import Ending
 from jobctl.report.items import path_fields
 from jobctl.report.page import words
-from jobctl.report.units import counted, size_shown
+from jobctl.report.units import size_shown
 
 
 def bundle(

@@ -17,11 +17,11 @@ from jobctl.cli.output import Output
 from jobctl.cli.recording import recorded
 from jobctl.core.duplicates import By
 from jobctl.errors import ExitCode, JobctlError, UsageError, most_severe
+from jobctl.model.amounts import counted
 from jobctl.model.finding import FindingKind
 from jobctl.report.envelope import Ending
 from jobctl.report.items import duplicate_items, path_fields
 from jobctl.report.listings import DUPLICATE_COLUMNS
-from jobctl.report.units import counted
 
 if TYPE_CHECKING:
     from jobctl.ops.same import SearchReport

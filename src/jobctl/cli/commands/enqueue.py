@@ -14,10 +14,10 @@ from jobctl.cli.context import Call, call_of
 from jobctl.cli.limits import duration_of
 from jobctl.core.health.workers import start_of
 from jobctl.errors import ExitCode, UsageError
+from jobctl.model.amounts import counted
 from jobctl.model.enqueued import LARGEST_PAYLOAD, LATEST, Left, New
 from jobctl.report.envelope import Ending
 from jobctl.report.items import job_item
-from jobctl.report.units import counted
 from jobctl.work import HIGHEST_PRIORITY, LOWEST_PRIORITY, MOST_RETRIES
 
 if TYPE_CHECKING:

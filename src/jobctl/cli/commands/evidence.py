@@ -14,10 +14,10 @@ from jobctl.cli.logs import read_logs
 from jobctl.cli.options import LogTimezoneOption, WaitOption, YesOption
 from jobctl.cli.output import Format
 from jobctl.errors import ApprovalNeeded, ExitCode, most_severe
+from jobctl.model.amounts import counted
 from jobctl.report.envelope import Ending
 from jobctl.report.items import path_fields
 from jobctl.report.listings import LOG_READ_COLUMNS, log_columns
-from jobctl.report.units import counted
 
 if TYPE_CHECKING:
     from jobctl.ops.ingest import LogRead

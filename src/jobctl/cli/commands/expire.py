@@ -26,8 +26,8 @@ from jobctl.cli.options import (
 )
 from jobctl.cli.recording import recorded
 from jobctl.errors import ApprovalNeeded, ExitCode, JobctlError, UsageError
+from jobctl.model.amounts import counted
 from jobctl.policy import Policy, parse_retain
-from jobctl.report.units import counted
 
 if TYPE_CHECKING:
     from jobctl.ops.site import Site

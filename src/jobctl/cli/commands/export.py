@@ -10,11 +10,11 @@ import typer
 from jobctl.cli.context import call_of
 from jobctl.cli.output import Format
 from jobctl.errors import ExitCode, UsageError
+from jobctl.model.amounts import counted
 from jobctl.model.dump import DumpFormat
 from jobctl.model.status import Status
 from jobctl.report.envelope import Ending
 from jobctl.report.items import path_fields
-from jobctl.report.units import counted
 
 
 def export(

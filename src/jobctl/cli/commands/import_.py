@@ -14,8 +14,8 @@ from jobctl.cli.approval import Consent, carry_out
 from jobctl.cli.context import Call, call_of
 from jobctl.cli.options import DryRunOption, SavePlanOption, WaitOption, YesOption
 from jobctl.errors import ExitCode
+from jobctl.model.amounts import counted
 from jobctl.model.dump import DumpFormat
-from jobctl.report.units import counted
 
 if TYPE_CHECKING:
     from jobctl.ops.transfer import Proposed

@@ -23,6 +23,7 @@ from jobctl.cli.options import (
 )
 from jobctl.cli.output import Output
 from jobctl.errors import ExitCode, UsageError
+from jobctl.model.amounts import counted
 from jobctl.model.job import Job, Origin
 from jobctl.model.listing import Order
 from jobctl.model.status import Status
@@ -30,7 +31,6 @@ from jobctl.report.columns import Column
 from jobctl.report.envelope import Ending
 from jobctl.report.items import chosen_job_item, job_item
 from jobctl.report.listings import JOB_COLUMN_NAMES, chosen_job_columns, job_columns, job_screen_columns
-from jobctl.report.units import counted
 
 if TYPE_CHECKING:
     from jobctl.ops.jobs import JobPage

@@ -6,8 +6,8 @@ import typer
 
 from jobctl.cli.context import call_of
 from jobctl.errors import ExitCode
+from jobctl.model.amounts import counted
 from jobctl.report.envelope import Ending
-from jobctl.report.units import counted
 
 
 def rebuild(context: typer.Context) -> ExitCode:

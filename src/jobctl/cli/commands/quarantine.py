@@ -28,11 +28,12 @@ from jobctl.cli.options import (
 from jobctl.cli.recording import recorded
 from jobctl.cli.space import telling_space
 from jobctl.errors import ExitCode, JobctlError, UnknownEntry, UsageError, most_severe
+from jobctl.model.amounts import counted
 from jobctl.model.quarantine import Entry, Whereabouts
 from jobctl.report.envelope import Ending
 from jobctl.report.items import entry_item
 from jobctl.report.listings import ENTRY_COLUMNS
-from jobctl.report.units import counted, size_shown
+from jobctl.report.units import size_shown
 
 if TYPE_CHECKING:
     from jobctl.ops.quarantine import Wanted

@@ -13,10 +13,10 @@ from jobctl.cli.context import Call, call_of
 from jobctl.cli.moments import parse_moment
 from jobctl.cli.options import DryRunOption, NewerOption, OlderOption, YesOption
 from jobctl.errors import ApprovalNeeded, ExitCode, JobctlError, UsageError
+from jobctl.model.amounts import counted
 from jobctl.model.status import Status
 from jobctl.report.columns import Column
 from jobctl.report.envelope import Ending
-from jobctl.report.units import counted
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -14,6 +14,7 @@ from jobctl.cli.context import Call, call_of
 from jobctl.cli.options import DryRunOption, YesOption
 from jobctl.cli.output import Format
 from jobctl.errors import ApprovalNeeded, ExitCode, JobctlError
+from jobctl.model.amounts import counted
 from jobctl.model.backup import Lost, RestorePlan
 from jobctl.report.backup_screen import (
     BESIDE_COLUMNS,
@@ -23,7 +24,6 @@ from jobctl.report.backup_screen import (
     plan_screen,
 )
 from jobctl.report.envelope import Ending
-from jobctl.report.units import counted
 
 if TYPE_CHECKING:
     from jobctl.ops.restore import Restored

@@ -16,6 +16,7 @@ from jobctl.cli.moments import parse_moment
 from jobctl.cli.options import JitterOption, RootOption
 from jobctl.cli.output import Format, Output
 from jobctl.errors import ExitCode, most_severe
+from jobctl.model.amounts import counted
 from jobctl.model.files import Tier
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.timestamps import from_epoch_ns
@@ -23,10 +24,9 @@ from jobctl.report.digest import CALM_KINDS, Digest
 from jobctl.report.envelope import Ending
 from jobctl.report.items import file_item, finding_item, path_fields
 from jobctl.report.listings import FINDING_COLUMNS
-from jobctl.report.units import counted
 
 if TYPE_CHECKING:
-    from jobctl.core.reconcile import Case
+    from jobctl.core.case import Case
     from jobctl.ops.scan import Scan
     from jobctl.ops.scan_report import ScanReport
 

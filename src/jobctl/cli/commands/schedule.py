@@ -16,9 +16,9 @@ from jobctl.cli.options import YesOption
 from jobctl.cli.output import Format
 from jobctl.core.schedule import TASKS, why_no_period
 from jobctl.errors import ApprovalNeeded, ExitCode, UsageError
+from jobctl.model.amounts import counted
 from jobctl.report.columns import Column
 from jobctl.report.envelope import Ending
-from jobctl.report.units import counted
 
 if TYPE_CHECKING:
     from jobctl.ops.schedule import Schedule, ScheduleOptions

@@ -10,11 +10,11 @@ import typer
 from jobctl.cli.context import Call, call_of
 from jobctl.cli.options import RootOption
 from jobctl.errors import ExitCode, most_severe
+from jobctl.model.amounts import counted
 from jobctl.model.difference import Difference, DifferenceKind
 from jobctl.report.envelope import Ending
 from jobctl.report.items import difference_item
 from jobctl.report.listings import DIFFERENCE_COLUMNS
-from jobctl.report.units import counted
 
 if TYPE_CHECKING:
     from jobctl.ops.verify import Verification

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from jobctl.core.health.words import many, span
+from jobctl.core.health.words import span
+from jobctl.model.amounts import counted
 from jobctl.model.health import Diagnosis, fail, ok, together, unknown, warn
 from jobctl.sizes import format_size
 
@@ -175,7 +176,7 @@ def judge_slots(slots: Sequence[Slot], most: int, mends: Mapping[str, str]) -> D
             for slot in slots
             if slot.kept > most
         ],
-        well=f"{many(len(slots), 'idle slot')}, none of which keeps more than {format_size(most)}"
+        well=f"{counted(len(slots), 'idle slot')}, none of which keeps more than {format_size(most)}"
         if slots
         else "no slot is idle",
     )
@@ -191,7 +192,7 @@ def judge_transactions(open_ones: Sequence[Transaction], mends: Mapping[int, str
             said = f"{who} has a transaction open since {span(each.age_s)}"
             ill.append(say(said, "end it in its program, or end its connection", mends[each.pid]))
     oldest = max((each.age_s for each in open_ones), default=0.0)
-    well = f"{many(len(open_ones), 'transaction')} open, the oldest since {span(oldest)}"
+    well = f"{counted(len(open_ones), 'transaction')} open, the oldest since {span(oldest)}"
     return together(ill, well=well if open_ones else "no transaction is open")
 
 

@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from jobctl.core.health.words import many, span
+from jobctl.core.health.words import span
+from jobctl.model.amounts import counted
 from jobctl.model.health import Diagnosis, fail, ok, together, unknown, warn
 from jobctl.model.shadow import ShadowState
 
@@ -24,8 +25,8 @@ def judge_migration(states: Sequence[ShadowState], directory: str, now: datetime
     living = [state for state in states if not state.is_lost]
     looked_at = sum(state.compared.jobs for state in living if state.compared)
     reads = " and ".join(sorted({f"the {_source(state)}" for state in living})) or "nothing"
-    at_work = many(len(living), "process", "processes")
-    well = f"{at_work} at work, {many(looked_at, 'job')} the same; read is {reads}"
+    at_work = counted(len(living), "process", "processes")
+    well = f"{at_work} at work, {counted(looked_at, 'job')} the same; read is {reads}"
     return together([_judge(state, now) for state in states], well=well)
 
 
@@ -35,7 +36,7 @@ def _judge(state: ShadowState, now: datetime) -> Diagnosis:
         return _judge_lost(state)
     if state.dirty:
         return warn(
-            f"{many(len(state.dirty), 'job')} of pid {pid} not in the store yet: {_named(state.dirty)}",
+            f"{counted(len(state.dirty), 'job')} of pid {pid} not in the store yet: {_named(state.dirty)}",
             "bring the store back; they are replayed then. Do not restart the service before",
         )
     compared, at = state.compared, state.compared_at
@@ -43,26 +44,27 @@ def _judge(state: ShadowState, now: datetime) -> Diagnosis:
         return warn(f"pid {pid} has not compared dict and store yet", "wait for its first comparison")
     if compared.differing:
         told = [f"{each.job_id} ({each.why})" for each in compared.differing]
+        differences = counted(len(told), "difference")
         return warn(
-            f"{many(len(told), 'difference')} between the dict of pid {pid} and the store: {_listed(told)}",
+            f"{differences} between the dict of pid {pid} and the store: {_listed(told)}",
             "see what is recorded with 'jobctl show JOB', and mend the code that changes it past the dict",
         )
     if state.refused:
         return warn(
-            f"the store refused {many(state.refused, 'change')} that the dict of pid {pid} took",
+            f"the store refused {counted(state.refused, 'change')} that the dict of pid {pid} took",
             "its log 'jobctl.shadow' names each; mend what asks for it, and restart",
         )
     if (now - at).total_seconds() > _LATE_S:
         said = f"pid {pid} compared dict and store {span((now - at).total_seconds())} ago last"
         return warn(said, "see its log 'jobctl.shadow'")
-    return ok(f"pid {pid}: {many(compared.jobs, 'job')} the same")
+    return ok(f"pid {pid}: {counted(compared.jobs, 'job')} the same")
 
 
 def _judge_lost(state: ShadowState) -> Diagnosis:
     if not state.dirty:
         return ok(f"pid {state.executor.pid} ended with nothing left to record")
     return fail(
-        f"{many(len(state.dirty), 'job')} not in the store yet when pid {state.executor.pid} ended, "
+        f"{counted(len(state.dirty), 'job')} not in the store yet when pid {state.executor.pid} ended, "
         f"and what changed last is lost: {_named(state.dirty)}",
         "see what is known of them with 'jobctl explain JOB'; then remove the journal",
         shlex.join(["rm", state.path]),

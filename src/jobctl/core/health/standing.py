@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from jobctl.core.health.places import Room, judge_room
-from jobctl.core.health.words import many, span
+from jobctl.core.health.words import span
 from jobctl.errors import ExitCode
+from jobctl.model.amounts import counted
 from jobctl.model.finding import FindingKind
 from jobctl.model.health import Diagnosis, Health, fail, ok, unknown, warn
 from jobctl.model.runs import LastRun
@@ -52,7 +53,7 @@ def judge_silent(silent: Silent, now: datetime) -> Diagnosis:
     """Whether running jobs gave a sign of life."""
     if not silent.jobs or silent.since is None:
         return ok("every running job gives signs of life")
-    count = many(silent.jobs, "job")
+    count = counted(silent.jobs, "job")
     said = (
         f"{'at least ' if silent.is_at_least else ''}{count} with a stale heartbeat, "
         f"{silent.job_id} for {span((now - silent.since).total_seconds())}"
@@ -65,8 +66,8 @@ def judge_failures(changes: Changes, now: datetime) -> Diagnosis:
     failed, done = changes.arrived.get(Status.FAILED, 0), changes.arrived.get(Status.COMPLETED, 0)
     within = span((now - changes.since).total_seconds())
     if failed < _MANY_FAILURES or failed <= done:
-        return ok(f"{many(failed, 'job')} failed within {within}")
-    said = f"{failed:,} of {many(failed + done, 'job')} that ended within {within} failed"
+        return ok(f"{counted(failed, 'job')} failed within {within}")
+    said = f"{failed:,} of {counted(failed + done, 'job')} that ended within {within} failed"
     return fail(said, "see what they failed of", "jobctl list --status failed")
 
 
@@ -120,7 +121,7 @@ def judge_scan(seen: ScanSeen) -> list[Diagnosis]:
     if seen.is_outdated:
         return []
     return [
-        warn(f"{many(count, what)} below {seen.path}", fix, command)
+        warn(f"{counted(count, what)} below {seen.path}", fix, command)
         for kind, (what, fix, command) in _TOLD.items()
         if (count := seen.findings.get(kind.value, 0))
     ]

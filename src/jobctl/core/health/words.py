@@ -1,4 +1,4 @@
-"""How diagnoses speak of numbers and ages."""
+"""How diagnoses speak of ages, and of names in commands."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ from jobctl.model.names import to_shown
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 _NO_UTF8 = 0xDC80
 """The first of the characters that stand for bytes of a name which are no UTF-8."""
-
-
-def many(number: int, noun: str, plural: str | None = None) -> str:
-    """Write ``1 job`` or ``1,204 jobs``."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def span(seconds: float) -> str:

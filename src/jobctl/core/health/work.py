@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from jobctl.core.health.words import many, span
+from jobctl.core.health.words import span
+from jobctl.model.amounts import counted
 from jobctl.model.health import Diagnosis, fail, ok, together, warn
 
 _MOST_PERIODS = 3
@@ -76,7 +77,7 @@ def judge_leases(busy: Sequence[Busy]) -> Diagnosis:
     """Whether jobs are held by workers that are lost."""
     ill = [
         fail(
-            f"{many(each.jobs, 'job')} of worker {each.worker} on {each.host}, which is lost, "
+            f"{counted(each.jobs, 'job')} of worker {each.worker} on {each.host}, which is lost, "
             f"{'waits' if each.jobs == 1 else 'wait'} to be rescued",
             "start a worker, or give them back to the queue",
             "jobctl expire --yes",
@@ -84,13 +85,15 @@ def judge_leases(busy: Sequence[Busy]) -> Diagnosis:
         for each in busy
         if each.is_lost
     ]
-    return together(ill, well=f"{many(sum(each.jobs for each in busy), 'job')} held, all by living workers")
+    return together(
+        ill, well=f"{counted(sum(each.jobs for each in busy), 'job')} held, all by living workers"
+    )
 
 
 def judge_runs(unfinished: Mapping[str, str], mends: Mapping[str, str], at_work: int) -> Diagnosis:
     """Whether a run broke off. ``unfinished``: run to what is said of it; ``mends``: what goes on with it."""
     ill = [fail(f"run {run_id}: {why}", "go on with it", mends[run_id]) for run_id, why in unfinished.items()]
-    return together(ill, well=f"{many(at_work, 'run')} at work, none broken off")
+    return together(ill, well=f"{counted(at_work, 'run')} at work, none broken off")
 
 
 def judge_schedule(ran: Sequence[LastSuccess], *, is_installed: bool) -> Diagnosis:
@@ -134,7 +137,7 @@ def judge_running(busy: Sequence[Busy]) -> Diagnosis:
     if not jobs:
         return ok("no job is running")
     where = ", ".join(f"{each.jobs:,} on {_named(each)}" for each in busy)
-    said = f"{many(jobs, 'job')} running: drain first, or they will be interrupted; {where}"
+    said = f"{counted(jobs, 'job')} running: drain first, or they will be interrupted; {where}"
     ours = [each for each in busy if each.worker is not None]
     here = [str(each.pid) for each in ours if each.is_here and each.pid]
     ways = []

@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from jobctl.core.health.words import many, shell_word, span
+from jobctl.core.health.words import shell_word, span
+from jobctl.model.amounts import counted
 from jobctl.model.health import Diagnosis, fail, together, warn
 
 MOST_WAIT_S = 300.0
@@ -78,7 +79,7 @@ def judge_workers(
     jobs = sum(each.jobs for each in waiting)
     had_workers = known.last_seen_s is not None
     ill = [_unserved(each, serving, had_workers=had_workers) for each in lacking]
-    found = together(ill, well=f"{many(jobs, 'job')} due, {many(len(serving), 'worker')} running")
+    found = together(ill, well=f"{counted(jobs, 'job')} due, {counted(len(serving), 'worker')} running")
     if not ill:
         return found
     said = found.said if serving else f"{found.said}{_last_seen(known)}"
@@ -92,7 +93,9 @@ def _expects(expected: Expected, known: Known) -> str:
     if expected.later:
         are = "is" if expected.later == 1 else "are"
         first = "" if expected.later == 1 else ", the first"
-        said.append(f"{many(expected.later, 'job')} {are} queued for later{first} in {span(expected.next_s)}")
+        said.append(
+            f"{counted(expected.later, 'job')} {are} queued for later{first} in {span(expected.next_s)}"
+        )
     if expected.schedules:
         names = ", ".join(expected.schedules[:_MOST_NAMED])
         more = len(expected.schedules) - _MOST_NAMED
@@ -135,7 +138,7 @@ def _by_queue(waiting: Sequence[Waiting], served: Collection[str]) -> list[Waiti
 
 def _unserved(each: Waiting, serving: Sequence[Serving], *, had_workers: bool) -> Diagnosis:
     wait = "waits" if each.jobs == 1 else "wait"
-    count = f"{'at least ' if each.is_at_least else ''}{many(each.jobs, 'job')} ({each.kind})"
+    count = f"{'at least ' if each.is_at_least else ''}{counted(each.jobs, 'job')} ({each.kind})"
     said = f"{count} {wait} for {span(each.oldest_s)}, and {lack_of(each.queue, each.kind, serving)}"
     is_late = had_workers and each.oldest_s >= MOST_WAIT_S
     return (fail if is_late else warn)(said, "start one", start_of([each.queue]))
@@ -169,7 +172,7 @@ def judge_declared(serving: Sequence[Serving]) -> Diagnosis:
     ]
     tasks = sorted({name for one in serving for name in one.specs})
     ill += [found for name in tasks if (found := _disagreement(name, serving))]
-    return together(ill, well=f"{many(len(tasks), 'task')} known, declared alike by all workers")
+    return together(ill, well=f"{counted(len(tasks), 'task')} known, declared alike by all workers")
 
 
 def _disagreement(name: str, serving: Sequence[Serving]) -> Diagnosis | None:

@@ -328,7 +328,7 @@ def _understood(entry: Any, strange: list[str]) -> Render | None:
 
 def _text(said: str | None) -> str | None:
     """Text from outside: bounded, storable, and without what signs an address."""
-    return storable_text(without_queries(said)[:_LONGEST_TEXT]) if said else None
+    return storable_text(without_queries(said[:_LONGEST_TEXT])) if said else None
 
 
 def _utc(moment: datetime | None) -> datetime | None:

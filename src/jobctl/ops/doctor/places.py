@@ -22,8 +22,8 @@ from jobctl.core.health.places import (
     judge_room,
     judge_sharing,
 )
-from jobctl.core.health.words import many
 from jobctl.errors import JobctlError
+from jobctl.model.amounts import counted
 from jobctl.model.health import Diagnosis, fail, ok, together, unknown, warn
 from jobctl.ops.doctor.check import HealthCheck, health_check
 from jobctl.ops.doctor.patient import Patient
@@ -31,9 +31,10 @@ from jobctl.ops.hold import open_registered
 from jobctl.ops.site import Site
 from jobctl.ops.stepdown import store_places
 from jobctl.outputs.directories import open_directory
+from jobctl.outputs.file_systems import file_system_of, is_local
 from jobctl.outputs.manifest import QUARANTINE
 from jobctl.outputs.room import room_of, why_no_file
-from jobctl.outputs.root import CONTROL_DIRECTORY, OpenRoot, file_system_of, is_local
+from jobctl.outputs.root import CONTROL_DIRECTORY, OpenRoot
 from jobctl.store import restored, vitals
 from jobctl.store import roots as registered
 from jobctl.store.engine import Connection
@@ -54,7 +55,7 @@ def roots(patient: Patient) -> Diagnosis:
     rows = root_rows(patient.site)
     if not rows:
         return warn("no root is registered", "register the outputs", "jobctl init --root DIR")
-    return together([_state(patient.site, row) for row in rows], well=f"{many(len(rows), 'root')} ready")
+    return together([_state(patient.site, row) for row in rows], well=f"{counted(len(rows), 'root')} ready")
 
 
 def _state(site: Site, row: RootRow) -> Diagnosis:

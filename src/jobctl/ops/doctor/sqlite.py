@@ -19,7 +19,7 @@ from jobctl.ops.doctor.check import HealthCheck, health_check
 from jobctl.ops.doctor.patient import Patient
 from jobctl.ops.doctor.processes import having_open
 from jobctl.ops.stepdown import store_places
-from jobctl.outputs.root import file_system_of
+from jobctl.outputs.file_systems import file_system_of
 from jobctl.store import vitals
 from jobctl.store import vitals_sqlite as facts
 

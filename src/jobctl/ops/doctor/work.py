@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 
-from jobctl.core.health.words import many
 from jobctl.core.health.work import (
     Busy,
     HeldLock,
@@ -22,6 +21,7 @@ from jobctl.core.health.workers import Expected, Known, judge_declared, judge_wo
 from jobctl.core.schedule import TASKS
 from jobctl.core.verify import interrupted
 from jobctl.evidence.executor import liveness
+from jobctl.model.amounts import counted
 from jobctl.model.attempts import WorkerRow
 from jobctl.model.health import Diagnosis, together
 from jobctl.model.standing import QueueDepth
@@ -52,7 +52,7 @@ def examine_locks(site: Site, connection: Connection) -> Diagnosis:
     """Each lock that is held, and by whom."""
     held = held_locks(site, connection)
     stale_after_s = site.settings.lock_stale_after_s
-    well = f"{many(len(held), 'lock')} held, all by runs at work" if held else "no lock is held"
+    well = f"{counted(len(held), 'lock')} held, all by runs at work" if held else "no lock is held"
     return together([judge_lock(lock, stale_after_s) for lock in held], well=well)
 
 

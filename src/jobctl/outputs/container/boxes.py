@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -100,16 +100,18 @@ def numbers_in(raw: bytes, code: str) -> array[int]:
     return numbers
 
 
-def expect_apart(extents: list[Extent]) -> None:
-    """No two chunks may share bytes: then at least one of them is not what was written there."""
-    extents.sort()
+def expect_apart(extents: Iterable[Extent]) -> None:
+    """No two chunks may share bytes: then at least one of them is not what was written there.
+
+    ``extents`` come in the order of the file.
+    """
     for (_, end), (start, _) in pairwise(extents):
         if start < end:
             raise Fault(Verdict.CORRUPT, Tier.TABLES, f"two chunks share the bytes at {start:,}")
 
 
 def expect_inside(data: list[Extent], start: int, end: int) -> None:
-    """Samples lie in the media data: ``data`` is in order."""
+    """Samples must lie in the media data, whose boxes ``data`` names in the order of the file."""
     index = bisect_right(data, (start, sys.maxsize)) - 1
     if index < 0 or end > data[index][1]:
         raise Fault(Verdict.CORRUPT, Tier.TABLES, f"samples at byte {start:,} lie outside the media data")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import struct
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -24,6 +26,7 @@ _LEVEL_1 = frozenset(
     {_CLUSTER, _TRACKS, _CUES, _SEEK_HEAD, _INFO, _TAGS, _CHAPTERS, _ATTACHMENTS, _VOID, _CRC}
 )
 _TRACK_ENTRY, _TRACK_NUMBER, _TRACK_TYPE, _CODEC_ID, _CODEC_PRIVATE = 0xAE, 0xD7, 0x83, 0x86, 0x63A2
+_CONTENT_ENCODINGS = 0x6D80
 _TIMESTAMP, _SIMPLE_BLOCK, _BLOCK_GROUP, _BLOCK = 0xE7, 0xA3, 0xA0, 0xA1
 _IN_CLUSTER = frozenset(
     {
@@ -43,7 +46,7 @@ _CUE_POINT, _CUE_TRACK_POSITIONS, _CUE_CLUSTER_POSITION = 0xBB, 0xB7, 0xF1
 _VIDEO_TRACK = 1
 _LARGEST_TRACKS = 4 << 20
 _LARGEST_BLOCK = 64 << 20
-_MOST_ELEMENTS = 5_000_000
+_MOST_ELEMENTS = 10_000_000
 _LACING = 0x06
 
 
@@ -90,6 +93,9 @@ def _trailing(reader: Reader, segment: Element) -> list[str]:
 
 def _element(reader: Reader, position: int) -> Element | None:
     """The element whose header stands at ``position``; ``None`` at the end of the file."""
+    reader.elements += 1
+    if reader.elements > _MOST_ELEMENTS:
+        raise Fault(Verdict.UNSUPPORTED, Tier.TABLES, f"it has more than {_MOST_ELEMENTS:,} elements")
     head = reader.at(position, 12)
     if not head:
         return None
@@ -124,19 +130,18 @@ class _Walk:
         self.segment = segment
         self.depth = depth
         self.codecs: dict[int, Codec] = {}
-        self.clusters: list[int] = []
-        """Where clusters begin, counted from the segment's content, as cues count."""
+        self.clusters = array("Q")
+        """Where clusters begin, in order, counted from the segment's content, as cues count."""
         self.cues: list[Element] = []
         self.duration_s: float | None = None
 
     def blocks(self) -> int:
         """Walk down to the blocks; return how many belong to a video track."""
         limit = self.segment.end if self.segment.end is not None else self.reader.size
-        position, blocks, elements = self.segment.content, 0, 0
+        position, blocks = self.segment.content, 0
         while position < limit:
             element = _element(self.reader, position)
-            elements += 1
-            if element is None or elements > _MOST_ELEMENTS:
+            if element is None:
                 break
             if element.id not in _LEVEL_1:
                 raise Fault(
@@ -169,10 +174,11 @@ class _Walk:
 
     def _check_cues(self) -> None:
         """Each cue must lead to a cluster (RFC 9559, 5.1.5): else clusters were lost or moved."""
-        known = set(self.clusters)
         for cues in self.cues:
             for position in _cue_positions(self.reader, cues):
-                if position not in known:
+                index = bisect_left(self.clusters, position)
+                is_known = index < len(self.clusters) and self.clusters[index] == position
+                if not is_known:
                     reason = (
                         f"its cues name a cluster at byte {self.segment.content + position:,}, where none is"
                     )
@@ -182,7 +188,11 @@ class _Walk:
 def _duration(reader: Reader, info: Element) -> float | None:
     """How long a segment says that it is (RFC 9559, 5.1.2); ``None`` where it says nothing that can be."""
     try:
-        told = {field.id: _content(reader, field)[:9] for field in _inside(reader, info)}
+        told = {
+            field.id: _content(reader, field)[:9]
+            for field in _inside(reader, info)
+            if field.id in {_DURATION, _TIMESTAMP_SCALE}
+        }
     except Fault:
         # No video is broken for what is told of it.
         return None
@@ -295,7 +305,12 @@ def _codec(reader: Reader, fields: dict[int, Element]) -> Codec:
     elif name == "V_MPEGH/ISO/HEVC" and len(private) > 21:
         nal_length = (private[21] & 0x03) + 1
     is_video = _integer(reader, fields.get(_TRACK_TYPE)) == _VIDEO_TRACK
-    return Codec(name, nal_length, is_pcm=name.startswith("A_PCM"), is_video=is_video)
+    return Codec(
+        name,
+        nal_length,
+        is_opaque=name.startswith("A_PCM") or _CONTENT_ENCODINGS in fields,
+        is_video=is_video,
+    )
 
 
 def _integer(reader: Reader, element: Element | None) -> int:

@@ -6,9 +6,10 @@ does the same for those of which the index knows only the beginning.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate
+from array import array
+from collections.abc import Mapping
+from heapq import merge
+from operator import mul
 from typing import NamedTuple
 
 from jobctl.model.files import Tier, Verdict
@@ -21,13 +22,14 @@ from jobctl.outputs.container.boxes import (
     children_of,
     entries_of,
     expect_apart,
-    expect_inside,
     numbers_in,
     only_child,
     top_level_boxes,
 )
-from jobctl.outputs.container.payload import Codec, expect_sound
+from jobctl.outputs.container.edits import check_edits
+from jobctl.outputs.container.payload import Codec
 from jobctl.outputs.container.reader import Fault, Reader, Sound
+from jobctl.outputs.container.tracks import Track, check_samples, extents_of
 
 FIRST_BOXES = frozenset(
     {b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"moof", b"sidx", b"uuid"}
@@ -36,26 +38,13 @@ _KNOWN = FIRST_BOXES | {b"mfra", b"emsg", b"prft", b"meta", b"udta", b"ssix", b"
 _PADDING = frozenset({b"free", b"skip", b"wide"})
 _MOST_BOXES = 400_000
 _LARGEST_INDEX = 64 << 20
-_LARGEST_SAMPLE = 64 << 20
-_PCM = frozenset(
+_OPAQUE = frozenset(
+    # PCM and pictures that are not coded; what is encrypted.
     {b"sowt", b"twos", b"lpcm", b"raw ", b"in24", b"in32", b"fl32", b"fl64", b"NONE", b"ipcm", b"fpcm"}
+    | {b"encv", b"enca", b"drmi", b"drms"}
 )
 _NAL_CONFIGURATION = {b"avcC": (4, 0x03), b"hvcC": (21, 0x03)}  # where lengthSizeMinusOne stands
 _VISUAL_ENTRY = 86  # bytes of a VisualSampleEntry before its boxes
-
-
-@dataclass(slots=True)
-class Track:
-    """What the index says of one track."""
-
-    handler: bytes = b""
-    codec: Codec = field(default_factory=lambda: Codec("?"))
-    sizes: Sequence[int] = ()
-    uniform_size: int = 0
-    count: int = 0
-    offsets: Sequence[int] = ()
-    runs: Sequence[tuple[int, int]] = ()
-    """First chunk (from 1) and samples per chunk."""
 
 
 def judge(reader: Reader, depth: Tier) -> Sound:
@@ -65,30 +54,34 @@ def judge(reader: Reader, depth: Tier) -> Sound:
         return Sound(warnings)
     data = [(box.content, box.end) for box in boxes if box.type == b"mdat"]
     index = _read_index(reader, next(box for box in boxes if box.type == b"moov"))
-    tracks, is_fragmented = index.tracks, index.is_fragmented
-    if not any(track.handler == b"vide" for track in tracks):
+    tracks = [*index.tracks]
+    if not any(track.is_video for track in tracks):
         raise Fault(Verdict.NOT_MEDIA, Tier.TABLES, "it holds no video track")
-    if is_fragmented:
-        fragments.check_fragments(reader, boxes, data)
-    else:
-        _check_tables(tracks, data)
-    has_pcm = any(track.codec.is_pcm for track in tracks)
-    if not has_pcm:
+    if index.is_fragmented:
+        tracks += fragments.tracks_of(reader, boxes, tracks, index.default_sizes)
+    expect_apart(merge(*(extents_of(track, data) for track in tracks)))
+    if not any(track.is_video and track.has_bytes for track in tracks):
+        raise Fault(Verdict.PARTIAL, Tier.TABLES, "its video track holds no samples")
+    if index.is_fragmented:
+        fragments.check_sequence(reader, boxes)
+    if not any(track.codec.is_opaque for track in tracks):
         _check_holes(reader, data)
     if depth >= Tier.PAYLOAD:
-        if is_fragmented and not has_pcm:
-            fragments.check_payload(reader, data)
         for track in tracks:
-            _check_samples(reader, track)
+            check_samples(reader, track)
     return Sound(warnings, index.duration_s)
 
 
 class Index(NamedTuple):
-    """What moov says: its tracks, whether fragments follow, and how long all of it is."""
+    """What moov says: its tracks, whether fragments follow, and how long all of it is.
+
+    ``default_sizes``: how large the samples of a track are in fragments that do not say it.
+    """
 
     tracks: list[Track]
     is_fragmented: bool
     duration_s: float | None
+    default_sizes: Mapping[int, int]
 
 
 def _top_level(reader: Reader) -> tuple[list[Box], list[str]]:
@@ -144,11 +137,22 @@ def _read_index(reader: Reader, moov: Box) -> Index:
     children = children_of(content, 0, len(content), "moov")
     if b"cmov" in children:
         raise Fault(Verdict.UNSUPPORTED, Tier.TABLES, "its index is compressed; it was not unpacked")
-    tracks = [_track(content, *place) for place in children.get(b"trak", ())]
     is_fragmented = b"mvex" in children
+    tracks = [_track(content, *place, is_fragmented=is_fragmented) for place in children.get(b"trak", ())]
     # Of a fragmented file the header knows at most the beginning.
     header = () if is_fragmented else children.get(b"mvhd", ())[:1]
-    return Index(tracks, is_fragmented, next((_duration(content, *place) for place in header), None))
+    duration_s = next((_duration(content, *place) for place in header), None)
+    return Index(tracks, is_fragmented, duration_s, _default_sizes(content, children))
+
+
+def _default_sizes(content: bytes, moov: Children) -> dict[int, int]:
+    """What moov says that samples in fragments are like (14496-12, 8.8.3)."""
+    found = {}
+    for mvex in moov.get(b"mvex", ()):
+        for start, _ in children_of(content, *mvex, "mvex").get(b"trex", ()):
+            number, size = (int.from_bytes(content[at : at + 4]) for at in (start + 4, start + 16))
+            found[number] = size
+    return found
 
 
 def _duration(content: bytes, start: int, end: int) -> float | None:
@@ -161,18 +165,28 @@ def _duration(content: bytes, start: int, end: int) -> float | None:
     return units / scale if is_told else None
 
 
-def _track(content: bytes, start: int, end: int) -> Track:
-    media = only_child(children_of(content, start, end, "trak"), b"mdia", "trak")
-    mdia = children_of(content, *media, "mdia")
+def _track(content: bytes, start: int, end: int, *, is_fragmented: bool) -> Track:
+    trak = children_of(content, start, end, "trak")
+    mdia = children_of(content, *only_child(trak, b"mdia", "trak"), "mdia")
     handler = only_child(mdia, b"hdlr", "mdia")
-    track = Track(handler=content[handler[0] + 8 : handler[0] + 12])
+    track = Track(_track_number(content, trak), content[handler[0] + 8 : handler[0] + 12])
     minf = children_of(content, *only_child(mdia, b"minf", "mdia"), "minf")
     table = children_of(content, *only_child(minf, b"stbl", "minf"), "stbl")
     track.codec = _codec(content, *only_child(table, b"stsd", "stbl"), track.handler)
     _read_sizes(content, table, track)
     _read_chunks(content, table, track)
-    _check_times(content, only_child(mdia, b"mdhd", "mdia"), table, track)
+    media_end = _check_times(content, only_child(mdia, b"mdhd", "mdia"), table, track)
+    if track.is_video and not is_fragmented:
+        check_edits(content, trak, media_end)
     return track
+
+
+def _track_number(content: bytes, trak: Children) -> int:
+    """What fragments call a track (14496-12, 8.3.2); 0 is none."""
+    for start, _ in trak.get(b"tkhd", ()):
+        at = start + (20 if content[start : start + 1] == b"\1" else 12)
+        return int.from_bytes(content[at : at + 4])
+    return 0
 
 
 def _codec(content: bytes, start: int, end: int, handler: bytes) -> Codec:
@@ -180,8 +194,8 @@ def _codec(content: bytes, start: int, end: int, handler: bytes) -> Codec:
     if entry is None or entry.end > end:
         raise Fault(Verdict.CORRUPT, Tier.TABLES, "a sample description does not fit")
     name = entry.type.decode("latin-1")
-    if handler != b"vide":
-        return Codec(name, is_pcm=entry.type in _PCM)
+    if handler != b"vide" or entry.type in _OPAQUE:
+        return Codec(name, is_opaque=entry.type in _OPAQUE, is_video=handler == b"vide")
     first = entry.offset + _VISUAL_ENTRY
     for kind, (byte, mask) in _NAL_CONFIGURATION.items():
         at = content.find(kind, first, entry.end)
@@ -217,58 +231,40 @@ def _read_chunks(content: bytes, table: Children, track: Track) -> None:
     track.runs = list(zip(entries[0::3], entries[1::3], strict=True))
 
 
-def _check_times(content: bytes, mdhd: Extent, table: Children, track: Track) -> None:
-    """The time tables must speak of just the samples there are (14496-12, 8.4.2, 8.6.1 and 8.6.2)."""
+def _check_times(content: bytes, mdhd: Extent, table: Children, track: Track) -> int:
+    """The time tables must speak of just the samples there are (14496-12, 8.4.2, 8.6.1 and 8.6.2).
+
+    Returns by when all of them have begun, in units of the media.
+    """
     start = mdhd[0]
     scale_at = start + (20 if content[start : start + 1] == b"\1" else 12)
     if not int.from_bytes(content[scale_at : scale_at + 4]):
         raise Fault(Verdict.CORRUPT, Tier.TABLES, "a track has no time scale")
-    for name in ("stts", "ctts"):
-        for place in table.get(name.encode(), ()):
-            _, raw = entries_of(content, place, name, head=4, width=8)
-            timed = sum(numbers_in(raw, "I")[0::2])
-            if timed != track.count:
-                reason = f"{name} times {timed:,} samples, there are {track.count:,}"
-                raise Fault(Verdict.CORRUPT, Tier.TABLES, reason)
+    if track.count:
+        only_child(table, b"stts", "stbl")
+    counts, durations = _timed(content, table, "stts", track)
+    _, delays = _timed(content, table, "ctts", track)
+    if track.is_video and track.count > 1 and not any(durations):
+        raise Fault(Verdict.CORRUPT, Tier.TABLES, "all of its frames are shown for no time")
     for place in table.get(b"stss", ()):
         _, raw = entries_of(content, place, "stss", head=4, width=4)
         if max(numbers_in(raw, "I"), default=0) > track.count:
             raise Fault(Verdict.CORRUPT, Tier.TABLES, "stss names samples that do not exist")
+    units: int = sum(map(mul, counts, durations))
+    return units + max(delays, default=0)
 
 
-def _chunks(track: Track) -> Iterator[tuple[int, int, int]]:
-    """Each chunk's offset, its first sample and how many it holds."""
-    sample, total = 0, len(track.offsets)
-    for number, (first, per_chunk) in enumerate(track.runs):
-        last = track.runs[number + 1][0] if number + 1 < len(track.runs) else total + 1
-        if not 0 < first < last <= total + 1 or (number == 0 and first != 1):
-            raise Fault(Verdict.CORRUPT, Tier.TABLES, "stsc names chunks that do not exist")
-        for chunk in range(first - 1, last - 1):
-            yield track.offsets[chunk], sample, per_chunk
-            sample += per_chunk
-    if sample != track.count:
-        raise Fault(
-            Verdict.CORRUPT, Tier.TABLES, f"its chunks hold {sample:,} samples, its sizes {track.count:,}"
-        )
-
-
-def _check_tables(tracks: list[Track], data: list[Extent]) -> None:
-    extents: list[Extent] = []
-    for track in tracks:
-        if track.handler == b"vide" and not track.count:
-            raise Fault(Verdict.PARTIAL, Tier.TABLES, "its video track holds no samples")
-        before = list(accumulate(track.sizes, initial=0)) if track.sizes else []
-        for offset, sample, count in _chunks(track):
-            length = (
-                before[sample + count] - before[sample] if before and sample + count < len(before) else None
-            )
-            if length is None:
-                if not track.uniform_size:
-                    raise Fault(Verdict.CORRUPT, Tier.TABLES, "its chunks hold more samples than have a size")
-                length = count * track.uniform_size if track.uniform_size > 1 or not track.codec.is_pcm else 0
-            expect_inside(data, offset, offset + length)
-            extents.append((offset, offset + length))
-    expect_apart(extents)
+def _timed(content: bytes, table: Children, name: str, track: Track) -> tuple[array[int], array[int]]:
+    """A table of times: how many samples each entry is of, and what it says of them."""
+    entries = array("I")
+    for place in table.get(name.encode(), ()):
+        _, raw = entries_of(content, place, name, head=4, width=8)
+        entries = numbers_in(raw, "I")
+        timed = sum(entries[0::2])
+        if timed != track.count:
+            reason = f"{name} times {timed:,} samples, there are {track.count:,}"
+            raise Fault(Verdict.CORRUPT, Tier.TABLES, reason)
+    return entries[0::2], entries[1::2]
 
 
 def _check_holes(reader: Reader, data: list[Extent]) -> None:
@@ -278,19 +274,3 @@ def _check_holes(reader: Reader, data: list[Extent]) -> None:
             raise Fault(
                 Verdict.CORRUPT, Tier.TABLES, f"from byte {hole:,} its data was never written (a hole)"
             )
-
-
-# --- 1c: the samples -------------------------------------------------------------------------
-
-
-def _check_samples(reader: Reader, track: Track) -> None:
-    if track.codec.is_pcm or not track.sizes:
-        return
-    for offset, first, count in _chunks(track):
-        position = offset
-        for number in range(first, first + count):
-            size = track.sizes[number]
-            if size > _LARGEST_SAMPLE:
-                raise Fault(Verdict.UNSUPPORTED, Tier.PAYLOAD, "a sample is larger than 64 MiB")
-            expect_sound(reader.at(position, size), track.codec, number, position)
-            position += size

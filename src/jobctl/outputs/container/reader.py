@@ -30,11 +30,13 @@ class Sound(NamedTuple):
 class Reader:
     """Reads a file by position, through one small window so that headers side by side cost one call."""
 
-    __slots__ = ("_start", "_window", "fd", "size")
+    __slots__ = ("_start", "_window", "elements", "fd", "size")
 
     def __init__(self, fd: int, size: int) -> None:
         self.fd = fd
         self.size = size
+        self.elements = 0
+        """How many elements of EBML were looked at: a small file can hold more than there is time for."""
         self._window = b""
         self._start = 0
 
