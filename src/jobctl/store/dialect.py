@@ -35,6 +35,13 @@ _NOTICES_A_LOST_NETWORK = {
     "keepalives_count": 3,
     "tcp_user_timeout": 12_000,
 }
+_CONNECTS_BY: Mapping[str, Any] = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "application_name": "jobctl",
+    # Prepared statements belong to a session, which a transaction-pooling proxy shares out.
+    "prepare_threshold": None,
+    **_NOTICES_A_LOST_NETWORK,
+}
 _FETCH = 5_000
 _FORBIDDEN = "writes are forbidden"
 _POSTGRESQL = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://")
@@ -197,19 +204,18 @@ class PostgreSQL:
             isolation_level="AUTOCOMMIT",
             hide_parameters=True,
             use_native_hstore=False,
-            connect_args={
-                "connect_timeout": CONNECT_TIMEOUT_S,
-                "application_name": "jobctl",
-                # Prepared statements belong to a session, which a transaction-pooling proxy shares out.
-                "prepare_threshold": None,
-                **_NOTICES_A_LOST_NETWORK,
-            },
+            connect_args=_CONNECTS_BY,
             **_pool(pooled=pooled),
         )
         if pooled:
             keep_apart(engine, lambda: None)
             expect_living(engine)
         return engine.execution_options(schema_translate_map={None: SCHEMA})
+
+    def arguments(self) -> dict[str, Any]:
+        """What the driver is given to connect, by name; the password as well."""
+        _, named = self.url.get_dialect()().create_connect_args(self.url)
+        return {**named, **_CONNECTS_BY}
 
     def make_durable(self, connection: Connection) -> None:
         """Do nothing: the server's own default is what is promised."""
