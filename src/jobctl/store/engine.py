@@ -19,7 +19,8 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from jobctl import clock
 from jobctl.errors import StoreReplaced, StoreSchemaMismatch, StoreUninitialised, StoreUnreachable
 from jobctl.store.bell import Bell
-from jobctl.store.dialect import Dialect, SQLite, dialect_of, run_plain
+from jobctl.store.dialect import Dialect, SQLite, dialect_of, rows_plain, run_plain
+from jobctl.store.kept import KNOWN
 from jobctl.store.redact import redact_url
 from jobctl.store.schema import store as store_table
 
@@ -48,7 +49,7 @@ class Committable(Protocol):
 
 @dataclass(slots=True)
 class Store:
-    """An opened store.
+    """An opened store. ``is_pooled``: it keeps connections, each of which is asked at first whose it is.
 
     ``commit_hook``, where set, carries out every commit of a write. ``bell``: calls idle workers.
     """
@@ -56,6 +57,7 @@ class Store:
     dialect: Dialect
     engine: Engine
     store_id: str
+    is_pooled: bool = False
     commit_hook: Callable[[Committable], None] | None = None
     bell: Bell = field(default_factory=Bell)
 
@@ -127,7 +129,11 @@ class Store:
         version = _schema_version(self.dialect, connection)
         if version != HEAD:
             raise _other_schema(self.dialect, version)
-        found = connection.execute(select(store_table.c.store_id)).scalar_one_or_none()
+        self._expect_own(connection)
+
+    def _expect_own(self, connection: Connection) -> None:
+        rows = rows_plain(connection, f"SELECT store_id FROM {self.dialect.table('store')}", ())  # noqa: S608
+        found = rows[0][0] if rows else None
         if found != self.store_id:
             raise StoreReplaced(
                 f"{self.url} holds another job store now ({found}) than when it was opened "
@@ -142,6 +148,9 @@ class Store:
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
         with explained(self.dialect), self.engine.connect() as connection:
+            if self.is_pooled and KNOWN not in connection.info:
+                self._expect_own(connection)
+                connection.info[KNOWN] = True
             yield connection
 
 
@@ -188,8 +197,9 @@ def open_store(url: str, *, pooled: bool = False) -> Store:
             _check_schema(dialect, connection)
             store_id = connection.execute(select(store_table.c.store_id)).scalar_one()
             dialect.make_durable(connection)
+            connection.info[KNOWN] = True
         unless_opened.pop_all()
-    return Store(dialect, engine, store_id)
+    return Store(dialect, engine, store_id, is_pooled=pooled)
 
 
 def made_at(connection: Connection) -> datetime:
