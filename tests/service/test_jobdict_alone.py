@@ -118,9 +118,11 @@ def test_texts_that_no_database_holds_are_written_out_in_lists_as_well(jobs: Job
     jobs["a"] = job = PresentationJob("a", created_files=["a\x00"], slides=[{"b\x00": "c\ud800"}])
     job.created_files.append("d\x00")
     job.error = "e\x00"
-    job.status = "processing"
+    with jobs.edit("a"):
+        job.status = "processing"
+        job.created_files.append("f\x00")
     there = elsewhere["a"]
-    assert (there.created_files, there.error) == (["a\\x00", "d\\x00"], "e\\x00")
+    assert (there.created_files, there.error) == (["a\\x00", "d\\x00", "f\\x00"], "e\\x00")
     assert there.slides == [{"b\\x00": "c\\ud800"}]
 
 
