@@ -20,7 +20,7 @@ from jobctl.web.application import app_of
 from jobctl.web.limits import Limits
 
 OTHERS = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 

@@ -191,14 +191,14 @@ def test_a_connection_that_the_server_ends_is_noticed_by_no_client(world: World,
     if not world.url.startswith("postgresql"):
         return
     job_id, _ = completed(world, number)
-    ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    others = "pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     with (
         TestClient(app_of(api_of(world))) as client,
         psycopg.connect(world.url, autocommit=True) as connection,
     ):
         for _ in range(3):
             assert client.get(f"/presentations/{job_id}").status_code == 200
-            connection.execute(f"{ending} AND pid <> pg_backend_pid()")
+            connection.execute(f"SELECT pg_terminate_backend(pid, 60000) FROM {others}")
 
 
 def test_tokens_of_the_environment_are_parted_by_commas_or_space() -> None:
