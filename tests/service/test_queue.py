@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -130,11 +131,11 @@ def _told(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "jobctl.queue"]
 
 
-def test_a_queue_goes_on_where_another_file_was_put_in_the_stores_place(tmp_path: Path) -> None:
+def test_a_queue_goes_on_where_another_file_of_its_store_was_put_in_the_stores_place(tmp_path: Path) -> None:
     """As a restored backup is: what is written then must not go to the file that was moved aside."""
     url, aside = str(tmp_path / "jobs.db"), tmp_path / "aside.db"
-    for path in (url, str(tmp_path / "other.db")):
-        create_store(path, now=clock.now(), version="1")[0].close()
+    create_store(url, now=clock.now(), version="1")[0].close()
+    shutil.copy(url, tmp_path / "other.db")
     with jobctl.Queue(url) as queue:
         queue.enqueue("render", job_id="before")
         for end in ("", "-wal", "-shm"):

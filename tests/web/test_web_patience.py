@@ -109,6 +109,13 @@ def test_who_does_not_end_a_request_is_let_go(single: World, said: bytes, told: 
     assert heard.startswith(told) or (told and not heard)
 
 
+def test_head_and_body_come_in_one_packet(single: World) -> None:
+    with serving(single, Stubborn) as port, socket.create_connection(("127.0.0.1", port)) as client:
+        for _ in range(20):
+            client.sendall(HEALTH)
+            assert client.recv(1 << 16).endswith(b'\r\n\r\n{"alive":true}')
+
+
 def test_who_stops_halfway_through_a_head_is_told(single: World) -> None:
     with serving(single, Quick) as port:
         said = asyncio.run(said_to(port, b"GET /healthz HTTP/1.1\r\nHost: loc"))

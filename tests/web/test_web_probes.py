@@ -179,6 +179,28 @@ def test_a_tokens_file_that_is_none_is_told(tmp_path: Path) -> None:
         TokensFile(str(tmp_path / "fifo"))
 
 
+def test_a_tokens_file_without_end_is_refused_so_that_no_token_is_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    path.write_text(f"{TOKEN}\n" * (1 + (1 << 20) // (len(TOKEN) + 1)))
+    path.chmod(0o600)
+    with pytest.raises(ConfigurationError, match="has more than 1,048,576 bytes"):
+        TokensFile(str(path))
+
+
+def test_a_connection_that_the_server_ends_is_noticed_by_no_client(world: World, number: int) -> None:
+    if not world.url.startswith("postgresql"):
+        return
+    job_id, _ = completed(world, number)
+    others = "pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with (
+        TestClient(app_of(api_of(world))) as client,
+        psycopg.connect(world.url, autocommit=True) as connection,
+    ):
+        for _ in range(3):
+            assert client.get(f"/presentations/{job_id}").status_code == 200
+            connection.execute(f"SELECT pg_terminate_backend(pid, 60000) FROM {others}")
+
+
 def test_tokens_of_the_environment_are_parted_by_commas_or_space() -> None:
     tokens = tokens_from_text(f"{TOKEN}, {OTHER}\n", source="the environment")
     assert tokens.admits(TOKEN)

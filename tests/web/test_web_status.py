@@ -221,3 +221,33 @@ def test_a_job_that_is_deleted_ends_its_events(client: TestClient, site: Site, j
         with site.store.write() as connection:
             jobs.delete_job(connection, job_id, actor="ada", at=site.store.now(connection))
         assert "event: gone" in list(lines)
+
+
+def test_a_stream_ends_after_its_time_also_where_the_job_never_rests(world: World, job_id: str) -> None:
+    with world.site() as site, TestClient(app_of(api_of(world, events_s=0.5))) as client:
+        begin(site, job_id)
+        reported = 0
+        with client.stream("GET", f"/presentations/{job_id}/events") as answer:
+            for line in answer.iter_lines():
+                if line.startswith("data: "):
+                    reported += 1
+                    assert reported < 100, "it goes on"
+                    report(site, job_id, 0.5 * reported)
+    assert reported > 0
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["anew", "known"])
+def test_the_quick_way_tells_what_the_documented_one_does(
+    client: TestClient, world: World, site: Site, number: int, job_id: str, known: bool
+) -> None:
+    begin(site, job_id, progress=10.0)
+    done, _ = completed(world, 10_000 + number)
+    for method in ("GET", "HEAD"):
+        for asked in (job_id, done, "nobody", "%ff", "a" * 200):
+            headers = {"If-None-Match": client.get(f"/presentations/{asked}").headers.get("etag", "")}
+            quick, whole = (
+                client.request(method, f"/presentations/{asked}{query}", headers=headers if known else {})
+                for query in ("", "?wait=0")
+            )
+            assert (quick.status_code, quick.content) == (whole.status_code, whole.content)
+            assert quick.headers == whole.headers

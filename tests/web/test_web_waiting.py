@@ -44,6 +44,8 @@ class Store:
         found = {job_id: self.jobs[job_id] for job_id in job_ids if job_id in self.jobs}
         await asyncio.sleep(0)
         self.during()
+        # Whoever began to ask meanwhile has asked before this look ends.
+        await asyncio.sleep(0)
         if self.is_away:
             raise StoreUnreachable("it is away", hint="wait")
         return found

@@ -48,6 +48,8 @@ def merged_fields(
 
 def is_same(one: Any, other: Any) -> bool:
     """Whether two values are the same in JSON, where ``true`` is no number."""
+    if one is other:
+        return True
     if type(one) is type(other) and type(one) in _PLAIN:
         return bool(one == other)
     if isinstance(one, bool) or isinstance(other, bool):

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from jobctl.core.layout import JOB_ID, video_name
 from jobctl.core.logbook import trace_from_json
@@ -19,10 +20,15 @@ from jobctl.ops.hold import open_registered
 from jobctl.ops.layouts import layout_of
 from jobctl.ops.site import Site
 from jobctl.store import evidence, lookup, roots, summaries
+from jobctl.store.dialect import PostgreSQL
 from jobctl.store.engine import Connection
 from jobctl.store.roots import RootRow
 from jobctl.store.summaries import SeenVideo
 
+if TYPE_CHECKING:
+    from jobctl.store.quick_looks import QuickLooks
+
+__all__ = ["QuickLooks", "gone_since", "quick_looks", "summaries_of", "whereabouts"]
 _IS_JOB_ID = re.compile(JOB_ID)
 
 
@@ -30,6 +36,16 @@ def summaries_of(site: Site, job_ids: Sequence[str]) -> dict[str, JobSummary]:
     """How jobs stand now, as far as they are recorded."""
     with site.store.glance() as connection:
         return summaries.summaries_of(connection, site.store.dialect, job_ids)
+
+
+def quick_looks(site: Site) -> QuickLooks | None:
+    """What an event loop may ask itself how a job stands; ``None`` where a file is to be read for that."""
+    dialect = site.store.dialect
+    if not isinstance(dialect, PostgreSQL):
+        return None
+    from jobctl.store.quick_looks import QuickLooks  # noqa: PLC0415 - the driver is slow to import
+
+    return QuickLooks(dialect, site.store.store_id)
 
 
 def gone_since(site: Site, summary: JobSummary) -> datetime:

@@ -32,6 +32,7 @@ from jobctl.store.mirror import (
     page_of_ids,
     page_of_wholes,
 )
+from jobctl.store.mirror_alone import Seen, change_alone, create_alone
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -47,9 +48,10 @@ class Standing(NamedTuple):
     status: Status
     version: int
     attempt: int
+    updated_at: datetime | None
 
 
-UNRECORDED = Standing(Said({}, {}), Status.QUEUED, version=0, attempt=0)
+UNRECORDED = Standing(Said({}, {}), Status.QUEUED, version=0, attempt=0, updated_at=None)
 """Of a job that no record is known of."""
 
 
@@ -139,6 +141,9 @@ class Books(Generic[J]):
 
     def put(self, job_id: str, mine: Said) -> Standing:
         """Record a job that says this, or make the record of it say so. Raises ``IllegalTransition``."""
+        made = self._create_alone(job_id, mine)
+        if made is not None:
+            return made
         with self._writing() as connection:
             try:
                 return self._create(connection, job_id, mine)
@@ -154,6 +159,9 @@ class Books(Generic[J]):
 
         Raises ``StaleJob`` or ``IllegalTransition``; then nothing was written.
         """
+        written = self._write_alone(job_id, base, mine, renews=renews)
+        if written is not None:
+            return written
         with self._writing() as connection:
             at = hold(self.site.store, connection, job_id)
             now = find_whole(connection, job_id, kind=self.kind)
@@ -183,10 +191,49 @@ class Books(Generic[J]):
             at = self.site.store.now(connection)
             jobs.delete_job(connection, job_id, actor=self.site.actor, at=at)
 
+    def _create_alone(self, job_id: str, mine: Said) -> Standing | None:
+        """Record a job that is queued, in one go; ``None`` where there is more to do."""
+        if status_in(mine) is not Status.QUEUED:
+            return None
+        site, kind = self.site, self.kind or _DEFAULT_KIND
+        made = create_alone(
+            site.store,
+            job_id,
+            kind,
+            _plain(mine.fields),
+            mine.payload,
+            actor=site.actor,
+            patience_s=self._patience_s,
+        )
+        return None if made is None else self._standing(made)
+
+    def _write_alone(self, job_id: str, base: Standing, mine: Said, *, renews: bool) -> Standing | None:
+        """Write what nobody else has changed of a job, in one go; ``None`` where there is more to do."""
+        said = base.said
+        if base.updated_at is None or status_in(mine) is not base.status:
+            return None
+        if not is_same(mine.payload, said.payload):
+            return None
+        fields = _plain(mine.fields)
+        changes = {name: value for name, value in fields.items() if not is_same(value, said.fields[name])}
+        if not changes:
+            return None
+        written = change_alone(
+            self.site.store,
+            Seen(job_id, base.version, base.updated_at, _plain(said.fields)),
+            changes,
+            beats=renews and base.status is Status.PROCESSING and _HEART not in changes,
+            patience_s=self._patience_s,
+        )
+        if written is None:
+            return None
+        after = Said({**said.fields, **written.fields}, said.payload)
+        return base._replace(said=after, version=base.version + 1, updated_at=written.updated_at)
+
     def _create(self, connection: Connection, job_id: str, mine: Said) -> Standing:
         site, at = self.site, self.site.store.now(connection)
         way = steps(job_id, Status.QUEUED, status_in(mine))
-        fields = {name: value for name, value in mine.fields.items() if name not in {"job_id", "status"}}
+        fields = _plain(mine.fields)
         made = create_whole(
             connection,
             job_id,
@@ -254,10 +301,7 @@ class Books(Generic[J]):
         base: Mapping[str, Any], mine: Mapping[str, Any], theirs: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The fields but for id and status. Of two heartbeats the later one counts."""
-        sides = [
-            {name: value for name, value in side.items() if name not in {"job_id", "status"}}
-            for side in (base, mine, theirs)
-        ]
+        sides = [_plain(side) for side in (base, mine, theirs)]
         beats = [side[_HEART] for side in sides[1:] if side.get(_HEART) is not None]
         if len(beats) > 1 and sides[1][_HEART] != sides[0].get(_HEART):
             sides[1][_HEART] = sides[2][_HEART] = max(beats)
@@ -265,7 +309,13 @@ class Books(Generic[J]):
 
     def _standing(self, whole: Whole) -> Standing:
         job = whole.job
-        return Standing(self.shape.recorded(job, whole.payload), job.status, job.version, job.attempt)
+        said = self.shape.recorded(job, whole.payload)
+        return Standing(said, job.status, job.version, job.attempt, job.updated_at)
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields but for the id, which never changes, and the status, which has rules of its own."""
+    return {name: value for name, value in fields.items() if name not in {"job_id", "status"}}
 
 
 def _stale(job_id: str, why: str) -> StaleJob:

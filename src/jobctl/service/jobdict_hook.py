@@ -54,6 +54,7 @@ class _Followed(NamedTuple):
 
 _FOLLOWED: dict[int, _Followed] = {}
 _WATCHED: weakref.WeakSet[type[Any]] = weakref.WeakSet()
+_HOOKS: weakref.WeakSet[Callable[..., None]] = weakref.WeakSet()
 
 
 def follow(owner: Any, follower: Follower) -> None:
@@ -112,17 +113,20 @@ def _watch(kind: type[Any]) -> None:
     if kind in _WATCHED:
         return
     _WATCHED.add(kind)
-    plain_set: Any = kind.__setattr__
-    plain_delete: Any = kind.__delattr__
+    for name in ("__setattr__", "__delattr__"):
+        plain = getattr(kind, name)
+        # What is inherited of a class that is looked at tells already, and would be told twice.
+        if plain not in _HOOKS:
+            hook = _hook_around(plain)
+            _HOOKS.add(hook)
+            type.__setattr__(kind, name, hook)
 
-    def set_attribute(self: Any, name: str, value: Any) -> None:
-        _change(self, name, lambda: plain_set(self, name, value))
 
-    def delete_attribute(self: Any, name: str) -> None:
-        _change(self, name, lambda: plain_delete(self, name))
+def _hook_around(plain: Callable[..., None]) -> Callable[..., None]:
+    def method(self: Any, name: str, *value: Any) -> None:
+        _change(self, name, lambda: plain(self, name, *value))
 
-    type.__setattr__(kind, "__setattr__", set_attribute)
-    type.__setattr__(kind, "__delattr__", delete_attribute)
+    return method
 
 
 def _change(owner: Any, name: str, carry_out: Callable[[], None]) -> None:

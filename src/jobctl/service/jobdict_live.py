@@ -96,8 +96,15 @@ class Live(Generic[J]):
     @contextmanager
     def changing(self, owner: J | None, name: str, value: Any) -> Iterator[None]:
         """Enclose a change of an attribute, and record it, unless it is one of several."""
-        with self._my_turn():
+        if not self.books.shape.is_kept(name):
             yield
+            return
+        with self._my_turn():
+            try:
+                yield
+            except RecursionError:
+                self._take_circle_back(owner, name)
+                return
             if self._is_over:
                 return
             if owner is None:
@@ -108,6 +115,18 @@ class Live(Generic[J]):
                 self._beats = False
             if not self._depth:
                 self.flush(owner)
+
+    def _take_circle_back(self, owner: J | None, name: str) -> None:
+        """Refuse a value whose end nobody reaches who follows it. Raises ``ValueError``."""
+        error = ValueError(f"{name} cannot be kept, for it contains itself or is nested too deeply")
+        if owner is not None:
+            self._touched.add(name)
+            if self._patience.tolerates(self.job_id, error):
+                return
+            # An edit takes all of it back at its end.
+            if not self._depth:
+                self._refused(owner, self.standing, error)
+        raise error
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:
@@ -154,6 +173,8 @@ class Live(Generic[J]):
 
     def settle(self, owner: J, name: str) -> None:
         """Follow the value an attribute has now."""
+        if not self.books.shape.is_kept(name):
+            return
         value = held_by(owner).get(name)
         told = alive(value, Home(self, weakref.ref(owner), name))
         if told is not value:

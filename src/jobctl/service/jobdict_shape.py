@@ -83,7 +83,7 @@ class Shape(Generic[J]):
         values = held_by(owner)
         names = values.keys() if only is None else only
         for name in names:
-            if name in self._skipped or name not in values or name.startswith("_"):
+            if name not in values or not self.is_kept(name):
                 continue
             attribute, value = self._attribute(name), values[name]
             if attribute.field is None:
@@ -103,6 +103,10 @@ class Shape(Generic[J]):
         """
         names = None if only is None else set(only)
         return self._over(before, self.said(owner, names), names)
+
+    def is_kept(self, name: str) -> bool:
+        """Whether an attribute is recorded: others are the service's own business."""
+        return name not in self._skipped and not name.startswith("_")
 
     def unsayable(self, owner: J) -> set[str]:
         """The attributes that cannot be kept as they are."""

@@ -85,6 +85,8 @@ class Attribute:
             ) from None
         if not _is_json(said):
             raise ValueError(f"{self.name} cannot be kept, for JSON cannot say all of it")
+        if not _has_all_keys(value, said):
+            raise ValueError(f"{self.name} cannot be kept, for two keys of a dict in it are one in JSON")
         # A set has no order, and must not look changed because it was dumped in another one.
         return sorted(said, key=json.dumps) if isinstance(value, set | frozenset) else said
 
@@ -201,6 +203,18 @@ def _moment(value: Any, zone: Zone) -> datetime | None:
     except (ValueError, OverflowError, OSError):
         return None
     return None
+
+
+def _has_all_keys(value: Any, said: Any) -> bool:
+    """Whether no two keys of a dict became one, as 1 and "1" do, in what a value was dumped as."""
+    if isinstance(value, dict) and isinstance(said, dict):
+        return len(value) == len(said) and all(map(_has_all_keys, value.values(), said.values()))
+    if isinstance(value, list | tuple) and isinstance(said, list):
+        return all(map(_has_all_keys, value, said))
+    held = getattr(value, "__dict__", None)
+    if held and isinstance(said, dict):
+        return all(_has_all_keys(held[name], said[name]) for name in held.keys() & said.keys())
+    return True
 
 
 def _is_json(said: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +33,13 @@ _NOTICES_A_LOST_NETWORK = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 12_000,
+}
+_CONNECTS_BY: Mapping[str, Any] = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "application_name": "jobctl",
+    # Prepared statements belong to a session, which a transaction-pooling proxy shares out.
+    "prepare_threshold": None,
+    **_NOTICES_A_LOST_NETWORK,
 }
 _FORBIDDEN = "writes are forbidden"
 _POSTGRESQL = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://")
@@ -195,13 +202,7 @@ class PostgreSQL:
             isolation_level="AUTOCOMMIT",
             hide_parameters=True,
             use_native_hstore=False,
-            connect_args={
-                "connect_timeout": CONNECT_TIMEOUT_S,
-                "application_name": "jobctl",
-                # Prepared statements belong to a session, which a transaction-pooling proxy shares out.
-                "prepare_threshold": None,
-                **_NOTICES_A_LOST_NETWORK,
-            },
+            connect_args=_CONNECTS_BY,
             **_pool(pooled=pooled),
         )
         event.listen(engine, "connect", read_moments)
@@ -209,6 +210,11 @@ class PostgreSQL:
             keep_apart(engine, lambda: None)
             expect_living(engine)
         return engine.execution_options(schema_translate_map={None: SCHEMA})
+
+    def arguments(self) -> dict[str, Any]:
+        """What the driver is given to connect, by name; the password as well."""
+        _, named = self.url.get_dialect()().create_connect_args(self.url)
+        return {**named, **_CONNECTS_BY}
 
     def make_durable(self, connection: Connection) -> None:
         """Do nothing: the server's own default is what is promised."""

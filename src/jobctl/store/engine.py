@@ -20,9 +20,10 @@ from jobctl import clock
 from jobctl.errors import StoreReplaced, StoreSchemaMismatch, StoreUninitialised, StoreUnreachable
 from jobctl.store.bell import Bell
 from jobctl.store.dialect import Dialect, SQLite, dialect_of
+from jobctl.store.kept import KNOWN
 from jobctl.store.redact import redact_url
 from jobctl.store.schema import store as store_table
-from jobctl.store.statements import run_plain
+from jobctl.store.statements import rows_plain, run_plain
 
 __all__ = ["Connection", "OlderSchema", "Store", "create_store", "explained", "open_store"]
 
@@ -49,7 +50,7 @@ class Committable(Protocol):
 
 @dataclass(slots=True)
 class Store:
-    """An opened store.
+    """An opened store. ``is_pooled``: it keeps connections, each of which is asked at first whose it is.
 
     ``commit_hook``, where set, carries out every commit of a write. ``bell``: calls idle workers.
     """
@@ -57,6 +58,7 @@ class Store:
     dialect: Dialect
     engine: Engine
     store_id: str
+    is_pooled: bool = False
     commit_hook: Callable[[Committable], None] | None = None
     bell: Bell = field(default_factory=Bell)
 
@@ -128,7 +130,11 @@ class Store:
         version = _schema_version(self.dialect, connection)
         if version != HEAD:
             raise _other_schema(self.dialect, version)
-        found = connection.execute(select(store_table.c.store_id)).scalar_one_or_none()
+        self._expect_own(connection)
+
+    def _expect_own(self, connection: Connection) -> None:
+        rows = rows_plain(connection, f"SELECT store_id FROM {self.dialect.table('store')}", ())  # noqa: S608
+        found = rows[0][0] if rows else None
         if found != self.store_id:
             raise StoreReplaced(
                 f"{self.url} holds another job store now ({found}) than when it was opened "
@@ -143,6 +149,9 @@ class Store:
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
         with explained(self.dialect), self.engine.connect() as connection:
+            if self.is_pooled and KNOWN not in connection.info:
+                self._expect_own(connection)
+                connection.info[KNOWN] = True
             yield connection
 
 
@@ -189,8 +198,9 @@ def open_store(url: str, *, pooled: bool = False) -> Store:
             _check_schema(dialect, connection)
             store_id = _store_id(dialect, connection)
             dialect.make_durable(connection)
+            connection.info[KNOWN] = True
         unless_opened.pop_all()
-    return Store(dialect, engine, store_id)
+    return Store(dialect, engine, store_id, is_pooled=pooled)
 
 
 def _store_id(dialect: Dialect, connection: Connection) -> str:

@@ -30,7 +30,7 @@ from jobctl.model.detail import JobBody
 from jobctl.model.job import Artifact, Confidence, Event, Executor, Job, Origin
 from jobctl.model.names import from_stored
 from jobctl.model.status import Cause, Status, check_transition
-from jobctl.model.storable import storable_text
+from jobctl.model.storable import storable_json, storable_text
 from jobctl.store.engine import Connection
 from jobctl.store.schema import (
     artifact,
@@ -314,7 +314,9 @@ def _changed_meanwhile(job_id: str) -> StaleJob:
 
 def _storable(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values in a form both databases hold, whatever bytes a message or a name came with."""
-    return {name: storable_text(value) if type(value) is str else value for name, value in values.items()}
+    return {
+        name: storable_json(value) if type(value) in {str, list} else value for name, value in values.items()
+    }
 
 
 def _allowed(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
 
 from jobctl import clock
 
+KNOWN = "leads to the store that was opened"
+"""What is noted of a kept connection once it was asked; it is asked again where it lay unused."""
+
 _TRUSTED_S = 1.0
 
 
@@ -46,6 +49,7 @@ def expect_living(engine: Engine) -> None:
         was_used_now = now - record.info["taken_at"] < _TRUSTED_S
         if not (was_used_now and _is_silent(connection.pgconn.socket)):
             _ask(engine, connection)
+            record.info.pop(KNOWN, None)
         record.info["taken_at"] = now
 
     event.listen(engine, "connect", begin)

@@ -104,7 +104,7 @@ def create_whole(
     Raises ``JobExists``, ``IllegalTransition``, or ``ValueError`` for a payload that is no JSON.
     """
     new = Job(job_id=job_id, kind=kind, **change.fields)
-    new.max_progress = _highest(None, change.fields)
+    new.max_progress = highest_progress(None, change.fields)
     payload = _storable(change.payload) if change.payload else None
     now = create_job(connection, new, actor=actor, at=at, payload=payload)
     # What is not known is left to what the steps say of it.
@@ -138,13 +138,13 @@ def _step(
     for step in change.steps:
         begins = step.to is Status.PROCESSING
         more = {"executor": executor} if begins else {}
-        highest = _highest(None if begins else current.max_progress, change.fields)
+        highest = highest_progress(None if begins else current.max_progress, change.fields)
         fields = {**change.fields, **more, **_highest_field(highest)}
         current = take_step(connection, current, step, actor=actor, at=at, changes=fields)
     is_written = bool(change.fields) or change.payload is not None
     if change.steps or not is_written:
         return now._replace(job=current)
-    highest = _highest(current.max_progress, change.fields)
+    highest = highest_progress(current.max_progress, change.fields)
     fields = {**change.fields, **_highest_field(highest)}
     change_fields(connection, current, fields, at=at)
     written = replace(current, **fields, version=current.version + 1, updated_at=at)
@@ -155,7 +155,8 @@ def _highest_field(highest: float | None) -> dict[str, Any]:
     return {} if highest is None else {"max_progress": highest}
 
 
-def _highest(before: float | None, fields: Mapping[str, Any]) -> float | None:
+def highest_progress(before: float | None, fields: Mapping[str, Any]) -> float | None:
+    """The highest progress of an attempt in percent, once ``fields`` are written; ``before``: until then."""
     reported: float | None = fields.get("progress")
     if reported is None:
         return before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -18,8 +18,8 @@ from jobctl.store.schema import Timestamp, declined, evidence, last_run, remote_
 from jobctl.store.statements import rows_plain
 
 _AT_ONCE = 500
-_COLUMNS = ", ".join(JobSummary._fields)
-_moment = Timestamp().process_result_value
+COLUMNS = ", ".join(JobSummary._fields)
+_moment: Callable[[Any, Any], Any] = Timestamp().process_result_value
 
 
 class SeenVideo(NamedTuple):
@@ -46,15 +46,16 @@ def summaries_of(connection: Connection, dialect: Dialect, job_ids: Sequence[str
     for start in range(0, len(ids), _AT_ONCE):
         some = ids[start : start + _AT_ONCE]
         marks = ", ".join("?" * len(some))
-        sql = f"SELECT {_COLUMNS} FROM {dialect.table('job')} WHERE job_id IN ({marks})"  # noqa: S608 - our own
+        sql = f"SELECT {COLUMNS} FROM {dialect.table('job')} WHERE job_id IN ({marks})"  # noqa: S608 - our own
         for row in rows_plain(connection, sql, some):
-            found[asked[row[0]]] = _summary(connection, row)
+            found[asked[row[0]]] = summary_of(row, dialect)
     return found
 
 
-def _summary(connection: Connection, row: Sequence[Any]) -> JobSummary:
+def summary_of(row: Sequence[Any], dialect: Dialect) -> JobSummary:
+    """How the job of a row of ``COLUMNS`` stands."""
     job_id, status, *told, created_at, completed_at, updated_at = row
-    moments = [_moment(each, connection.dialect) for each in (created_at, completed_at, updated_at)]
+    moments = [_moment(each, dialect) for each in (created_at, completed_at, updated_at)]
     return JobSummary._make((job_id, Status(status), *told, *moments))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobctl import clock
 from jobctl.errors import JobctlError
@@ -20,6 +20,9 @@ from jobctl.web.limits import Limits
 from jobctl.web.refusals import Refusal
 from jobctl.web.tokens import Tokens
 from jobctl.web.waiting import Reader, Watcher
+
+if TYPE_CHECKING:
+    from jobctl.ops.whereabouts import QuickLooks
 
 T = TypeVar("T")
 _COME_BACK_S = 10
@@ -45,10 +48,11 @@ class Api:
         self.reads = Calls("read", threads=_READERS, queued=limits.downloads, patience_s=limits.call_s)
         self.looks = Calls("look", threads=_LOOKERS, queued=limits.queued_calls, patience_s=limits.call_s)
         """For what looks at disks: one that hangs must not take the threads that ask the store."""
-        self.reader = Reader(self._look)
+        self.reader = Reader(self._look_quickly)
         self.watcher = Watcher(self._look, most=limits.waiters, every_s=limits.look_every_s)
         self.downloads = 0
         self._site: Site | None = None
+        self._quick: QuickLooks | None = None
         self._trouble: tuple[JobctlError, float] | None = None
         self._lock = threading.Lock()
 
@@ -66,6 +70,7 @@ class Api:
         with self._lock:
             if self._site is None:
                 self._site = self._open(asked_at)
+                self._quick = operations.quick_looks(self._site)
             return self._site
 
     async def summary(self, job_id: str) -> JobSummary:
@@ -94,9 +99,11 @@ class Api:
         for calls in (self.calls, self.checks, self.reads, self.looks):
             calls.close()
         with self._lock:
+            if self._quick is not None:
+                self._quick.close()
             if self._site is not None:
                 self._site.store.close()
-                self._site = None
+            self._site = self._quick = None
 
     def _open(self, asked_at: float) -> Site:
         """Open the store; who waited while somebody else tried in vain is told so at once."""
@@ -110,6 +117,14 @@ class Api:
 
     async def _look(self, job_ids: Sequence[str]) -> dict[str, JobSummary]:
         return await self.call(operations.summaries_of, job_ids)
+
+    async def _look_quickly(self, job_ids: Sequence[str]) -> dict[str, JobSummary]:
+        """The same for who reads. Of one job only: a look for many costs each of them little anyway."""
+        if self._quick is not None and len(job_ids) == 1:
+            found = await self._quick.look(job_ids[0])
+            if found is not None:
+                return found
+        return await self._look(job_ids)
 
     async def _why_unrecorded(self, job_id: str) -> Refusal:
         known = await self.looks.run(self.do, operations.whereabouts, job_id)

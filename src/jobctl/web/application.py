@@ -13,7 +13,7 @@ from jobctl.web.api import Api
 from jobctl.web.documented import EXAMPLES
 from jobctl.web.origins import add_origins
 from jobctl.web.refusals import response_of
-from jobctl.web.routes import make_router, router_of
+from jobctl.web.routes import make_router, quick_route, router_of
 
 
 def make_app(database: str | None = None, *, cors_origins: Iterable[str] = (), **options: Any) -> FastAPI:
@@ -23,7 +23,9 @@ def make_app(database: str | None = None, *, cors_origins: Iterable[str] = (), *
 
 def app_of(api: Api, *, cors_origins: Iterable[str] = ()) -> FastAPI:
     """The application of an API that is there."""
-    return _around(router_of(api, with_probes=True), cors_origins)
+    application = _around(router_of(api, with_probes=True), cors_origins)
+    application.router.routes.insert(0, quick_route(api))
+    return application
 
 
 def _around(router: Any, cors_origins: Iterable[str]) -> FastAPI:

@@ -13,6 +13,8 @@ from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from jobctl.web.packets import Gathering
+
 HEAD_S = 20.0
 """For all headers of a request, from its first byte or from the connection on."""
 HEAD_BYTES = 64 * 1024
@@ -38,7 +40,7 @@ class PatientProtocol(_Protocol):  # type: ignore[misc]
 
     def connection_made(self, transport: Any) -> None:
         """A client is there, and is to say what it wants."""
-        super().connection_made(transport)
+        super().connection_made(Gathering(transport, self.loop))
         _keep_little(transport)
         self._await_head()
 

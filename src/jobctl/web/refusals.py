@@ -20,6 +20,7 @@ from jobctl.errors import (
     NotCompleted,
     RootUnavailable,
     StoreOlderThanRoot,
+    StoreReplaced,
     StoreSchemaMismatch,
     StoreUninitialised,
     StoreUnreachable,
@@ -29,6 +30,7 @@ from jobctl.model.names import to_shown
 from jobctl.model.timestamps import format_timestamp
 from jobctl.store.redact import redact_url
 
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 log = logging.getLogger("jobctl.web")
 _COME_BACK_S = 5
 _CLOSED_REQUEST = 499
@@ -73,6 +75,7 @@ _STORE_AWAY = _Public(503, "the job store does not answer at the moment")
 _ROOT_AWAY = _Public(503, "the outputs directory is not available on this server at the moment")
 _PUBLIC: Mapping[type[JobctlError], _Public] = {
     StoreUnreachable: _STORE_AWAY,
+    StoreReplaced: _STORE_AWAY,
     StoreUninitialised: _STORE_AWAY,
     StoreSchemaMismatch: _STORE_AWAY,
     RootUnavailable: _ROOT_AWAY,
@@ -84,19 +87,23 @@ _TOLD_AS_IT_IS: Mapping[type[JobctlError], int] = {UnknownJob: 404, NotCompleted
 class ToldRoute(APIRoute):
     """A route whose every ending is told in one shape, in whatever application it is mounted."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Handler:
         """The handler FastAPI made, with its endings told."""
-        handler = super().get_route_handler()
+        return told(super().get_route_handler())
 
-        async def told(request: Request) -> Response:
-            try:
-                return await handler(request)
-            except ClientDisconnect:
-                return Response(status_code=_CLOSED_REQUEST)
-            except Exception as error:  # noqa: BLE001 - every ending is told here
-                return response_of(error)
 
-        return told
+def told(handler: Handler) -> Handler:
+    """A handler of requests whose every ending is an answer."""
+
+    async def telling(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except ClientDisconnect:
+            return Response(status_code=_CLOSED_REQUEST)
+        except Exception as error:  # noqa: BLE001 - every ending is told here
+            return response_of(error)
+
+    return telling
 
 
 def response_of(error: Exception) -> Response:

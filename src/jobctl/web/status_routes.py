@@ -13,6 +13,7 @@ from fastapi import Header, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from jobctl import clock
 from jobctl.core.preconditions import knows
 from jobctl.model.enqueued import New
 from jobctl.model.job_summary import JobSummary
@@ -26,12 +27,15 @@ from jobctl.web.limits import LONGEST_WAIT_S, Limits
 from jobctl.web.refusals import Refusal
 from jobctl.web.waiting import no_place
 
+LONGEST_ID = 200
+"""Characters of an id that is asked for."""
+
 JobId = Annotated[
     str,
     Path(
         alias="job_id",
         min_length=1,
-        max_length=200,
+        max_length=LONGEST_ID,
         description="The job's id.",
         examples=["8f14e45f-ceea-467f-ab5d-5f1bd7a1a3c9"],
     ),
@@ -141,15 +145,16 @@ class StatusRoutes:
         yield f"retry: {_COME_BACK_MS}\n\n".encode()
         if etag_of(summary).strip('"') != heard:
             yield _event(summary)
-        left_s = self._api.limits.events_s
-        while not summary.is_ended and left_s > 0 and not self._api.watcher.is_stopped:
-            pause_s = min(_SIGN_OF_LIFE_S, left_s)
-            now = await self._api.watcher.wait(summary, pause_s)
+        until = clock.monotonic() + self._api.limits.events_s
+        while not summary.is_ended and not self._api.watcher.is_stopped:
+            left_s = until - clock.monotonic()
+            if left_s <= 0:
+                return
+            now = await self._api.watcher.wait(summary, min(_SIGN_OF_LIFE_S, left_s))
             if now is None:
                 yield b"event: gone\ndata: {}\n\n"
                 return
             yield b": nothing new\n\n" if now is summary else _event(now)
-            left_s -= pause_s if now is summary else 0.0
             summary = now
 
 

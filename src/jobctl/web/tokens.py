@@ -87,12 +87,15 @@ def _tokens_in(path: str) -> list[str]:
                 raise _wrong(path, "is no regular file", "name a file with one token a line")
             if stat.S_IMODE(found.st_mode) & 0o077:
                 raise _wrong(path, "can be read by others than its owner", f"chmod 600 {path}")
-            lines = file.read(_LARGEST_FILE).splitlines()
+            text = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         raise _wrong(path, f"cannot be read: {error.strerror}", "check --tokens-file") from None
     except UnicodeDecodeError:
         raise _wrong(path, "holds more than plain ASCII", "write one token a line") from None
-    tokens = [line.strip() for line in lines]
+    if len(text) > _LARGEST_FILE:
+        # A token that is cut short is another one.
+        raise _wrong(path, f"has more than {_LARGEST_FILE:,} bytes", "write one token a line")
+    tokens = [line.strip() for line in text.splitlines()]
     return [token for token in tokens if token and not token.startswith("#")]
 
 
