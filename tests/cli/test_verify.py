@@ -154,5 +154,5 @@ def test_a_job_id_in_a_suggested_command_is_one_word_of_the_shell(world: World) 
             connection.exec_driver_sql(f"UPDATE {table} SET job_id = 'a; rm -rf x'")
         connection.exec_driver_sql("UPDATE artifact SET state = 'purged'")
     [item] = answer("verify", database=world.url)["data"]["items"]
-    assert item["mend"] == "jobctl show 'a; rm -rf x'"
+    assert item["mend"] == f"jobctl show 'a; rm -rf x' --database {world.url}"
     assert a_job_id() not in item["mend"]

@@ -133,7 +133,7 @@ def _show_plan(call: Call, plan: Plan, consent: Consent) -> None:
             is_import = plan.header.command == "import"
             told, findings = (iter(()), {}) if is_import else (plan.told(), plan.findings)
             digest = digest_plan(plan, told, counts=plan.counts, findings=findings)
-            call.output.screen(plan_screen(digest))
+            call.output.screen(plan_screen(digest, call.output.placed))
         _show_kept(call, plan, consent)
         return
     _list(call, map(Step, plan), plan if consent.explains else None)
@@ -144,9 +144,11 @@ def _show_kept(call: Call, plan: Plan, consent: Consent) -> None:
     if not plan.kept_count:
         return
     if not consent.explains:
-        call.output.say(
-            f"Kept: {counted(plan.kept_count, 'file or job', 'files and jobs')}; --explain says why."
-        )
+        # Where there is nothing else to tell, that sentence tells of them.
+        if plan.total:
+            call.output.say(
+                f"Kept: {counted(plan.kept_count, 'file or job', 'files and jobs')}; --explain says why."
+            )
         return
     from jobctl.report.screen import table  # noqa: PLC0415 - rich is only for terminals
 
@@ -181,10 +183,11 @@ def _end_with_plan(call: Call, plan: Plan, consent: Consent, troubles: Sequence[
 def _end_without_approval(
     call: Call, plan: Plan, consent: Consent, troubles: Sequence[JobctlError]
 ) -> ExitCode:
+    saving = "" if call.output.command == "apply" else "save them for later with --plan FILE, or "
     error = ApprovalNeeded(
         f"applying {counted(plan.total, 'step')} needs a yes, and there is no terminal to ask on; "
         "nothing was changed",
-        hint=f"apply them with '{consent.again}', or save them for later with --plan FILE",
+        hint=f"{saving}apply them: {consent.again}",
     )
     errors = [*troubles, error]
     ending = Ending(error.exit_code, counts=_planned(plan), errors=errors, data=_plan_data(plan))
@@ -236,7 +239,8 @@ def _show_report(call: Call, hold: Hold, report: RunReport) -> None:
         run_id=report.run_id,
         counts=report.counts,
         faults=list(faults),
-        undo_command=call.output.placed(report.undo_command or "") or None,
+        undo_command=report.undo_command,
+        place=call.output.placed,
     )
     call.output.screen(blocks)
 
