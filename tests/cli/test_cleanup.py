@@ -236,6 +236,9 @@ def test_on_a_terminal_what_is_kept_is_told_once(world: World) -> None:
     shown = on_terminal("cleanup", "--dry-run", "--database", world.url)
     assert shown.text.count("--explain says why") == 1
     assert "Nothing to do; 1 file or job kept" in shown.text
+    explained = on_terminal("cleanup", "--dry-run", "--explain", "--database", world.url, width=200)
+    assert "would rebuild its record" in " ".join(explained.text.split())
+    assert "--explain" not in explained.text
 
 
 def test_room_is_told_once_where_nothing_was_moved(tidy: World) -> None:

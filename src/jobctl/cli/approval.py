@@ -172,7 +172,7 @@ def _end_with_plan(call: Call, plan: Plan, consent: Consent, troubles: Sequence[
     code = ExitCode.INCOMPLETE if plan.is_incomplete else ExitCode.CLEAN
     code = most_severe([code, *(trouble.exit_code for trouble in troubles)])
     if not plan.total:
-        _say_nothing_to_do(call, plan)
+        _say_nothing_to_do(call, plan, consent)
     if consent.save_as is not None:
         call.output.say(f"Saved; to apply it: jobctl apply {shlex.quote(consent.save_as)}")
     elif plan.total:
@@ -208,7 +208,7 @@ def _end_with_report(
         _list(call, [], explained)
         if output.is_terminal:
             _show_kept(call, plan, consent)
-        _say_nothing_to_do(call, plan)
+        _say_nothing_to_do(call, plan, consent)
     elif output.is_terminal:
         _show_report(call, hold, report)
     elif output.format is Format.TEXT and output.is_quiet:
@@ -251,7 +251,7 @@ def _steps_taken(hold: Hold, run_id: str) -> Iterable[Step]:
     return (Step(taken.action, taken.outcome, taken.note) for taken in actions_of(hold.site, run_id))
 
 
-def _say_nothing_to_do(call: Call, plan: Plan) -> None:
+def _say_nothing_to_do(call: Call, plan: Plan, consent: Consent) -> None:
     told = sum(plan.findings.values())
     if plan.held:
         return
@@ -260,7 +260,8 @@ def _say_nothing_to_do(call: Call, plan: Plan) -> None:
     else:
         rest = f"; {counted(told, 'finding')} left alone, 'jobctl scan' lists them" if told else ""
     if plan.kept_count:
-        rest = f"; {counted(plan.kept_count, 'file or job', 'files and jobs')} kept, --explain says why"
+        why = "" if consent.explains else ", --explain says why"
+        rest = f"; {counted(plan.kept_count, 'file or job', 'files and jobs')} kept{why}"
     call.output.say(f"Nothing to do{rest}.")
     if plan.declined:
         call.output.say(
