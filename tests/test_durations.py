@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobctl.durations import format_duration, parse_duration
+from jobctl.durations import format_duration, parse_duration, spoken_duration
 
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
@@ -65,3 +65,20 @@ def test_parts_are_added() -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="duration|years"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "spoken"),
+    [
+        (-5, "0 s"),
+        (0.9, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (200, "3 min 20 s"),
+        (7_500, "2 h 5 min"),
+        (3_605, "1 h 5 s"),
+        (14 * 86_400, "14 d"),
+    ],
+)
+def test_people_read_two_units_with_blanks(seconds: float, spoken: str) -> None:
+    assert spoken_duration(timedelta(seconds=seconds)) == spoken

@@ -87,7 +87,7 @@ def test_off_a_terminal_a_restore_shows_its_plan_and_needs_a_yes(world: World) -
     assert result.exit_code == 5
     assert "jobs\t1\t2\n" in result.stdout
     assert "1 job, 1 event" in result.stderr
-    assert f"'jobctl restore {path} --yes --database {world.url}'" in result.stderr
+    assert f"do it: jobctl restore {path} --yes --database {world.url}" in result.stderr
     told = answer("restore", path, database=world.url)
     assert (told["errors"][0]["code"], told["data"]["lost"]) == (
         "approval-needed",

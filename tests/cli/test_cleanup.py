@@ -227,4 +227,20 @@ def test_verify_tells_differences_and_what_mends_them(tidy: World) -> None:
     (tidy.root / f"presentation_{a_job_id(0)}.mp4").unlink()
     told = answer("verify", "--exit-code", database=tidy.url)
     (item,) = told["data"]["items"]
-    assert (told["exit_code"], item["difference"], item["mend"]) == (4, "missing", "jobctl recover")
+    assert (told["exit_code"], item["difference"]) == (4, "missing")
+    assert item["mend"] == f"jobctl recover --database {tidy.url}"
+
+
+def test_on_a_terminal_what_is_kept_is_told_once(world: World) -> None:
+    world.video(1)
+    shown = on_terminal("cleanup", "--dry-run", "--database", world.url)
+    assert shown.text.count("--explain says why") == 1
+    assert "Nothing to do; 1 file or job kept" in shown.text
+    explained = on_terminal("cleanup", "--dry-run", "--explain", "--database", world.url, width=200)
+    assert "would rebuild its record" in " ".join(explained.text.split())
+    assert "--explain" not in explained.text
+
+
+def test_room_is_told_once_where_nothing_was_moved(tidy: World) -> None:
+    shown = on_terminal("cleanup", "--dry-run", "--database", tidy.url)
+    assert shown.text.count(" free, ") == 1

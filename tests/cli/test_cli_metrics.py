@@ -348,7 +348,7 @@ def test_verify_tells_where_the_sums_do_not_agree_and_what_mends_it(store: Store
         connection.execute(tally_flow.update().where(hours).values(count=tally_flow.c.count + 1))
     (found,) = differences(database=store_url)
     assert "by the hour:" in found["reason"]
-    assert found["mend"] == "jobctl metrics rebuild"
+    assert found["mend"].startswith("jobctl metrics rebuild")
     with store.write() as connection:
         connection.execute(tally_flow.update().where(~hours).values(count=tally_flow.c.count + 5))
     assert len(differences("--history", database=store_url)) > 1
@@ -362,5 +362,6 @@ def test_verify_tells_of_a_record_that_was_changed_past_the_history(store: Store
         connection.exec_driver_sql(
             f"UPDATE {store.dialect.table('job')} SET status = 'failed' WHERE job_id = 'a'"
         )
-    assert {item["mend"] for item in differences(database=store_url)} == {"jobctl verify --history"}
+    mends = {item["mend"].partition(" --database")[0] for item in differences(database=store_url)}
+    assert mends == {"jobctl verify --history"}
     assert {item["mend"] for item in differences("--history", database=store_url)} == {None}

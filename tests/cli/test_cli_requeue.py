@@ -37,6 +37,17 @@ def failed(store_url: str) -> str:
     return store_url
 
 
+def fail_with(url: str, *errors: str) -> None:
+    """A job that failed with each of these."""
+    store = open_store(url)
+    with store.write() as connection:
+        for number, error in enumerate(errors):
+            create(connection, f"f{number}")
+            claim(connection, f"f{number}")
+            fail(connection, f"f{number}", error=error)
+    store.close()
+
+
 def status(url: str, job_id: str) -> str:
     return str(answer("show", job_id, database=url)["data"]["status"])
 
@@ -83,7 +94,21 @@ def test_first_it_tells_how_many_and_why_they_failed(failed: str) -> None:
 def test_without_a_yes_and_a_terminal_nothing_is_enqueued(failed: str) -> None:
     result = call("requeue", "--where", "kind=render", database=failed)
     assert (result.exit_code, status(failed, "a")) == (5, "failed")
-    assert "do it with --yes" in result.stderr
+    assert "do it: jobctl requeue " in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--older", "--newer"])
+def test_a_variable_that_is_not_set_asks_for_nothing_more(failed: str, option: str) -> None:
+    result = call("requeue", "--where", "kind=render", option, "", "--yes", database=failed)
+    assert (result.exit_code, status(failed, "a")) == (2, "failed")
+    assert option in result.stderr
+
+
+def test_errors_that_differ_in_a_number_alone_are_one_cause(store_url: str) -> None:
+    fail_with(store_url, *(f"page {number} of /srv/{number}.pdf is bad" for number in range(30)))
+    told = answer("requeue", "--where", "status=failed", "--dry-run", database=store_url)
+    causes = [(each["jobs"], each["error"]) for each in told["data"]["items"]]
+    assert causes == [(30, "page … of /… is bad")]
 
 
 @pytest.mark.parametrize(

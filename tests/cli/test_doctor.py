@@ -221,7 +221,7 @@ def test_a_check_is_given_up_after_the_time_that_was_asked_for(
 ) -> None:
     monkeypatch.setattr(places, "room_of", lambda path: sys.stdin.read() or os.read(os.pipe()[0], 1))
     seen = items(answer("doctor", "--timeout", "1s", "--only", "room", database=world.url))
-    assert (seen["room"]["health"], seen["room"]["said"]) == ("unknown", "it gave no answer within 1s")
+    assert (seen["room"]["health"], seen["room"]["said"]) == ("unknown", "it gave no answer within 1 s")
 
 
 def test_nothing_is_changed(world: World) -> None:

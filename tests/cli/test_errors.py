@@ -13,6 +13,8 @@ from typing import NamedTuple
 import pytest
 
 from cli.calling import call
+from jobctl.cli.output import Format, Output
+from jobctl.errors import JobctlError
 from ops.world import World, a_job_id
 
 
@@ -210,6 +212,18 @@ def test_a_password_is_never_told(form: list[str], url: str) -> None:
     result = call("list", "--database", url, *form)
     assert result.exit_code == 10
     assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize("form", Format)
+def test_a_password_that_got_into_an_error_is_not_told(
+    form: Format, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "postgresql://ada:hunter2@db/jobs"
+    error = JobctlError(f"{url} is away", hint=f"look at {url}")
+    Output("list", format=form).fail(error)
+    said = "".join(capsys.readouterr())
+    assert "db/jobs is away" in said
+    assert "hunter2" not in said
 
 
 def test_a_job_is_found_by_the_beginning_of_its_id(world: World) -> None:

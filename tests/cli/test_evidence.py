@@ -68,7 +68,7 @@ def test_recover_takes_any_number_of_logs(world: World, log: Path, tmp_path: Pat
 def test_files_without_log_are_not_understood(world: World, log: Path) -> None:
     result = call("recover", str(log), database=world.url)
     assert result.exit_code == 2
-    assert f"for a server log: --log {log}" in result.stderr
+    assert f"for a server log: jobctl recover --log {log} --database {world.url}" in result.stderr
 
 
 def test_what_cannot_be_read_is_told_beside_the_result(world: World, log: Path, tmp_path: Path) -> None:

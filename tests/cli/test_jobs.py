@@ -132,7 +132,7 @@ def test_show_tells_what_is_known_of_a_job_without_a_record(jobs: World) -> None
     document = answer("show", a_job_id(9), database=jobs.url)
     assert (document["exit_code"], document["errors"][0]["code"]) == (2, "unknown-job")
     [clue] = document["data"]["clues"]
-    assert (clue["kind"], clue["next"]) == ("file", "jobctl recover")
+    assert (clue["kind"], clue["next"]) == ("file", f"jobctl recover --database {jobs.url}")
     told = call("show", a_job_id(9), database=jobs.url).stderr.splitlines()
     assert told[0] == f"error: no job {a_job_id(9)} is recorded, but the last scan saw its video at {path}"
     assert "jobctl recover --database" in told[1]

@@ -15,10 +15,14 @@ import pytest
 
 from cli.calling import PROGRAM, Shown, answer, call, on_terminal, read_until
 from jobctl import clock
+from jobctl.cli.commands import status as status_command
+from jobctl.model.health import Diagnosis, Health
 from jobctl.model.job import Job
+from jobctl.model.standing import Trouble
 from jobctl.store import jobs
 from jobctl.store.engine import Store
 from ops.world import World
+from report.test_standing_screen import healthy
 from store.records import claim, create
 
 HOSTILE = "\x1b[31mred\x1b[0m [bold]loud[/bold]\nnext\u202e"
@@ -168,3 +172,13 @@ def test_watched_on_a_terminal_it_says_when_the_store_is_away_and_comes_back(wor
         assert process.wait(60) == 0
     # The screen it had for itself is gone, and no trace of how it ended.
     assert "Interrupt" not in Shown(0, rest.decode()).text
+
+
+@pytest.mark.parametrize(
+    ("health", "code"), [(Health.OK, 0), (Health.UNKNOWN, 3), (Health.WARN, 4), (Health.FAIL, 4)]
+)
+def test_each_health_has_its_exit_code(health: Health, code: int) -> None:
+    found = healthy()
+    found.troubles = [Trouble("room", Diagnosis(health, "as it is"))]
+    assert status_command._code(found, tells=True) == code
+    assert status_command._code(found, tells=False) == 0

@@ -154,5 +154,13 @@ def test_a_job_id_in_a_suggested_command_is_one_word_of_the_shell(world: World) 
             connection.exec_driver_sql(f"UPDATE {table} SET job_id = 'a; rm -rf x'")
         connection.exec_driver_sql("UPDATE artifact SET state = 'purged'")
     [item] = answer("verify", database=world.url)["data"]["items"]
-    assert item["mend"] == "jobctl show 'a; rm -rf x'"
+    assert item["mend"] == f"jobctl show 'a; rm -rf x' --database {world.url}"
     assert a_job_id() not in item["mend"]
+
+
+def test_what_could_not_be_read_is_not_said_to_agree(world: World) -> None:
+    world.root.rename(world.root.with_name("away"))
+    result = call("verify", database=world.url)
+    assert result.exit_code == 14
+    assert "no difference in what could be read" in result.stderr
+    assert "all agree" not in result.stderr

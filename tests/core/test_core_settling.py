@@ -106,7 +106,7 @@ def test_what_died_after_it_published_its_video_is_not_rendered_again() -> None:
 def test_a_time_limit_is_told_as_such() -> None:
     ended = settle(claim(), KILLED, spec=SPEC, stop=Stop.TIMEOUT)
     assert (ended.to, ended.error_code) == (Status.QUEUED, "timeout")
-    assert ended.error == "it ran longer than its limit of 1m"
+    assert ended.error == "it ran longer than its limit of 1 min"
 
 
 @pytest.mark.parametrize("ending", [Returned(None), RAISED, KILLED])

@@ -47,7 +47,15 @@ def health(found: Diagnosis) -> str:
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(-3, "0s"), (0.9, "0s"), (59, "59s"), (61, "1m"), (3_601, "1h"), (7_500, "2h5m"), (90_061, "1d1h")],
+    [
+        (-3, "0 s"),
+        (0.9, "0 s"),
+        (59, "59 s"),
+        (61, "1 min"),
+        (3_601, "1 h"),
+        (7_500, "2 h 5 min"),
+        (90_061, "1 d 1 h"),
+    ],
 )
 def test_a_span_is_as_exact_as_it_is_short(seconds: float, shown: str) -> None:
     assert span(seconds) == shown
@@ -183,21 +191,21 @@ def test_jobs_that_wait_without_a_worker_name_the_one_command_that_serves_all_th
     found = judge_workers(waiting, NOBODY, Known(3_600.0), Expected())
     assert found.health is Health.FAIL
     assert found.said == (
-        "1 job (cut) waits for 10m, and no worker serves the queue slow ones; "
-        "2 jobs (render) wait for 40s, and no worker serves the queue default; "
-        "the last worker was seen 1h ago"
+        "1 job (cut) waits for 10 min, and no worker serves the queue slow ones; "
+        "2 jobs (render) wait for 40 s, and no worker serves the queue default; "
+        "the last worker was seen 1 h ago"
     )
     assert found.command == "jobctl worker --tasks MODULE --queue default --queue 'slow ones'"
 
 
 def test_of_a_queue_that_was_counted_no_further_more_may_wait() -> None:
     found = judge_workers([Waiting("q", "cut", 20_000, 1.0, is_at_least=True)], NOBODY, Known(), Expected())
-    assert found.said.startswith("at least 20,000 jobs (cut) wait for 1s")
+    assert found.said.startswith("at least 20,000 jobs (cut) wait for 1 s")
 
 
 def test_jobs_for_later_need_a_worker_too() -> None:
     found = judge_workers([], NOBODY, Known(), Expected(3, 7_200.0, ["video"]))
-    assert found.said == "3 jobs are queued for later, the first in 2h, and no worker runs"
+    assert found.said == "3 jobs are queued for later, the first in 2 h, and no worker runs"
     assert (health(found), found.command) == ("warn", "jobctl worker --tasks MODULE --queue video")
     assert health(judge_workers([], SOMEBODY, Known(), Expected(3, 7_200.0, ["video"]))) == "ok"
 
@@ -206,7 +214,7 @@ def test_a_schedule_needs_a_worker_that_enqueues_its_jobs() -> None:
     known = Known(3_600.0, has_tasks=True)
     found = judge_workers([], NOBODY, known, Expected(schedules=["nightly", "hourly"]))
     assert found.said == (
-        "schedules nightly, hourly enqueue jobs, and no worker runs; the last worker was seen 1h ago"
+        "schedules nightly, hourly enqueue jobs, and no worker runs; the last worker was seen 1 h ago"
     )
     assert (health(found), found.command) == ("warn", "jobctl worker")
     assert health(judge_workers([], SOMEBODY, known, Expected(schedules=["nightly"]))) == "ok"

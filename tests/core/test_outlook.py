@@ -47,10 +47,10 @@ def test_no_further_than_a_few_times_what_was_seen() -> None:
     [
         ([], "unknown: 0 readings so far, scans add more"),
         (seen(lambda day: 100 - day)[:3], "unknown: 3 readings so far, scans add more"),
-        (seen(lambda day: 100 - day, days=0.9, every_h=1), "unknown: seen for 21h only"),
+        (seen(lambda day: 100 - day, days=0.9, every_h=1), "unknown: seen for 21 h only"),
         (seen(lambda day: 100 + 5 * (-1) ** int(4 * day)), "unknown: the room goes up and down"),
-        (seen(lambda day: 100 + day), "not filling within 4d"),
-        (seen(lambda _: 100), "not filling within 4d"),
+        (seen(lambda day: 100 + day), "not filling within 4 d"),
+        (seen(lambda _: 100), "not filling within 4 d"),
     ],
 )
 def test_unknown_stays_unknown(readings: list[Reading], said: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice, product
 from typing import Any
 
 from hypothesis import given
@@ -94,16 +95,40 @@ def test_the_parts_of_a_period_add_up_to_it(lines: list[Line], cut: int) -> None
     assert parts[0].reasons + parts[1].reasons == +whole.reasons
 
 
-def test_more_reasons_than_anybody_reads_are_counted_together() -> None:
+def failures_of(*told: tuple[str, str]) -> Counter[str]:
+    """The reasons of jobs that failed with these codes and errors."""
     lines = [
-        Line(
-            number, "a", at(1), "status", "processing", "failed", "executor", "", "", f"reason {number}\nmore"
-        )
-        for number in range(1_500)
+        Line(number, "a", at(1), "status", "processing", "failed", "executor", "", code, error)
+        for number, (code, error) in enumerate(told)
     ]
-    activity = activity_of(lines, Bins(a_period(), ZONE))
-    assert activity.reasons["reason 0"] == 1
-    assert activity.reasons["other reasons"] == 500
+    return activity_of(lines, Bins(a_period(), ZONE)).reasons
+
+
+def test_more_reasons_than_anybody_reads_are_counted_together() -> None:
+    letters = "abcdefghijkl"
+    names = ["".join(each) for each in islice(product(letters, repeat=3), 1_500)]
+    reasons = failures_of(*(("", f"reason {name}\nmore") for name in names))
+    assert reasons["reason aaa"] == 1
+    assert reasons["other reasons"] == 500
+
+
+def test_failures_that_differ_only_in_what_is_the_jobs_own_have_one_reason() -> None:
+    reasons = failures_of(
+        ("error", "ValueError: page 7 of /srv/a.pdf is bad"),
+        ("ValueError", "ValueError: page 12 of /srv/b.pdf is bad"),
+        ("", "page 7 is bad"),
+        ("", "page 8 is bad"),
+        ("timeout", "it ran longer than its limit of 1 s"),
+        ("error", ""),
+        ("", ""),
+    )
+    assert reasons == {
+        "ValueError: page … of /… is bad": 2,
+        "page … is bad": 2,
+        "timeout": 1,
+        "error": 1,
+        "no reason is known": 1,
+    }
 
 
 # One instance that began anew at 10:00; what became of its jobs, and of their records.

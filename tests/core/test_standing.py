@@ -62,7 +62,7 @@ def test_a_failed_run_is_looked_into_with_a_command_that_there_is(command: str) 
 def test_silent_jobs_are_named_with_how_long() -> None:
     found = judge_silent(Silent(3, True, "j1", NOW - timedelta(hours=2)), NOW)
     assert (found.health, found.command) == (Health.WARN, "jobctl expire --dry-run")
-    assert found.said == "at least 3 jobs with a stale heartbeat, j1 for 2h"
+    assert found.said == "at least 3 jobs with a stale heartbeat, j1 for 2 h"
     assert judge_silent(Silent(), NOW).health is Health.OK
 
 
@@ -75,7 +75,7 @@ def test_a_command_that_ended_badly_is_told_with_what_looks_closer() -> None:
     found = judge_last_run(run(14, error="root /srv is away"), NOW)
     assert found.health is Health.FAIL
     assert found.said == (
-        "cleanup on render-1 ended with exit code 14 1h ago: root /srv is away (last success: never)"
+        "cleanup on render-1 ended 1 h ago with exit code 14: root /srv is away (last success: never)"
     )
     assert found.command == "jobctl cleanup --dry-run"
 
@@ -83,7 +83,7 @@ def test_a_command_that_ended_badly_is_told_with_what_looks_closer() -> None:
 def test_a_brake_is_a_warning_and_its_run_is_named() -> None:
     found = judge_last_run(run(13, run_id="R1", succeeded_at=NOW - timedelta(days=3)), NOW)
     assert (found.health, found.command) == (Health.WARN, "jobctl run show R1")
-    assert found.said.endswith("a brake held part of the plan (last success: 3d ago)")
+    assert found.said.endswith("a brake held part of the plan (last success: 3 d ago)")
     assert judge_last_run(run(0), NOW).health is Health.OK
     assert "not all was done" in judge_last_run(run(99), NOW).said
 
@@ -133,7 +133,7 @@ def suspended(**changes: Any) -> Suspended:
 def test_where_absence_is_not_trusted_it_is_told_since_when_why_and_what_ends_it() -> None:
     assert judge_absence([], NOW).health is Health.OK
     assert judge_absence([suspended()], NOW) == warn(
-        "nothing is called missing for 1h, since 2026-11-23 11:00 UTC: the backup of 2026-11-23 11:00 UTC "
+        "nothing is called missing for 1 h, since 2026-11-23 11:00 UTC: the backup of 2026-11-23 11:00 UTC "
         "was put back (/srv/b.db); below /srv/a",
         "apply a complete recover, before any worker starts",
         "jobctl recover --yes",

@@ -85,7 +85,7 @@ def test_a_check_that_hangs_costs_its_time_and_no_other_one(bare: Settings) -> N
     began = clock.monotonic()
     hanging = check("hanging", lambda patient: time.sleep(3600) or ok(""))
     found = told(bare, hanging, check("after", well), limit_s=1.0)
-    assert found["hanging"] == unknown("it gave no answer within 1s")
+    assert found["hanging"] == unknown("it gave no answer within 1 s")
     assert found["after"].health is Health.OK
     assert clock.monotonic() - began < 300
 
@@ -108,7 +108,7 @@ def test_a_store_that_hangs_is_waited_for_once(world: World, monkeypatch: pytest
     found = told(world.settings, STORE, *needing, check("other", well), limit_s=1.0)
     assert clock.monotonic() - began < 300
     assert found["store"].health is Health.FAIL
-    assert found["store"].said == "it gave no answer within 1s"
+    assert found["store"].said == "it gave no answer within 1 s"
     assert {found[name].said for name in "abc"} == {"the store cannot be used: see 'store'"}
     assert found["other"].health is Health.OK
 

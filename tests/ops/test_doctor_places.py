@@ -229,7 +229,7 @@ def test_a_disk_that_is_really_full_is_found(tmp_path: Path) -> None:
     assert "disk I/O error" in after[2][1]
     for room in (after[1], after[3]):
         assert f"{tmp_path}/disk" in room[1]
-        assert "0 B free, 0.0%" in room[1]
+        assert "0 B free, 0.0 %" in room[1]
 
 
 @pytest.mark.parametrize(
@@ -290,8 +290,8 @@ def test_one_hosts_root_on_a_network_is_told(world: World, tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("off", "health", "said"),
     [
-        (timedelta(hours=2), Health.FAIL, r"the store's clock is 2h behind this host's"),
-        (timedelta(seconds=-45), Health.WARN, r"the store's clock is \d\ds ahead of this host's"),
+        (timedelta(hours=2), Health.FAIL, r"the store's clock is 2 h behind this host's"),
+        (timedelta(seconds=-45), Health.WARN, r"the store's clock is \d\d s ahead of this host's"),
     ],
 )
 def test_a_host_whose_clock_is_off_is_told(

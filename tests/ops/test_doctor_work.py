@@ -186,7 +186,7 @@ def test_jobs_that_nobody_takes_are_told_by_queue_and_task(world: World, tmp_pat
     enqueue_waiting(world, tmp_path, "a", "b")
     found = diagnosis(world, "workers")
     assert found.health is Health.WARN
-    said = r"2 jobs \(wait\) wait for \d+s, and no worker serves the queue default"
+    said = r"2 jobs \(wait\) wait for \d+ s, and no worker serves the queue default"
     assert re.fullmatch(said, found.said)
 
 
@@ -201,7 +201,7 @@ def test_a_task_that_no_worker_knows_is_told_and_later_fails(world: World) -> No
             jobs = site.store.dialect.table("job")
             connection.exec_driver_sql(f"UPDATE {jobs} SET run_at = '{long_ago:%Y-%m-%dT%H:%M:%S.%f}Z'")
         found = diagnosis(world, "workers")
-        assert (found.health, "1 job (dance) waits for 1h" in found.said) == (Health.FAIL, True)
+        assert (found.health, "1 job (dance) waits for 1 h" in found.said) == (Health.FAIL, True)
 
 
 def test_jobs_for_later_need_a_worker_that_runs_by_then(world: World) -> None:
@@ -209,7 +209,7 @@ def test_jobs_for_later_need_a_worker_that_runs_by_then(world: World) -> None:
         queue.enqueue("dance", None, delay="2h")
         queue.enqueue("dance", None, delay="1h30m", queue="video")
     found = diagnosis(world, "workers")
-    said = r"2 jobs are queued for later, the first in 1h(29|30)m, and no worker runs"
+    said = r"2 jobs are queued for later, the first in 1 h (29|30) min, and no worker runs"
     assert re.fullmatch(said, found.said)
     assert (found.health, found.command) == (
         Health.WARN,
@@ -394,9 +394,9 @@ def test_a_command_that_has_not_ended_well_for_long_is_told(world: World) -> Non
     ended(world, "recover")
     ended(world, "expire", ago=timedelta(hours=5))
     found = diagnosis(world, "schedule")
-    assert (found.health, found.said) == (Health.WARN, "expire last ended well 5h ago")
+    assert (found.health, found.said) == (Health.WARN, "expire last ended well 5 h ago")
     ended(world, "expire")
-    assert re.fullmatch(r"recover \d+s ago, expire \d+s ago", diagnosis(world, "schedule").said)
+    assert re.fullmatch(r"recover \d+ s ago, expire \d+ s ago", diagnosis(world, "schedule").said)
 
 
 @pytest.mark.usefixtures("uninstalled")

@@ -84,3 +84,7 @@ def test_an_action_has_no_result_until_it_was_applied() -> None:
     assert action_item(action)["result"] is None
     taken = action_item(action, Outcome.CONFLICT, "the record was changed since")
     assert (taken["result"], taken["note"]) == ("conflict", "the record was changed since")
+
+
+def test_a_number_that_is_none_is_null() -> None:
+    assert to_json([float("nan"), float("inf"), -0.5]) == "[null,null,-0.5]"

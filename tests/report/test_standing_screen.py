@@ -42,7 +42,7 @@ from jobctl.report.columns import tsv_heading, tsv_line
 from jobctl.report.shell_lines import commands_of, shell_lines
 from jobctl.report.standing_items import standing_blocks
 from jobctl.report.standing_screen import standing_screen
-from report.test_screens import GOLDEN, HOSTILE, JOB, NOW, render
+from report.screens import GOLDEN, HOSTILE, JOB, NOW, render
 
 SIZES = ((80, 24), (120, 40))
 TIB = 1 << 40
@@ -130,9 +130,11 @@ def long() -> Standing:
     """Troubles with long commands, or several, as they are where the store was named on the command line."""
     found = healthy()
     found.workers, found.queues = [], [*found.queues, QueueDepth("a queue", 2, 2, False, JOB, HOUR, {})]
-    lack = "14 jobs (render) wait for 60m, and no worker serves the queue default; the last was seen 2h ago"
+    lack = (
+        "14 jobs (render) wait for 60 min, and no worker serves the queue default; the last was seen 2 h ago"
+    )
     start = f"jobctl worker --tasks presentations.tasks --queue default --queue 'a queue' {PLACE}"
-    silent = "'jobctl recover' (pid 4711 on render-1) holds the lock root:r8 and gave no sign of life for 3h"
+    silent = "'jobctl recover' (pid 4711 on render-1) holds the lock root:r8 and gave no sign of life for 3 h"
     take_over = "kill -KILL 4711 && jobctl recover --dry-run --root r8"
     away = RootRoom("r8", "/srv/out", None, 0, 0, found.rooms[0].outlook, "No such file or directory")
     found.rooms = [away]
@@ -152,9 +154,7 @@ STORES = {"healthy": healthy, "broken": broken, "long": long}
 
 def screen(name: str, width: int, height: int) -> str:
     found = STORES[name]()
-    return render(
-        standing_screen(found, width=width, height=height, all_of_it="jobctl status --verbose"), width
-    )
+    return render(standing_screen(found, width=width, height=height, place=str), width)
 
 
 def piped(name: str) -> str:
@@ -213,7 +213,7 @@ def test_nothing_stands_behind_a_command_so_that_a_shell_sees_where_it_goes_on(
 ) -> None:
     shown = io.StringIO()
     console = Console(file=shown, width=width, highlight=False, color_system=None)
-    for block in standing_screen(long(), width=width, height=height, all_of_it="jobctl status --verbose"):
+    for block in standing_screen(long(), width=width, height=height, place=str):
         console.print(block)
     rows = shown.getvalue().splitlines()
     going_on = [row for row in rows if "\\" in row]

@@ -66,6 +66,15 @@ def untellable(attempt: jobctl.Attempt) -> None:
     raise Untellable
 
 
+class interrupted(Exception):  # noqa: N801 - as jobctl writes it
+    """What jobctl calls a failure that may turn out to have been none; this one was raised."""
+
+
+@jobctl.task("speaks-for-jobctl")
+def speaks_for_jobctl(attempt: jobctl.Attempt) -> None:
+    raise interrupted("not by the end of its worker")
+
+
 @jobctl.task("kills-itself")
 def kills_itself(attempt: jobctl.Attempt) -> None:
     os.kill(os.getpid(), signal.SIGKILL)

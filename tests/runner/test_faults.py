@@ -14,6 +14,7 @@ import pytest
 
 import jobctl
 from jobctl import clock
+from jobctl.core.reasons import failure_said
 from jobctl.ops.init import initialise
 from jobctl.runner import limits
 from jobctl.settings import load_settings
@@ -32,14 +33,15 @@ class Fault(NamedTuple):
 
 
 BABBLED = "died: its process wrote what is no message to its worker"
-TIMEOUT = "timeout: it ran longer than its limit of 1s"
+TIMEOUT = "timeout: it ran longer than its limit of 1 s"
 FAULTS = [
     Fault("gives up", "gives-up", "failed", "gave-up: the template is gone"),
     Fault("sys.exit", "exits", "failed", "exit: the handler called exit(3)"),
     Fault("os._exit", "exits-hard", "failed", "died: its process ended without a result, with exit code 7"),
-    Fault("interrupt", "interrupts", "failed", "error: KeyboardInterrupt"),
-    Fault("unspeakable", "unspeakable", "failed", "error: Unspeakable: it cannot say what went wrong"),
+    Fault("interrupt", "interrupts", "failed", "KeyboardInterrupt"),
+    Fault("unspeakable", "unspeakable", "failed", "Unspeakable: it cannot say what went wrong"),
     Fault("untellable", "untellable", "failed", "error: the handler raised what cannot be told"),
+    Fault("a code of ours", "speaks-for-jobctl", "failed", "error: interrupted: not by the end"),
     Fault("SIGKILL", "kills-itself", "failed", "killed: killed by SIGKILL, peak "),
     Fault("kills its group", "kills-its-group", "failed", "killed: killed by SIGKILL, peak "),
     Fault("stops itself", "stops-itself", "failed", TIMEOUT),
@@ -62,8 +64,8 @@ FAULTS = [
     Fault("odd result", "babbles", "failed", BABBLED, '["done","x",1,5]\n'),
     Fault("hangs up", "hangs-up", "failed", "died: its process lost its channel to its worker"),
     Fault("shuts down", "shuts-down", "failed", "died: its process lost its channel to its worker"),
-    Fault("forked question", "asks-from-a-fork", "failed", "error: ValueError: its fork ended with 0"),
-    Fault("a link", "records-a-link", "failed", "error: PublishRefused: /"),
+    Fault("forked question", "asks-from-a-fork", "failed", "ValueError: its fork ended with 0"),
+    Fault("a link", "records-a-link", "failed", "PublishRefused: /"),
     Fault("takes stdout", "takes-stdout", "completed", ""),
     Fault("returns twice", "returns-twice", "completed", ""),
     Fault("odd progress", "reports-oddly", "completed", ""),
@@ -105,7 +107,7 @@ def test_each_fault_has_one_clear_outcome_and_the_worker_lives(
     wrong = []
     for fault in FAULTS:
         shown, error = crew.shown(fault.job_id), fault.error.format(place=tmp_path)
-        said = f"{shown['error_code']}: {shown['error']}" if shown["error"] else ""
+        said = failure_said(shown["error_code"], shown["error"])
         if shown["status"] != fault.status or not said.startswith(error):
             wrong.append((fault.job_id, shown["status"], said))
     assert not wrong

@@ -94,8 +94,6 @@ def test_a_living_workers_job_is_left_alone(crew: Crewed, root: Path, tmp_path: 
 def test_without_a_yes_and_a_terminal_nothing_is_rescued(crew: Crewed, root: Path, tmp_path: Path) -> None:
     job_id = lose(crew, "wait", str(tmp_path), tmp_path / "{job_id}.1", signal.SIGKILL)
     refused = answer("expire", database=crew.url)
-    assert (refused["exit_code"], refused["errors"][0]["hint"]) == (
-        5,
-        "rescue them with 'jobctl expire --yes'",
-    )
+    assert refused["exit_code"] == 5
+    assert refused["errors"][0]["hint"].startswith("rescue them: jobctl expire --yes")
     assert (crew.job(job_id).status, leases(crew)) == (Status.PROCESSING, 1)

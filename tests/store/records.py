@@ -50,7 +50,14 @@ def complete(connection: Connection, job_id: str, *, at: datetime = AT, **more: 
     )
 
 
-def fail(connection: Connection, job_id: str, *, error_code: str | None = None, at: datetime = AT) -> Job:
+def fail(
+    connection: Connection,
+    job_id: str,
+    *,
+    error_code: str | None = None,
+    error: str = "it broke",
+    at: datetime = AT,
+) -> Job:
     return jobs.change_status(
         connection,
         job_id,
@@ -59,7 +66,7 @@ def fail(connection: Connection, job_id: str, *, error_code: str | None = None, 
         cause=Cause.EXECUTOR,
         actor="worker-1",
         at=at,
-        changes={"error": "it broke", "error_code": error_code},
+        changes={"error": error, "error_code": error_code},
     )
 
 

@@ -107,7 +107,7 @@ def test_tokens_come_from_a_file_and_are_never_shown(tmp_path: Path) -> None:
         output, errors = server.process.communicate(timeout=60)
     assert server.process.returncode == 0
     assert "GET /metrics" in errors
-    assert "2 requests answered" in errors
+    assert "Answered 2 requests." in errors
     assert TOKEN not in output + errors
 
 

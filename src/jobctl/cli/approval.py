@@ -134,7 +134,7 @@ def _show_plan(call: Call, plan: Plan, consent: Consent) -> None:
             is_import = plan.header.command == "import"
             told, findings = (iter(()), {}) if is_import else (plan.told(), plan.findings)
             digest = digest_plan(plan, told, counts=plan.counts, findings=findings)
-            call.output.screen(plan_screen(digest))
+            call.output.screen(plan_screen(digest, call.output.placed))
         _show_kept(call, plan, consent)
         return
     _list(call, map(Step, plan), plan if consent.explains else None)
@@ -145,9 +145,11 @@ def _show_kept(call: Call, plan: Plan, consent: Consent) -> None:
     if not plan.kept_count:
         return
     if not consent.explains:
-        call.output.say(
-            f"Kept: {counted(plan.kept_count, 'file or job', 'files and jobs')}; --explain says why."
-        )
+        # Where there is nothing else to tell, that sentence tells of them.
+        if plan.total:
+            call.output.say(
+                f"Kept: {counted(plan.kept_count, 'file or job', 'files and jobs')}; --explain says why."
+            )
         return
     from jobctl.report.screen import table  # noqa: PLC0415 - rich is only for terminals
 
@@ -171,7 +173,7 @@ def _end_with_plan(call: Call, plan: Plan, consent: Consent, troubles: Sequence[
     code = ExitCode.INCOMPLETE if plan.is_incomplete else ExitCode.CLEAN
     code = most_severe([code, *(trouble.exit_code for trouble in troubles)])
     if not plan.total:
-        _say_nothing_to_do(call, plan)
+        _say_nothing_to_do(call, plan, consent)
     if consent.save_as is not None:
         call.output.say(f"Saved; to apply it: jobctl apply {shlex.quote(consent.save_as)}")
     elif plan.total:
@@ -182,10 +184,11 @@ def _end_with_plan(call: Call, plan: Plan, consent: Consent, troubles: Sequence[
 def _end_without_approval(
     call: Call, plan: Plan, consent: Consent, troubles: Sequence[JobctlError]
 ) -> ExitCode:
+    saving = "" if call.output.command == "apply" else "save them for later with --plan FILE, or "
     error = ApprovalNeeded(
         f"applying {counted(plan.total, 'step')} needs a yes, and there is no terminal to ask on; "
         "nothing was changed",
-        hint=f"apply them with '{consent.again}', or save them for later with --plan FILE",
+        hint=f"{saving}apply them: {consent.again}",
     )
     errors = [*troubles, error]
     ending = Ending(error.exit_code, counts=_planned(plan), errors=errors, data=_plan_data(plan))
@@ -206,7 +209,7 @@ def _end_with_report(
         _list(call, [], explained)
         if output.is_terminal:
             _show_kept(call, plan, consent)
-        _say_nothing_to_do(call, plan)
+        _say_nothing_to_do(call, plan, consent)
     elif output.is_terminal:
         _show_report(call, hold, report)
     elif output.format is Format.TEXT and output.is_quiet:
@@ -237,7 +240,8 @@ def _show_report(call: Call, hold: Hold, report: RunReport) -> None:
         run_id=report.run_id,
         counts=report.counts,
         faults=list(faults),
-        undo_command=call.output.placed(report.undo_command or "") or None,
+        undo_command=report.undo_command,
+        place=call.output.placed,
     )
     call.output.screen(blocks)
 
@@ -248,7 +252,7 @@ def _steps_taken(hold: Hold, run_id: str) -> Iterable[Step]:
     return (Step(taken.action, taken.outcome, taken.note) for taken in actions_of(hold.site, run_id))
 
 
-def _say_nothing_to_do(call: Call, plan: Plan) -> None:
+def _say_nothing_to_do(call: Call, plan: Plan, consent: Consent) -> None:
     told = sum(plan.findings.values())
     if plan.held:
         return
@@ -257,7 +261,8 @@ def _say_nothing_to_do(call: Call, plan: Plan) -> None:
     else:
         rest = f"; {counted(told, 'finding')} left alone, 'jobctl scan' lists them" if told else ""
     if plan.kept_count:
-        rest = f"; {counted(plan.kept_count, 'file or job', 'files and jobs')} kept, --explain says why"
+        why = "" if consent.explains else ", --explain says why"
+        rest = f"; {counted(plan.kept_count, 'file or job', 'files and jobs')} kept{why}"
     call.output.say(f"Nothing to do{rest}.")
     if plan.declined:
         call.output.say(

@@ -21,15 +21,17 @@ def change_each(
     """Change each job, named by its id or the beginning of it, and say what it is then."""
     from jobctl.ops.lookup import job_named  # noqa: PLC0415 - help stays quick
 
-    done = []
+    output, done = call.output, []
     with call.open_site() as site:
         for name in names:
             try:
-                done.append(change(site, job_named(site, name)))
+                job = change(site, job_named(site, name))
             except (UnknownJob, StaleJob, IllegalTransition) as error:
-                call.output.warn(f"{error.message} ({error.hint})")
-    for job in done:
-        call.output.say(f"Job {job.job_id} {said(job)}.")
+                output.warn(f"{error.message} ({output.placed(error.hint)})")
+                continue
+            # At once: where the store goes away now, it is known how far it came.
+            output.say(f"Job {job.job_id} {said(job)}.")
+            done.append(job)
     code = ExitCode.CLEAN if len(done) == len(names) else ExitCode.INCOMPLETE
     counts = {"done": len(done), "failed": len(names) - len(done)}
-    return call.output.end(Ending(code, counts=counts, data={"jobs": [job_item(job) for job in done]}))
+    return output.end(Ending(code, counts=counts, data={"jobs": [job_item(job) for job in done]}))

@@ -8,6 +8,11 @@ from jobctl.core import moments
 from jobctl.errors import UsageError
 
 
+def moment_of(option: str, text: str | None, now: datetime) -> datetime | None:
+    """The moment an option names, if it is given. Raises ``UsageError``, also for an empty text."""
+    return None if text is None else parse_moment(option, text, now)
+
+
 def parse_moment(option: str, text: str, now: datetime) -> datetime:
     """The moment ``text`` names by this machine's clock and zone; an age counts back from ``now``.
 
@@ -23,8 +28,7 @@ def parse_span(
     since: str | None, until: str | None, now: datetime
 ) -> tuple[datetime | None, datetime | None]:
     """What ``--since`` and ``--until`` name. Raises ``UsageError``, also where nothing can lie between."""
-    first = parse_moment("--since", since, now) if since is not None else None
-    last = parse_moment("--until", until, now) if until is not None else None
+    first, last = moment_of("--since", since, now), moment_of("--until", until, now)
     if first is not None and last is not None and first >= last:
         shown = f"{first.astimezone():%Y-%m-%d %H:%M:%S} to {last.astimezone():%Y-%m-%d %H:%M:%S}"
         raise UsageError(

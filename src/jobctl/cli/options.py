@@ -115,56 +115,59 @@ def _verbose(context: typer.Context, value: bool) -> None:  # noqa: FBT001 - typ
         call.output.is_verbose = value
 
 
+_DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        help="The job store: a file, or postgresql://… [JOBCTL_DATABASE_URL]",
+        callback=_database,
+        expose_value=False,
+    ),
+]
+_ConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="The configuration file. [JOBCTL_CONFIG]",
+        callback=_config,
+        expose_value=False,
+    ),
+]
+_AsRootOption = Annotated[
+    bool,
+    typer.Option(
+        "--as-root",
+        help="Run by root, do not become the owner of the outputs.",
+        callback=_as_root,
+        expose_value=False,
+    ),
+]
+_JsonOption = Annotated[
+    bool, typer.Option("--json", help="Answer with one JSON object.", callback=_format, expose_value=False)
+]
+_JsonLinesOption = Annotated[
+    bool,
+    typer.Option("--jsonl", help="Answer with one JSON object a line.", callback=_format, expose_value=False),
+]
+_QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Say nothing when all is well.", callback=_quiet, expose_value=False),
+]
+_VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say more on stderr.", callback=_verbose, expose_value=False)
+]
+
+
 def _declare(
     *,
-    database: Annotated[
-        str | None,
-        typer.Option(
-            "--database",
-            metavar="URL",
-            help="The job store: a file, or postgresql://… [JOBCTL_DATABASE_URL]",
-            callback=_database,
-            expose_value=False,
-        ),
-    ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option(
-            "--config",
-            metavar="FILE",
-            help="The configuration file. [JOBCTL_CONFIG]",
-            callback=_config,
-            expose_value=False,
-        ),
-    ] = None,
-    as_root: Annotated[
-        bool,
-        typer.Option(
-            "--as-root",
-            help="Run by root, do not become the owner of the outputs.",
-            callback=_as_root,
-            expose_value=False,
-        ),
-    ] = False,
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="Answer with one JSON object.", callback=_format, expose_value=False),
-    ] = False,
-    jsonl: Annotated[
-        bool,
-        typer.Option(
-            "--jsonl", help="Answer with one JSON object a line.", callback=_format, expose_value=False
-        ),
-    ] = False,
-    quiet: Annotated[
-        bool,
-        typer.Option(
-            "--quiet", "-q", help="Say nothing when all is well.", callback=_quiet, expose_value=False
-        ),
-    ] = False,
-    verbose: Annotated[
-        bool,
-        typer.Option("--verbose", "-v", help="Say more on stderr.", callback=_verbose, expose_value=False),
-    ] = False,
+    database: _DatabaseOption = None,
+    config: _ConfigOption = None,
+    as_root: _AsRootOption = False,
+    json: _JsonOption = False,
+    jsonl: _JsonLinesOption = False,
+    quiet: _QuietOption = False,
+    verbose: _VerboseOption = False,
 ) -> None:
     """The options of every command."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from jobctl.cli.table import COMMANDS, command_in
+from jobctl.core.health.words import shell_word
 from jobctl.errors import ExitCode, JobctlError
 from jobctl.model.names import to_shown
 from jobctl.report.columns import Column, RowT, tsv_heading, tsv_line
@@ -27,15 +27,20 @@ from jobctl.store.redact import redact_url
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from jobctl.model.health import Diagnosis
+
 RowT_contra = TypeVar("RowT_contra", contravariant=True)
 Item = Callable[[RowT], Mapping[str, Any]]
 
 
-# A command somebody may copy: in quotes, or at the end of a line, with words of its own in quotes perhaps.
+# A command somebody may copy: in quotes, or, with words of its own in quotes perhaps, up to where a sentence
+# or another command goes on.
 _CALLED = rf"jobctl (?:{'|'.join(sorted({name.split()[0] for name in COMMANDS}))})\b"
-_WORDS = r"""(?:[^'"\n]|'[^'\n]*'|"[^"\n]*")*"""
+_WORDS = r"""(?:[^'"\n]|'[^'\n]*'|"[^"\n]*")*?"""
+_END = r"(?=[;,)](?:\s|$)|\s(?:\||&&|\()|\.?$)"
 _COMMAND = re.compile(
-    rf"(?<=')jobctl (?!COMMAND)[^'\n]+(?<!--help)(?=')|(?<!')\b{_CALLED}{_WORDS}(?<!--help)$"
+    rf"(?<=')jobctl (?!COMMAND)[^'\n]+(?<!--help)(?=')|(?<!')\b{_CALLED}{_WORDS}(?<!--help){_END}",
+    re.MULTILINE,
 )
 
 
@@ -166,8 +171,16 @@ class Output:
         """Make ``text`` with every command it names work on the store and configuration of this call."""
         if not self.place:
             return text
-        given = "".join(f" {option} {shlex.quote(value)}" for option, value in self.place.items())
-        return _COMMAND.sub(lambda command: command.group() + given, text)
+        given = "".join(f" {option} {shell_word(value)}" for option, value in self.place.items())
+
+        def at_its_place(command: re.Match[str]) -> str:
+            return command.group() if given in command.group() else command.group() + given
+
+        return _COMMAND.sub(at_its_place, text)
+
+    def placed_diagnosis(self, found: Diagnosis) -> Diagnosis:
+        """A diagnosis whose commands work on the store and configuration of this call."""
+        return found._replace(fix=self.placed(found.fix), command=self.placed(found.command))
 
     def text(self, text: str) -> None:
         """Answer with a text that other programs read: as it is, but harmless to a terminal."""
@@ -182,7 +195,7 @@ class Output:
     def say(self, text: str) -> None:
         """Say what was done in one line, where no machine reads: on a terminal's stdout, else on stderr."""
         if self.format is Format.TEXT and not self.is_quiet:
-            shown = redact_url(to_shown(self.placed(text)))
+            shown = self._shown(text)
             _write(shown) if self.is_terminal else _tell(shown)
 
     def note(self, text: str) -> None:
@@ -192,14 +205,15 @@ class Output:
 
     def warn(self, text: str) -> None:
         """Say that something is amiss, and go on."""
-        shown = redact_url(to_shown(text))
-        self.warnings.append(shown)
+        shown = self._shown(text)
         if self.format is Format.TEXT:
             _tell(f"warning: {shown}")
+        else:
+            self.warnings.append(shown)
 
     def alert(self, text: str) -> None:
         """Say at once on stderr that something is amiss, in an answer that has no end to tell it at."""
-        _tell(f"warning: {redact_url(to_shown(text))}")
+        _tell(f"warning: {self._shown(text)}")
 
     def detail(self, text: str) -> None:
         """Say on stderr what only ``--verbose`` wants to know."""
@@ -208,7 +222,9 @@ class Output:
 
     def end(self, ending: Ending | None = None) -> ExitCode:
         """Finish the answer; gives the exit code back."""
-        ending = _redacted(ending or Ending())
+        ending = ending or Ending()
+        for error in ending.errors:
+            error.message, error.hint = redact_url(error.message), redact_url(self.placed(error.hint))
         if self.format is not Format.TEXT and self.further:
             more = {name: look() for name, look in self.further.items()}
             ending = ending._replace(data={**ending.data, **more})
@@ -224,8 +240,11 @@ class Output:
 
     def fail(self, error: JobctlError) -> ExitCode:
         """Finish with an error, even in the middle of an answer."""
-        error.hint = self.placed(error.hint)
         return self.end(Ending(code=error.exit_code, errors=[error]))
+
+    def _shown(self, text: str) -> str:
+        """What anybody said, as a person may read it: harmless, without secrets, its commands placed."""
+        return redact_url(to_shown(self.placed(text)))
 
     def _console(self) -> Console:
         from rich.console import Console  # noqa: PLC0415 - rich is only for terminals
@@ -307,12 +326,6 @@ class _Nothing(Generic[RowT]):
 
     def end(self, ending: Ending, warnings: Sequence[str]) -> None:
         """A terminal shows a screen instead."""
-
-
-def _redacted(ending: Ending) -> Ending:
-    for error in ending.errors:
-        error.message, error.hint = redact_url(error.message), redact_url(error.hint)
-    return ending
 
 
 def tell_error(error: JobctlError) -> None:

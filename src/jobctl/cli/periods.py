@@ -23,7 +23,8 @@ def period_of(
         if since is None:
             raise UsageError("--until alone tells no period", hint="add --since")
         begin = _bound("--since", since, now, zone, is_end=False)
-        return period_between(begin, _bound("--until", until, now, zone, is_end=True) if until else now, zone)
+        end = now if until is None else _bound("--until", until, now, zone, is_end=True)
+        return period_between(begin, end, zone)
     except ValueError as error:
         raise UsageError(f"no such period: {error}", hint=_WAYS) from None
 

@@ -30,7 +30,8 @@ def telling_space(call: Call, hold: Hold, plan: Plan) -> Iterator[None]:
     yield
     if plan.total:
         for was, now in zip(before, space_of(hold), strict=True):
-            if (was.free, was.quarantined) != (now.free, now.quarantined):
+            # What is free changes by itself.
+            if was.quarantined != now.quarantined:
                 call.output.note(_after(now))
 
 

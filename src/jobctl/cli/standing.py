@@ -31,16 +31,8 @@ def refuse_json(call: Call, what: str) -> None:
 
 def placed(call: Call, found: Standing) -> Standing:
     """The commands it names work on the store and the configuration of this call."""
-    place = call.output.placed
-    found.troubles = [
-        each._replace(
-            diagnosis=each.diagnosis._replace(
-                fix=place(each.diagnosis.fix),
-                command=" && ".join(map(place, each.diagnosis.command.split(" && "))),
-            )
-        )
-        for each in found.troubles
-    ]
+    place = call.output.placed_diagnosis
+    found.troubles = [each._replace(diagnosis=place(each.diagnosis)) for each in found.troubles]
     return found
 
 
@@ -54,7 +46,7 @@ def screen(call: Call, found: Standing, *, besides: int = 0) -> list[RenderableT
             found,
             width=output.width,
             height=output.height - besides,
-            all_of_it=output.placed("jobctl status --verbose"),
+            place=output.placed,
             is_whole=output.is_verbose,
         )
     )

@@ -69,7 +69,7 @@ def _elsewhere(
             try:
                 seen = look()
             except JobctlError as error:
-                output.warn(f"{error.message} ({error.hint})")
+                output.alert(f"{error.message} ({output.placed(error.hint)})")
             else:
                 output.text(f"# {format_timestamp(clock.now())}\n")
                 output.blocks(*blocks(seen))

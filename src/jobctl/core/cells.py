@@ -38,7 +38,12 @@ def to_cell(value: Any) -> str:
     if value is None:
         return ""
     text = repr(value) if isinstance(value, float) else str(value)
-    return f"'{text}" if not text or text.startswith(_FORMULA) else text
+    return defused(text) if text else "'"
+
+
+def defused(text: str) -> str:
+    """``text`` as a cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def from_cell(cell: str) -> str | None:

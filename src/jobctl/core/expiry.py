@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from jobctl.core.ages import Ages
 from jobctl.core.case import Case
 from jobctl.core.planning import Material, Proposal, propose
-from jobctl.durations import format_duration
+from jobctl.durations import spoken_duration
 from jobctl.model.finding import FindingKind
 from jobctl.model.plan import Action, Kept, Row, Verb
 from jobctl.model.records import Ended
@@ -79,13 +79,13 @@ def judge_queued(case: Case, job_row: Row, policy: Policy, ages: Ages) -> Action
     if age is None:
         return _kept(case.key, "queued; how long cannot be told: its times make no sense")
     if age < ttl:
-        said = f"queued for {format_duration(age)}{ages.note(since)}, less than {format_duration(ttl)}"
+        said = f"queued for {spoken_duration(age)}{ages.note(since)}, less than {spoken_duration(ttl)}"
         return _kept(case.key, said)
     if case.references:
         return _kept(case.key, f"{case.references[0]} names it")
     if case.videos:
-        return _kept(case.key, f"queued for {format_duration(age)}, but there is a video of it")
-    reason = f"queued for {format_duration(age)}, longer than {format_duration(ttl)}"
+        return _kept(case.key, f"queued for {spoken_duration(age)}, but there is a video of it")
+    reason = f"queued for {spoken_duration(age)}, longer than {spoken_duration(ttl)}"
     return expire(job_row, reason)
 
 
@@ -101,10 +101,10 @@ def judge_ended(job: Ended, policy: Policy, ages: Ages) -> str | Kept:
     age = ages.of(since)
     if age is None:
         return _kept(job.job_id, f"{job.status}; how long ago cannot be told: its times make no sense")
-    said = f"{job.status}, unchanged for {format_duration(age)}"
+    said = f"{job.status}, unchanged for {spoken_duration(age)}"
     if age < retain:
-        return _kept(job.job_id, f"{said}{ages.note(since)}, less than {format_duration(retain)}")
-    return f"{said}, longer than {format_duration(retain)}"
+        return _kept(job.job_id, f"{said}{ages.note(since)}, less than {spoken_duration(retain)}")
+    return f"{said}, longer than {spoken_duration(retain)}"
 
 
 def expire(job_row: Row, reason: str) -> Action:

@@ -97,7 +97,7 @@ class Sums:
     def least_of(self, most: int) -> int:
         """How many changes the last of the ``most`` owners with the most has; 0 where there are fewer."""
         first = heapq.nlargest(most, self._lanes)
-        return first[-1] >> _ROWS if len(first) == most else 0
+        return first[-1] >> _ROWS if 0 < most == len(first) else 0
 
     def with_at_least(self, changes: int) -> list[int]:
         """The numbers of the owners with so many changes or more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from jobctl.durations import format_duration
+from jobctl.durations import spoken_duration
 from jobctl.model.files import Role
 from jobctl.model.quarantine import Entry
 from jobctl.model.status import OPEN, Status
@@ -27,7 +27,7 @@ def why_not_purged(
     if entry.age is None:
         return "how long it has been here cannot be told: the clocks disagree"
     if entry.age < retention:
-        return f"here for {format_duration(entry.age)}, less than {format_duration(retention)}"
+        return f"here for {spoken_duration(entry.age)}, less than {spoken_duration(retention)}"
     if referred_by is not None:
         return f"{referred_by} names its job"
     if status is not None and Status(status) in OPEN:

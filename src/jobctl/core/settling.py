@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from jobctl.core.backoff import delay_after
-from jobctl.durations import format_duration
+from jobctl.durations import spoken_duration
 from jobctl.model.attempts import AttemptId, Claim, Lease, Settlement
 from jobctl.model.job import Job
 from jobctl.model.status import Cause, ErrorCode, Status
@@ -172,7 +172,7 @@ def _fail(claim: Claim, failure: Failure, spec: TaskSpec | None, luck: float) ->
 
 def _failure(ending: Ending, spec: TaskSpec | None, stop: Stop | None) -> Failure:
     if stop is Stop.TIMEOUT and spec is not None and spec.timeout_s is not None:
-        limit = format_duration(timedelta(seconds=spec.timeout_s))
+        limit = spoken_duration(timedelta(seconds=spec.timeout_s))
         return Failure(f"it ran longer than its limit of {limit}", "timeout", {}, is_final=False)
     if isinstance(ending, Raised):
         detail = {"traceback": ending.traceback} if ending.traceback else {}

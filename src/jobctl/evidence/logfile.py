@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterator
 from itertools import chain
 from typing import IO, Any, NamedTuple
 
+from jobctl.core.health.words import shell_word
 from jobctl.errors import LogUnreadable
 
 BLOCK = 1 << 20
@@ -170,7 +171,7 @@ class LogText:
         raw = self._raw()
         first = next(raw, b"")
         if first.startswith(_ZSTANDARD):
-            hint = f"unpack it: zstdcat {self.path} | jobctl evidence ingest -"
+            hint = f"unpack it: zstdcat {shell_word(self.path)} | jobctl evidence ingest -"
             raise _unreadable(self.path, "it is packed by zstd", hint)
         unpack = next((make for magic, make in _MAGIC if first.startswith(magic)), None)
         if unpack is None:

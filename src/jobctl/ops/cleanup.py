@@ -15,7 +15,7 @@ from jobctl.core import custody
 from jobctl.core.ages import Ages
 from jobctl.core.brakes import Limits
 from jobctl.core.custody import Judgement, judge, quarantine, version_of, why_too_soon
-from jobctl.durations import format_duration
+from jobctl.durations import spoken_duration
 from jobctl.errors import JobctlError, SourceUnusable
 from jobctl.model.files import Seen
 from jobctl.model.finding import FindingKind
@@ -187,7 +187,7 @@ class _Planning:
         if age is None:
             return "its age cannot be told: its time makes no sense"
         if age < older_than:
-            return f"written {format_duration(age)} ago, which is less than {format_duration(older_than)}"
+            return f"written {spoken_duration(age)} ago, which is less than {spoken_duration(older_than)}"
         return None
 
     def _keep(self, seen: Seen, reason: str) -> None:

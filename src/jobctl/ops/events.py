@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from jobctl import clock
+from jobctl.core.health.words import shell_word
 from jobctl.errors import StoreUnreachable, UnknownJob
 from jobctl.model.history import EventFilter
 from jobctl.model.job import Event
@@ -71,7 +72,9 @@ def _resolve(connection: Connection, name: str) -> str:
             f"{name} is no id but the beginning of {'one' if len(alike) == 1 else 'several'}",
             hint=f"write more of it: {', '.join(alike)}",
         )
-    raise UnknownJob(f"there is no history of a job {name}", hint=f"look further: jobctl show {name}")
+    raise UnknownJob(
+        f"there is no history of a job {name}", hint=f"look further: jobctl show {shell_word(name)}"
+    )
 
 
 def event_page(

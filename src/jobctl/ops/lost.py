@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from jobctl import clock
-from jobctl.durations import format_duration
+from jobctl.durations import spoken_duration
 from jobctl.model.attempts import LeaseHolder
 from jobctl.ops.rescue import Rescued, Rescuer, is_gone
 from jobctl.ops.site import Site
@@ -66,7 +66,7 @@ def _still_silent(site: Site, silent: list[LeaseHolder], on_wait: Callable[[floa
     with site.store.read() as connection:
         beats = {holder.worker_id: holder.beat for holder in workers.holders(connection)}
     return [
-        Lost(holder, f"no heartbeat for {format_duration(timedelta(seconds=holder.lease_s))}")
+        Lost(holder, f"no heartbeat for {spoken_duration(timedelta(seconds=holder.lease_s))}")
         for holder in silent
         if beats.get(holder.worker_id) == holder.beat
     ]

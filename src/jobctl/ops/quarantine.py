@@ -16,7 +16,7 @@ from jobctl.core.ages import Ages
 from jobctl.core.brakes import Limits
 from jobctl.core.inverse import invert
 from jobctl.core.release import needs_copy, why_not_purged
-from jobctl.durations import format_duration
+from jobctl.durations import spoken_duration
 from jobctl.errors import JobctlError, QuarantineUnreadable, UnknownEntry
 from jobctl.model.job import Artifact
 from jobctl.model.names import to_shown, to_stored
@@ -308,7 +308,7 @@ def _whole_copies(hold: Hold, artifacts: Sequence[Artifact]) -> list[Relied]:
 
 def _purge(entry: Entry, state: _State, at: str) -> Action:
     row = state.row if state.row is not None and state.row["state"] == "quarantined" else None
-    age = format_duration(entry.age) if entry.age is not None else "unknown"
+    age = spoken_duration(entry.age) if entry.age is not None else "unknown"
     reason = f"in quarantine for {age}; moved there as: {entry.reason}"
     action = _move(Verb.PURGE, entry, row, state="purged", at=at, reason=reason)
     action.expect_version = state.version

@@ -6,6 +6,7 @@ import os
 from datetime import datetime
 from typing import NamedTuple
 
+from jobctl.core.health.words import shell_word
 from jobctl.errors import JobctlError, RootRefused, RootUnavailable
 from jobctl.ops.hold import open_registered
 from jobctl.ops.site import Site
@@ -106,7 +107,7 @@ def take_over_root(site: Site, path: str, *, layout: str) -> Adopted:
     ):
         raise RootRefused(
             f"{path} is no directory of a lost store: it is known here; nothing was changed",
-            hint=f"to accept it as it is now: jobctl root adopt {path}",
+            hint=f"to accept it as it is now: jobctl root adopt {shell_word(path)}",
         )
     dialect = site.store.dialect
     refuse_place(
@@ -146,7 +147,8 @@ def _marker_generation(site: Site, row: RootRow) -> int:
     if marked_as is None:
         raise RootRefused(
             f"{row.path} belongs to another job store; nothing was changed",
-            hint=f"use that store; if it is gone for good: jobctl root adopt --of-lost-store {row.path}",
+            hint="use that store; if it is gone for good: "
+            f"jobctl root adopt --of-lost-store {shell_word(row.path)}",
         )
     if marked_as != row.root_id:
         raise RootRefused(

@@ -15,7 +15,7 @@ from datetime import timedelta
 from jobctl import clock
 from jobctl.core.ages import shown_moment
 from jobctl.core.case import UNKNOWN_EXECUTOR, Liveness
-from jobctl.durations import format_duration
+from jobctl.durations import spoken_duration
 from jobctl.evidence.executor import liveness, this_boot_id
 from jobctl.model.job import Executor
 from jobctl.model.records import Record, Watch
@@ -48,7 +48,7 @@ class Witness:
 
     def _since_when(self, silent_s: float) -> str:
         """Since when a heartbeat is watched from here, and for how long it will be."""
-        stale_after = format_duration(timedelta(seconds=int(self.stale_after_s)))
+        stale_after = spoken_duration(timedelta(seconds=int(self.stale_after_s)))
         dead_after = f"it counts as dead once that stood still for {stale_after}"
         if silent_s < 1:
             return f"its heartbeat is watched from here from now on; {dead_after}"

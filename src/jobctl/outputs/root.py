@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from jobctl import clock
+from jobctl.core.health.words import shell_word
 from jobctl.errors import RootRefused, RootUnavailable, StoreOlderThanRoot
 from jobctl.model.timestamps import format_timestamp
 from jobctl.outputs import effects
@@ -82,7 +83,8 @@ def register(path: str, *, store_id: str, root_id: str, others: Iterable[str], s
         if found is not None and found.store_id != store_id:
             raise RootRefused(
                 f"{real} belongs to another job store ({found.store_id}); nothing was changed",
-                hint=f"use that store; if it is gone for good: jobctl root adopt --of-lost-store {real}",
+                hint="use that store; if it is gone for good: "
+                f"jobctl root adopt --of-lost-store {shell_word(real)}",
             )
         if found is None or found.root_id != root_id:
             _write_marker(fd, root_id=root_id, store_id=store_id, generation=0)
@@ -150,7 +152,7 @@ def open_root(path: str, *, root_id: str, store_id: str, generation: int) -> Ope
             raise StoreOlderThanRoot(
                 f"root {path} has seen {found.generation - generation} changing runs that this store "
                 "does not know: an older copy of the store was put back; nothing was changed",
-                hint=f"put the newest store back, or accept this one: jobctl root adopt {path}",
+                hint=f"put the newest store back, or accept this one: jobctl root adopt {shell_word(path)}",
             )
         return OpenRoot(
             root_id=root_id,
@@ -263,7 +265,7 @@ def _proven(path: str, found: Marker | None, *, root_id: str, store_id: str) -> 
 def _unmarked(path: str) -> RootUnavailable:
     return RootUnavailable(
         f"{path} has no {CONTROL_DIRECTORY}/{MARKER}: it is not mounted, or not a root; nothing was changed",
-        hint=f"mount it; if it really is the right directory: jobctl init --root {path}",
+        hint=f"mount it; if it really is the right directory: jobctl init --root {shell_word(path)}",
     )
 
 
@@ -310,7 +312,7 @@ def _parse_marker(content: bytes) -> Marker:
 def _unusable(path: str, why: str | None) -> RootUnavailable:
     return RootUnavailable(
         f"the marker {path}/{CONTROL_DIRECTORY}/{MARKER} cannot be used: {why}; nothing was changed",
-        hint=f"mend it; for a registered root it can be written anew: jobctl root adopt {path}",
+        hint=f"mend it; for a registered root it can be written anew: jobctl root adopt {shell_word(path)}",
     )
 
 

@@ -20,9 +20,12 @@ class Column(Generic[RowT]):
 
     ``title`` heads it on a terminal, and ``shown`` turns its value into a person's words
     there; without them both readers get the same.
+    ``unknown`` is what a person reads where there is none.
     Terminals narrower than ``from_width`` leave the column out. ``may_wrap`` lets a long
     value go on in the next line; ids and numbers never do. A column with a ``least`` width is
-    always there and never narrower: tables that follow each other stand in line. Of anybody's
+    always there and never narrower: tables that follow each other stand in line. One that ``keeps`` so
+    many characters together is narrower only where it says no more: a long id does not squeeze the others,
+    and an ordinary one stands on one line. Of anybody's
     words a terminal shows ``most`` characters, so that one row does not push the others away.
     What ``is_below`` stands on a line of its own, below the rows that have it.
     """
@@ -31,18 +34,25 @@ class Column(Generic[RowT]):
     value: Callable[[RowT], Any]
     title: str = ""
     shown: Callable[[Any], str] | None = None
+    unknown: str = ""
     from_width: int = 0
     is_number: bool = False
     may_wrap: bool = False
     least: int = 0
+    keeps: int = 0
     most: int = 0
     is_below: bool = False
+
+    @property
+    def heading(self) -> str:
+        """What stands above it where people read."""
+        return self.title or self.name.replace("_", " ")
 
     def cell(self, row: RowT) -> str:
         """The value for a terminal, with everything invisible made visible."""
         value = self.value(row)
         if value is None:
-            return ""
+            return self.unknown
         text = self.shown(value) if self.shown else plain(value)
         return cut(text, self.most) if self.most else to_shown(text)
 

@@ -12,7 +12,7 @@ from jobctl.core.requests import RequestGroup
 from jobctl.model.amounts import counted
 from jobctl.report.duplicate_digest import DuplicateDigest, found_shown
 from jobctl.report.scan_screen import subject
-from jobctl.report.screen import Example, line, section, spaced
+from jobctl.report.screen import Example, Place, line, section, spaced
 from jobctl.report.units import seconds_shown, size_shown
 
 _MEMBERS = 10
@@ -28,12 +28,14 @@ class SearchExtent(NamedTuple):
     seconds: float
 
 
-def duplicates_screen(digest: DuplicateDigest, extent: SearchExtent) -> Iterator[RenderableType]:
+def duplicates_screen(
+    digest: DuplicateDigest, extent: SearchExtent, place: Place
+) -> Iterator[RenderableType]:
     """What a search for duplicates found, group by group."""
-    return spaced(_blocks(digest, extent))
+    return spaced(_blocks(digest, extent, place))
 
 
-def _blocks(digest: DuplicateDigest, extent: SearchExtent) -> Iterator[RenderableType]:
+def _blocks(digest: DuplicateDigest, extent: SearchExtent, place: Place) -> Iterator[RenderableType]:
     found = found_shown(extent.groups, extent.bytes_to_save)
     yield line(f"Compared {counted(extent.videos, 'video')} in {seconds_shown(extent.seconds)}: {found}.")
     for by in By:
@@ -42,7 +44,8 @@ def _blocks(digest: DuplicateDigest, extent: SearchExtent) -> Iterator[Renderabl
             yield _copies(group, extent.roots) if isinstance(group, CopyGroup) else _requests(group)
         rest = extent.groups.get(by, 0) - len(shown)
         if rest > 0:
-            yield line((f"… {counted(rest, 'more group')}: jobctl duplicates --by {by.value} --jsonl", "dim"))
+            more = place(f"… {counted(rest, 'more group')}: jobctl duplicates --by {by.value} --jsonl")
+            yield line((more, "dim"))
 
 
 def _copies(group: CopyGroup, roots: Mapping[str, str]) -> RenderableType:

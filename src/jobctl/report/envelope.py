@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from math import isfinite
 from typing import Any, NamedTuple
 
 from jobctl.errors import ExitCode, JobctlError
@@ -53,7 +54,9 @@ def to_json(value: Any) -> str:
 
 
 def _presentable(value: Any) -> Any:
-    """Moments as text, and text without the lone surrogates that JSON readers refuse."""
+    """Moments as text; and nothing that JSON readers refuse: lone surrogates, NaN, which PostgreSQL keeps."""
+    if isinstance(value, float) and not isfinite(value):
+        return None
     if isinstance(value, str):
         return value if is_utf8(value) else to_stored(value)
     if isinstance(value, datetime):

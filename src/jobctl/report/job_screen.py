@@ -11,7 +11,8 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 
 from jobctl.core.attempts import AttemptLine, attempts_of
-from jobctl.durations import format_duration
+from jobctl.core.reasons import failure_said
+from jobctl.durations import spoken_duration
 from jobctl.model.attempts import LeaseNote
 from jobctl.model.detail import JobDetail
 from jobctl.model.job import Job
@@ -113,7 +114,7 @@ def _record(detail: JobDetail) -> Iterator[tuple[str, str]]:
     yield "status", job.status
     yield "progress", " · ".join(part for part in (_percent(job), (lease and lease.note) or "") if part)
     yield "waits for", _waits_for(detail)
-    yield "error", " · ".join(part for part in (job.error_code, job.error) if part)
+    yield "error", failure_said(job.error_code, job.error)
     yield "video", job.video_url or ""
     yield "set aside", detail.aside or ""
     yield "thumbnail", job.thumbnail_url or ""
@@ -159,7 +160,7 @@ def _waits_for(detail: JobDetail) -> str:
     if job.status is not Status.QUEUED:
         return ""
     if job.run_at is not None and job.run_at > now:
-        return f"{local_time(job.run_at)} (in {format_duration(job.run_at - now)})"
+        return f"{local_time(job.run_at)} (in {spoken_duration(job.run_at - now)})"
     return detail.lack or "a free worker"
 
 

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from jobctl.core.attempts import AttemptLine
-from jobctl.durations import format_duration
+from jobctl.core.reasons import failure_said
 from jobctl.model.difference import Difference
 from jobctl.model.job import Artifact, Event, Job
 from jobctl.model.plan import Action, Kept, Outcome
 from jobctl.model.quarantine import Entry
 from jobctl.model.status import Status
 from jobctl.report.columns import Column
-from jobctl.report.units import age_of, age_shown, local_time, size_shown
+from jobctl.report.units import age_of, age_shown, local_time, seconds_shown, size_shown
 
 WIDE = 110
 WIDER = 150
 MOST_OF_A_NAME = 40
 _MOST_OF_A_REASON = 200
+_ORDINARY_ID = 36
 
 
 class KeptLine(NamedTuple):
@@ -36,6 +37,11 @@ class KeptLine(NamedTuple):
     from_status: None = None
     to_status: None = None
     confidence: None = None
+
+
+def job_id_column(value: Callable[[Any], Any], *, from_width: int = 0) -> Column[Any]:
+    """A column of jobs' ids, which are up to a thousand bytes long, and mostly 36."""
+    return Column(name="job_id", value=value, from_width=from_width, may_wrap=True, keeps=_ORDINARY_ID)
 
 
 def kept_line(kept: Kept) -> KeptLine:
@@ -65,7 +71,7 @@ DUPLICATE_COLUMNS: Sequence[Column[Mapping[str, Any]]] = tuple(
 
 STEP_COLUMNS: Sequence[Column[Step]] = (
     Column(name="verb", value=lambda step: step.action.verb),
-    Column(name="job_id", value=lambda step: step.action.job_id),
+    job_id_column(lambda step: step.action.job_id),
     Column(name="root_id", value=lambda step: step.action.root_id, from_width=WIDER),
     Column(name="path", value=lambda step: step.action.path, from_width=WIDE, may_wrap=True),
     Column(name="from", value=lambda step: step.action.from_status, from_width=WIDER),
@@ -90,7 +96,7 @@ ENTRY_COLUMNS: Sequence[Column[Entry]] = (
         is_number=True,
     ),
     Column(name="state", value=lambda entry: entry.whereabouts, from_width=WIDE),
-    Column(name="job_id", value=lambda entry: entry.job_id, from_width=WIDER),
+    job_id_column(lambda entry: entry.job_id, from_width=WIDER),
     Column(name="root_id", value=lambda entry: entry.root_id, from_width=WIDER),
     Column(name="reason", value=lambda entry: entry.reason, from_width=WIDE, may_wrap=True),
 )
@@ -99,7 +105,7 @@ DIFFERENCE_COLUMNS: Sequence[Column[Difference]] = (
     Column(name="difference", value=lambda difference: difference.kind),
     Column(name="run_id", value=lambda difference: difference.run_id, from_width=WIDER),
     Column(name="seq", value=lambda difference: difference.seq, from_width=WIDER),
-    Column(name="job_id", value=lambda difference: difference.job_id, from_width=WIDER),
+    job_id_column(lambda difference: difference.job_id, from_width=WIDER),
     Column(name="root_id", value=lambda difference: difference.root_id, from_width=WIDER),
     Column(name="path", value=lambda difference: difference.path, may_wrap=True),
     Column(name="reason", value=lambda difference: difference.reason, may_wrap=True),
@@ -121,10 +127,6 @@ def reason_column(
     )
 
 
-def _took(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else format_duration(timedelta(seconds=round(seconds)))
-
-
 ARTIFACT_COLUMNS: Sequence[Column[Artifact]] = (
     Column(name="role", value=lambda file: file.role),
     Column(name="path", value=lambda file: file.path, may_wrap=True),
@@ -140,7 +142,7 @@ ARTIFACT_COLUMNS: Sequence[Column[Artifact]] = (
 ATTEMPT_COLUMNS: Sequence[Column[AttemptLine]] = (
     Column(name="attempt", value=lambda each: each.number, title="no", is_number=True),
     Column(name="began_at", value=lambda each: each.began_at, title="began", shown=local_time),
-    Column(name="took_s", value=lambda each: each.took_s, title="took", shown=_took, is_number=True),
+    Column(name="took_s", value=lambda each: each.took_s, title="took", shown=seconds_shown, is_number=True),
     Column(name="outcome", value=lambda each: each.outcome),
     Column(name="error_code", value=lambda each: each.error_code, title="code", from_width=WIDE),
     Column(name="worker", value=lambda each: each.worker, from_width=WIDE),
@@ -206,7 +208,7 @@ def render_columns(now: datetime) -> Sequence[Column[Any]]:
             shown=_age_at(now),
             is_number=True,
         ),
-        Column(name="job_id", value=lambda known: known.job_id),
+        job_id_column(lambda known: known.job_id),
         Column(name="matched_by", title="by", value=lambda known: known.matched_by, from_width=WIDE),
         Column(name="name", value=lambda known: known.render.name, from_width=WIDE, may_wrap=True),
         Column(name="said", value=lambda known: known.render.said, from_width=WIDER),
@@ -225,6 +227,7 @@ def job_screen_columns(now: datetime) -> Sequence[Column[Job]]:
     every = _every_job_column(now)
     # Nearly every job is in this queue: it is told where one is not.
     every["queue"] = replace(every["queue"], shown=lambda queue: "" if queue == "default" else queue)
+    every["job_id"] = job_id_column(attrgetter("job_id"))
     columns = [replace(every[name], from_width=width) for name, width in _SCREEN_COLUMNS.items()]
     why = Column(name="reason", value=_why, most=_MOST_OF_A_REASON, is_below=True)
     return [*columns, why]
@@ -234,7 +237,7 @@ def _why(job: Job) -> str | None:
     """What went wrong last, unless all went well in the end."""
     if job.status is Status.COMPLETED:
         return None
-    return ": ".join(filter(None, (job.error_code, job.error))) or None
+    return failure_said(job.error_code, job.error) or None
 
 
 def chosen_job_columns(now: datetime, names: Sequence[str]) -> Sequence[Column[Job]]:

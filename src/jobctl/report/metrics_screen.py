@@ -24,12 +24,14 @@ _FAILURE_COLUMNS: Sequence[Column[Any]] = (
         name="error_code",
         title="failed because of",
         value=lambda item: (
-            f"{item['others']} others" if item.get("others") else item["error_code"] or "(none)"
+            f"{item['others']} others" if item.get("others") else item["error_code"] or "no code given"
         ),
         may_wrap=True,
     ),
     Column(name="count", value=lambda item: item["count"], shown=lambda n: f"{n:,}", is_number=True),
-    Column(name="share", value=lambda item: item["share"], shown=lambda s: f"{s:.0%}", is_number=True),
+    Column(
+        name="share", value=lambda item: item["share"], shown=lambda s: f"{100 * s:.0f} %", is_number=True
+    ),
 )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from jobctl.core.cells import defused
 from jobctl.core.figures import Figure, Figures
 from jobctl.core.histogram import Histogram
 from jobctl.model.names import to_shown
@@ -16,7 +17,6 @@ from jobctl.report.columns import Column, plain
 from jobctl.report.units import age_shown
 
 _SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _WIDTHS = {"retried": 100, "lost": 100, "recovered": 100, "cancelled": 130, "expired": 130, "imported": 130}
 _SELDOM = frozenset({*_WIDTHS})
 
@@ -43,46 +43,44 @@ class Row(NamedTuple):
 
 def row_columns(by: str, local: Callable[[datetime], str]) -> Sequence[Column[Row]]:
     """The columns of a listing by hour, day, kind, queue or owner; ``local`` shows when a period begins."""
-    first: Column[Row] = Column(
-        name=by, value=lambda row: row.at or row.name, shown=lambda value: _named(value, local), may_wrap=True
-    )
-    others: Column[Row] = Column(
-        name="others",
-        value=lambda row: row.others or None,
-        shown=lambda count: f"{count:,} others",
-        may_wrap=True,
-    )
-    rate: Column[Row] = Column(
-        name="success_rate",
-        title="success",
-        value=lambda row: row.figures.success_rate,
-        shown=lambda rate: f"{rate:.1%}",
-        is_number=True,
-    )
     counts = [_count_column(figure) for figure in Figure if figure is not Figure.STARTED]
     return (
-        first,
-        *([] if by in {"hour", "day"} else [others]),
-        *counts[:1],
-        *(column for column in counts[1:] if column.name not in _SELDOM),
-        rate,
+        *_name_columns(by, local),
+        *(column for column in counts if column.name not in _SELDOM),
+        _RATE,
         _quantile("wait", "p50", 0),
         _quantile("wait", "p95", 100),
         _quantile("wait", "p99", 150),
         _quantile("run", "p50", 0),
         _quantile("run", "p95", 0),
         _quantile("run", "p99", 150),
-        Column(
-            name="run_mean_s",
-            title="run mean",
-            value=lambda row: row.mean_run_s,
-            shown=duration_shown,
-            from_width=0 if by == "owner" else 170,
-            is_number=True,
-        ),
+        _mean_run_column(0 if by == "owner" else 170),
         *(column for column in counts if column.name in _SELDOM),
         _count_column(Figure.STARTED),
     )
+
+
+_RATE: Column[Row] = Column(
+    name="success_rate",
+    title="success",
+    value=lambda row: row.figures.success_rate,
+    shown=lambda rate: f"{100 * rate:.1f} %",
+    is_number=True,
+)
+
+
+def _name_columns(by: str, local: Callable[[datetime], str]) -> Iterator[Column[Row]]:
+    """What a row is about; and, of names, how many it stands for."""
+    yield Column(
+        name=by, value=lambda row: row.at or row.name, shown=lambda value: _named(value, local), may_wrap=True
+    )
+    if by not in {"hour", "day"}:
+        yield Column(
+            name="others",
+            value=lambda row: row.others or None,
+            shown=lambda count: f"{count:,} others",
+            may_wrap=True,
+        )
 
 
 def _named(value: datetime | str, local: Callable[[datetime], str]) -> str:
@@ -105,6 +103,17 @@ def _quantile(what: str, name: str, from_width: int) -> Column[Row]:
         name=f"{what}_{name}_s",
         title=f"{what} {name}",
         value=lambda row: getattr(row.figures, what).quantile(_SHARES[name]),
+        shown=duration_shown,
+        from_width=from_width,
+        is_number=True,
+    )
+
+
+def _mean_run_column(from_width: int) -> Column[Row]:
+    return Column(
+        name="run_mean_s",
+        title="run mean",
+        value=lambda row: row.mean_run_s,
         shown=duration_shown,
         from_width=from_width,
         is_number=True,
@@ -164,4 +173,4 @@ def csv_text(columns: Sequence[Column[Any]], rows: Iterable[Any]) -> str:
 
 def _cell(value: Any) -> str:
     text = to_shown(plain(value))
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+    return defused(text) if isinstance(value, str) else text

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from jobctl.model.names import to_shown
 from jobctl.report.columns import Column
 
 LONGEST_CELL = 120
@@ -82,20 +81,15 @@ def words(
     name: str, value: Callable[[Any], Any], *, title: str = "", unknown: str = "", from_width: int = 0
 ) -> Column[Any]:
     """A column of anybody's words. ``unknown``: what a person reads where there are none."""
-
-    def shown(row: Any) -> str:
-        found = value(row)
-        return unknown if found is None else shortened(str(found))
-
-    return _Words(name=name, value=value, title=title, may_wrap=True, from_width=from_width, words=shown)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Words(Column[Any]):
-    words: Callable[[Any], str]
-
-    def cell(self, row: Any) -> str:
-        return to_shown(self.words(row))
+    return Column(
+        name=name,
+        value=value,
+        title=title,
+        unknown=unknown,
+        may_wrap=True,
+        from_width=from_width,
+        most=LONGEST_CELL,
+    )
 
 
 def number(

@@ -65,8 +65,9 @@ def _section(section: Section) -> Iterator[Markup]:
 
 def _table(grid: Grid) -> Markup:
     kinds = ["number" if column.is_number else "words" for column in grid.columns]
-    titles = [column.title or column.name.replace("_", " ") for column in grid.columns]
-    head = [element("th", title, class_=kind) for title, kind in zip(titles, kinds, strict=True)]
+    head = [
+        element("th", column.heading, class_=kind) for column, kind in zip(grid.columns, kinds, strict=True)
+    ]
     rows = [
         element(
             "tr",

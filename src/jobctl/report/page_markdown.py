@@ -66,8 +66,7 @@ def _table(grid: Grid) -> Iterator[str]:
     if not grid.rows:
         yield escaped(grid.otherwise)
         return
-    titles = [column.title or column.name.replace("_", " ") for column in grid.columns]
-    yield _row(titles)
+    yield _row([column.heading for column in grid.columns])
     yield f"|{'|'.join('--:' if column.is_number else '---' for column in grid.columns)}|"
     for row in grid.rows:
         yield _row([column.cell(row) for column in grid.columns])

@@ -15,7 +15,7 @@ from jobctl.model.quarantine import Entry
 from jobctl.report.backup_screen import put_back_pairs
 from jobctl.report.digest import CALM_KINDS
 from jobctl.report.listings import KeptLine, Step
-from jobctl.report.screen import Example, line, pairs, section, spaced
+from jobctl.report.screen import Example, Place, line, pairs, section, spaced
 from jobctl.report.units import age_shown, local_time, size_shown
 
 _EXAMPLES = 5
@@ -75,16 +75,16 @@ def digest_plan(
     return digest
 
 
-def plan_screen(digest: PlanDigest) -> Iterator[RenderableType]:
+def plan_screen(digest: PlanDigest, place: Place) -> Iterator[RenderableType]:
     """What a plan would do, verb by verb, and what it leaves alone."""
-    return spaced(_plan_blocks(digest))
+    return spaced(_plan_blocks(digest, place))
 
 
 def report_screen(
-    *, run_id: str, counts: Mapping[str, int], faults: Sequence[Step], undo_command: str | None
+    *, run_id: str, counts: Mapping[str, int], faults: Sequence[Step], undo_command: str | None, place: Place
 ) -> Iterator[RenderableType]:
     """What became of a plan: counts, the first steps that were not done, and how to take it back."""
-    return spaced(_report_blocks(run_id, counts, faults, undo_command))
+    return spaced(_report_blocks(run_id, counts, faults, undo_command, place))
 
 
 def run_screen(run: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -135,7 +135,7 @@ def counts_shown(counts: Mapping[str, int]) -> str:
 
 
 def _report_blocks(
-    run_id: str, counts: Mapping[str, int], faults: Sequence[Step], undo_command: str | None
+    run_id: str, counts: Mapping[str, int], faults: Sequence[Step], undo_command: str | None, place: Place
 ) -> Iterator[RenderableType]:
     yield line("Run ", (run_id, "bold"), f": {counts_shown(counts)}.")
     for outcome in (Outcome.FAILED, Outcome.CONFLICT, Outcome.SKIPPED):
@@ -144,18 +144,18 @@ def _report_blocks(
             examples = [Example(_about(step.action), step.note or step.action.reason) for step in found]
             rest = counts.get(outcome.value, 0) - len(found)
             more = f"… {rest:,} more: jobctl run show {run_id} --result {outcome.value}" if rest > 0 else ""
-            yield section(outcome.value, "", examples, more)
+            yield section(outcome.value, "", examples, place(more))
     if undo_command:
-        yield line("To take it back: ", (undo_command, "bold"))
+        yield line("To take it back: ", (place(undo_command), "bold"))
 
 
-def _plan_blocks(digest: PlanDigest) -> Iterator[RenderableType]:
+def _plan_blocks(digest: PlanDigest, place: Place) -> Iterator[RenderableType]:
     yield line((f"Plan: {counted(sum(digest.counts.values()), 'step')}", "bold"))
     for verb in Verb:
         if digest.counts.get(verb):
             yield _verb_section(digest, verb)
     for kind, findings in digest.told.items():
-        yield _told_section(kind, findings, digest.findings[kind])
+        yield _told_section(kind, findings, digest.findings[kind], place)
     calm = [f"{count:,} {kind.value}" for kind, count in digest.findings.items() if kind in CALM_KINDS]
     if calm:
         yield line(f"Left alone as well: {', '.join(calm)}.")
@@ -170,10 +170,10 @@ def _verb_section(digest: PlanDigest, verb: Verb) -> RenderableType:
     return section(f"{verb.value} {count:,}", _MEANING[verb], examples, more)
 
 
-def _told_section(kind: FindingKind, findings: Sequence[Finding], count: int) -> RenderableType:
+def _told_section(kind: FindingKind, findings: Sequence[Finding], count: int, place: Place) -> RenderableType:
     examples = [Example(finding.path or finding.job_id or "", finding.reason) for finding in findings]
     rest = count - len(findings)
-    more = f"… {rest:,} more: jobctl scan --finding {kind.value}" if rest else ""
+    more = place(f"… {rest:,} more: jobctl scan --finding {kind.value}") if rest else ""
     return section(
         f"{kind.value} {count:,}", f"{kind.meaning}: {_WHAT_BECOMES.get(kind, 'left alone')}", examples, more
     )

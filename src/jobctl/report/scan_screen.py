@@ -13,7 +13,7 @@ from jobctl.model.finding import FindingKind
 from jobctl.model.timestamps import from_epoch_ns
 from jobctl.report.columns import Column
 from jobctl.report.digest import CALM_KINDS, Digest
-from jobctl.report.screen import Example, line, section, spaced, table
+from jobctl.report.screen import Example, Place, line, section, spaced, table
 from jobctl.report.units import age_of, seconds_shown, size_shown
 
 _CLOCK_SLACK = timedelta(hours=1)
@@ -30,14 +30,14 @@ class Extent(NamedTuple):
 
 
 def scan_screen(
-    digest: Digest, extent: Extent, *, now: datetime, width: int, next_step: str, nothing: str
+    digest: Digest, extent: Extent, *, now: datetime, width: int, nothing: str, place: Place
 ) -> Iterator[RenderableType]:
-    """What a scan found. ``next_step`` mends it; ``nothing`` is said of no finding."""
-    return spaced(_blocks(digest, extent, now, width, next_step, nothing))
+    """What a scan found, and what mends it; ``nothing`` is said of no finding."""
+    return spaced(_blocks(digest, extent, now, width, nothing, place))
 
 
 def _blocks(  # noqa: PLR0917 - what scan_screen was given
-    digest: Digest, extent: Extent, now: datetime, width: int, next_step: str, nothing: str
+    digest: Digest, extent: Extent, now: datetime, width: int, nothing: str, place: Place
 ) -> Iterator[RenderableType]:
     yield line(
         f"Compared {counted(extent.files, 'file')} ({size_shown(extent.total_bytes)}) with "
@@ -50,9 +50,10 @@ def _blocks(  # noqa: PLR0917 - what scan_screen was given
     for kind in digest.kinds:
         if kind not in CALM_KINDS or digest.is_narrow:
             examples = list(_examples(digest, kind, extent.roots, now))
-            yield section(kind.value, kind.meaning, examples, _more(digest, kind))
-    if next_step:
-        yield line("Next: ", (next_step, "bold"))
+            yield section(kind.value, kind.meaning, examples, place(_more(digest, kind)))
+    if digest.acts or digest.declined:
+        next_step = "jobctl recover" if digest.acts else "jobctl recover --include-declined"
+        yield line("Next: ", (place(next_step), "bold"))
 
 
 def subject(job_id: str | None, root_id: str | None, path: str | None, roots: Mapping[str, str]) -> str:

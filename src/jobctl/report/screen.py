@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from rich.cells import cell_len
@@ -13,6 +13,9 @@ from rich.text import Text
 
 from jobctl.model.names import to_shown
 from jobctl.report.columns import Column, RowT, columns_for
+
+Place = Callable[[str], str]
+"""Makes the commands that a text names work on the store and configuration of this call."""
 
 _GAP = (0, 2, 0, 0)
 _INDENT = 2
@@ -67,12 +70,12 @@ def _rows(
     listing = Table(box=None, padding=_GAP, pad_edge=False, header_style="bold", show_header=with_heading)
     for number, column in enumerate(columns):
         listing.add_column(
-            _title(column),
+            column.heading,
             justify="right" if column.is_number else "left",
             no_wrap=not column.may_wrap,
             overflow="fold",
             width=widths[number] if widths else None,
-            min_width=column.least or None,
+            min_width=_floor(column, [row[number] for row in texts]) or None,
         )
     for row in texts:
         listing.add_row(*map(Text, row))
@@ -88,9 +91,10 @@ def _with_notes(
     with_heading: bool,
 ) -> Iterator[RenderableType]:
     """Rows with lines of their own below some of them; the columns stand in line all the way down."""
-    titles = [_title(column) if with_heading else "" for column in columns]
+    titles = [column.heading if with_heading else "" for column in columns]
     wanted = [max(map(cell_len, cells)) for cells in zip(titles, *texts, strict=True)]
-    widths = _narrowed(wanted, [column.may_wrap for column in columns], width)
+    floors = [_floor(column, cells) for column, cells in zip(columns, zip(*texts, strict=True), strict=True)]
+    widths = _narrowed(wanted, [column.may_wrap for column in columns], floors, width)
     begun: list[Sequence[str]] = []
     for row, below in zip(texts, notes, strict=True):
         begun.append(row)
@@ -102,21 +106,27 @@ def _with_notes(
         yield _rows(columns, begun, widths, with_heading=with_heading)
 
 
-def _narrowed(wanted: Sequence[int], may_wrap: Sequence[bool], width: int) -> list[int]:
+def _floor(column: Column[Any], cells: Iterable[str]) -> int:
+    """The width below which a column is not narrowed; 0 where it has none."""
+    return column.least or min(column.keeps, max(map(cell_len, cells), default=0))
+
+
+def _narrowed(
+    wanted: Sequence[int], may_wrap: Sequence[bool], floors: Sequence[int], width: int
+) -> list[int]:
     """The widths of columns that together take no more than that: of those that may wrap the widest give."""
     widths = list(wanted)
-    giving = [number for number, wraps in enumerate(may_wrap) if wraps]
     over = sum(widths) + _GAP[1] * (len(widths) - 1) - width
     for _ in range(over):
-        widest = max(giving, key=widths.__getitem__, default=None)
-        if widest is None or widths[widest] <= _NARROWEST:
+        giving = [
+            number
+            for number, wraps in enumerate(may_wrap)
+            if wraps and widths[number] > max(floors[number], _NARROWEST)
+        ]
+        if not giving:
             break
-        widths[widest] -= 1
+        widths[max(giving, key=widths.__getitem__)] -= 1
     return widths
-
-
-def _title(column: Column[Any]) -> str:
-    return column.title or column.name.replace("_", " ")
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> Table:

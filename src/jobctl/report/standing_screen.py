@@ -15,6 +15,7 @@ from jobctl.model.names import to_shown
 from jobctl.model.standing import Changes, QueueDepth, RootRoom, ScanSeen, Standing
 from jobctl.model.status import Status
 from jobctl.report.columns import cut
+from jobctl.report.screen import Place
 from jobctl.report.standing_items import found_by
 from jobctl.report.trouble_rows import HEALTH_STYLES, commands_below, fitting, lines_of, trouble_rows
 from jobctl.report.units import age_of, age_shown, size_shown
@@ -30,11 +31,11 @@ _ALWAYS = (Status.QUEUED, Status.PROCESSING, Status.COMPLETED, Status.FAILED)
 
 
 def standing_screen(
-    found: Standing, *, width: int, height: int, all_of_it: str, is_whole: bool = False
+    found: Standing, *, width: int, height: int, place: Place, is_whole: bool = False
 ) -> Iterator[RenderableType]:
-    """One screen. ``is_whole``: with every trouble; else ``all_of_it`` is the command that tells them."""
+    """One screen. ``is_whole``: with every trouble; else the command is named that tells them."""
     head = _headline(found, width)
-    rows = list(_rows(found, most_roots=max(1, height // _LINES_A_ROOT)))
+    rows = list(_rows(found, max(1, height // _LINES_A_ROOT), place))
     left = height - 1 - lines_of(head, width) - 1
     needed = sum(lines_of(words, width - _NAMES) for _, words in rows)
     if not is_whole and left - needed < _FEWEST_TROUBLES * _LINES_A_TROUBLE * bool(found.troubles):
@@ -46,7 +47,7 @@ def standing_screen(
     yield head
     yield from trouble_rows(shown, width)
     if len(shown) < len(found.troubles):
-        yield from _further(len(found.troubles) - len(shown), all_of_it, width)
+        yield from _further(len(found.troubles) - len(shown), place("jobctl status --verbose"), width)
     yield Text()
     yield _numbers(rows)
 
@@ -74,7 +75,7 @@ def _numbers(rows: list[tuple[str, Text]]) -> Table:
     return grid
 
 
-def _rows(found: Standing, *, most_roots: int) -> Iterator[tuple[str, Text]]:
+def _rows(found: Standing, most_roots: int, place: Place) -> Iterator[tuple[str, Text]]:
     yield "jobs", jobs_line(found)
     yield "oldest", _oldest(found)
     if len(found.queues) > 1:
@@ -86,9 +87,10 @@ def _rows(found: Standing, *, most_roots: int) -> Iterator[tuple[str, Text]]:
     for room, scan in roots[:most_roots]:
         yield "root", root_line(room, scan, found)
     if len(roots) > most_roots:
-        yield "roots", Text(f"{len(roots) - most_roots:,} more: jobctl root list", "dim")
+        more = place(f"{len(roots) - most_roots:,} more: jobctl root list")
+        yield "roots", Text(to_shown(more), "dim")
     if not roots:
-        yield "root", Text("none is registered: jobctl init --root DIR", "yellow")
+        yield "root", Text(to_shown(place("none is registered: jobctl init --root DIR")), "yellow")
 
 
 def jobs_line(found: Standing) -> Text:
@@ -178,7 +180,9 @@ def root_line(room: RootRoom, scan: ScanSeen, found: Standing) -> Text:
         parts.append(cut(room.trouble or "on another host", 80), "magenta")
     else:
         share = room.now.bytes_free / max(1, room.now.bytes)
-        parts.append(f"{size_shown(room.now.bytes_free)} free of {size_shown(room.now.bytes)}, {share:.0%}")
+        parts.append(
+            f"{size_shown(room.now.bytes_free)} free of {size_shown(room.now.bytes)}, {100 * share:.0f} %"
+        )
     parts.append("; ").append(_findings(scan, found))
     if scan.suspended_at is not None:
         parts.append(f"; nothing called missing for {age_of(scan.suspended_at, found.now)}", "yellow")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from jobctl.durations import spoken_duration
 from jobctl.sizes import format_size
 
 _AGE_UNITS = (("y", 365 * 86_400), ("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
@@ -28,10 +29,7 @@ def age_shown(seconds: float | None) -> str:
 
 def seconds_shown(seconds: float) -> str:
     """How long something took: ``0.4 s``, ``12 s``, ``3 min 20 s``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return f"{seconds:.1f} s" if seconds < 10 else spoken_duration(timedelta(seconds=round(seconds)))
 
 
 def age_of(moment: datetime | None, now: datetime) -> str:

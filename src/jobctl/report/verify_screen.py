@@ -7,25 +7,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import RenderableType
 
 from jobctl.model.difference import Difference, DifferenceKind
-from jobctl.report.screen import Example, section, spaced
+from jobctl.report.screen import Example, Place, section, spaced
 
 
 def verify_screen(
-    counts: Mapping[DifferenceKind, int], examples: Mapping[DifferenceKind, Sequence[Difference]]
+    counts: Mapping[DifferenceKind, int],
+    examples: Mapping[DifferenceKind, Sequence[Difference]],
+    place: Place,
 ) -> Iterator[RenderableType]:
     """Every kind that was found, its first examples, and what mends them."""
-    return spaced(_blocks(counts, examples))
+    return spaced(_blocks(counts, examples, place))
 
 
 def _blocks(
-    counts: Mapping[DifferenceKind, int], examples: Mapping[DifferenceKind, Sequence[Difference]]
+    counts: Mapping[DifferenceKind, int],
+    examples: Mapping[DifferenceKind, Sequence[Difference]],
+    place: Place,
 ) -> Iterator[RenderableType]:
     for kind in DifferenceKind:
         if counts.get(kind):
             shown = [Example(_about(each), f"{each.reason}{_mend(each)}") for each in examples[kind]]
             rest = counts[kind] - len(shown)
             more = f"… {rest:,} more: jobctl verify | less" if rest else ""
-            yield section(f"{kind.value} {counts[kind]:,}", kind.meaning, shown, more)
+            yield section(f"{kind.value} {counts[kind]:,}", kind.meaning, shown, place(more))
 
 
 def _about(difference: Difference) -> str:

@@ -20,6 +20,7 @@ LARGEST_RESULT = 16 << 20
 """Bytes of a result as JSON."""
 
 _LONGEST_ERROR = 2_000
+_LONGEST_CODE = 100
 _LONGEST_TRACEBACK = 16_000
 _COMMAND_OUTPUT = 64 << 10
 _STOP_POLL_S = 0.1
@@ -58,7 +59,13 @@ def _outcome(task: Task, attempt: Attempt) -> Outcome:
     # An attempt may fail in any way whatever; the worker is told of each.
     except BaseException as error:  # noqa: BLE001
         named = [type(error).__name__, *filter(None, [_said(error)])]
-        return _failed(": ".join(named), "error", _trace(), final=False)
+        return _failed(": ".join(named), _code_of(error), _trace(), final=False)
+
+
+def _code_of(error: BaseException) -> str:
+    """What failures are counted by: the exception's name. Codes of jobctl's own begin with a small letter."""
+    name = storable_text(type(error).__name__[:_LONGEST_CODE])
+    return name if name[:1].isupper() else "error"
 
 
 class _Unserialisable(Exception):

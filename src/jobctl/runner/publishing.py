@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from jobctl.core.health.words import shell_word
 from jobctl.errors import JobctlError, Locked, PublishRefused, StaleJob, StoreUnreachable
 from jobctl.model.attempts import AttemptId
 from jobctl.model.files import Role
@@ -163,7 +164,7 @@ class Desk:
                 return Place(row, below)
         raise PublishRefused(
             f"{path} does not lie below a registered root; it was left where it is",
-            hint=f"register its directory: jobctl init --root {directory}",
+            hint=f"register its directory: jobctl init --root {shell_word(directory)}",
         )
 
     def _job_fields(self, offer: workers.Offer) -> Mapping[str, Any]:

@@ -104,9 +104,7 @@ def _examine(
 
 def _placed(call: Call, one: Examined) -> Examined:
     """The commands it names work on the store and the configuration of this call."""
-    placed = call.output.placed
-    command = " && ".join(map(placed, one.diagnosis.command.split(" && ")))
-    return one._replace(diagnosis=one.diagnosis._replace(fix=placed(one.diagnosis.fix), command=command))
+    return one._replace(diagnosis=call.output.placed_diagnosis(one.diagnosis))
 
 
 def _end(call: Call, examined: list[Examined], *, tells: bool) -> ExitCode:

@@ -136,7 +136,7 @@ def _show(output: Output, digest: DuplicateDigest, report: SearchReport) -> None
 
         roots = {root.root_id: root.path for root in report.scan.roots}
         extent = SearchExtent(report.videos, report.groups, report.bytes_to_save, roots, report.seconds)
-        output.screen(duplicates_screen(digest, extent))
+        output.screen(duplicates_screen(digest, extent, output.placed))
 
 
 def _extent(report: SearchReport) -> dict[str, Any]:

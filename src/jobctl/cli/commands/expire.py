@@ -118,7 +118,7 @@ def _rescue(call: Call, site: Site, consent: Consent) -> list[JobctlError]:
     count = counted(sum(each.holder.jobs for each in lost), "job")
     if not consent.yes and not call.can_ask:
         said = f"rescuing {count} of lost workers needs a yes, and there is no terminal to ask on"
-        return [ApprovalNeeded(f"{said}; nothing was changed", hint=f"rescue them with '{consent.again}'")]
+        return [ApprovalNeeded(f"{said}; nothing was changed", hint=f"rescue them: {consent.again}")]
     if not consent.yes and not is_confirmed(f"Rescue {count} of lost workers?"):
         return []
     for job in rescue_from(site, lost, warn=call.output.warn):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobctl.cli.context import call_of
-from jobctl.cli.moments import parse_moment, parse_span
+from jobctl.cli.moments import moment_of, parse_span
 from jobctl.cli.options import (
     KindOption,
     NewerOption,
@@ -100,8 +100,8 @@ def list_(
             error_code=error_code,
             text=text,
             root=root,
-            created_after=parse_moment("--newer", newer, now) if newer else None,
-            created_before=parse_moment("--older", older, now) if older else None,
+            created_after=moment_of("--newer", newer, now),
+            created_before=moment_of("--older", older, now),
             by=by,
             since=first,
             until=last,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobctl.cli.context import Call, call_of
-from jobctl.cli.moments import parse_moment
+from jobctl.cli.moments import moment_of
 from jobctl.cli.output import Format
 from jobctl.core.tally import Grain
 from jobctl.core.window import By, Window, window_of
@@ -70,7 +70,7 @@ def metrics(
     """
     call = call_of(context)
     _check_form(call, {"--plot": plot, "--csv": csv, "--prometheus": prometheus}, output)
-    if prometheus and (since or until):
+    if prometheus and (since is not None or until is not None):
         raise UsageError(
             "--prometheus tells the whole history, because a counter begins with it",
             hint="leave out --since and --until; Prometheus asks again and takes the difference",
@@ -105,8 +105,7 @@ def _check_form(call: Call, chosen: dict[str, bool], output: str | None) -> None
 
 
 def _window(by: By, now: datetime, since: str | None, until: str | None) -> Window:
-    first = parse_moment("--since", since, now) if since is not None else None
-    last = parse_moment("--until", until, now) if until is not None else None
+    first, last = moment_of("--since", since, now), moment_of("--until", until, now)
     try:
         return window_of(by, now, first, last)
     except (ValueError, OverflowError) as error:

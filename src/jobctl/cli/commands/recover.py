@@ -53,7 +53,8 @@ def recover(
     call = call_of(context)
     if more_logs and not log:
         raise UsageError(
-            f"{more_logs[0]!r} is not expected here", hint=f"for a server log: --log {more_logs[0]}"
+            f"{more_logs[0]!r} is not expected here",
+            hint=f"for a server log: {shlex.join(['jobctl', 'recover', '--log', *more_logs])}",
         )
     logs = [*(log or ()), *(more_logs or ())]
     again = ["jobctl", "recover", "--yes"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +11,9 @@ import typer
 
 from jobctl.cli.asking import is_confirmed
 from jobctl.cli.context import Call, call_of
-from jobctl.cli.moments import parse_moment
+from jobctl.cli.moments import moment_of
 from jobctl.cli.options import DryRunOption, NewerOption, OlderOption, YesOption
+from jobctl.core.reasons import gist_of
 from jobctl.errors import ApprovalNeeded, ExitCode, JobctlError, UsageError
 from jobctl.model.amounts import counted
 from jobctl.model.status import Status
@@ -63,7 +65,7 @@ def requeue(
         raise UsageError(
             "--yes does it, --dry-run does not; nothing was changed", hint="leave one of them out"
         )
-    if not (where or older or newer):
+    if not where and older is None and newer is None:
         raise UsageError(
             "which jobs? without a condition every failed job would run again; nothing was changed",
             hint="say which: jobctl requeue --where error_code=timeout",
@@ -71,12 +73,12 @@ def requeue(
     with call.open_site() as site:
         wanted = _filter(where or [], older, newer, store_now(site))
         found = find_retried(site, wanted, limit=limit)
-        causes = Counter((each.status.value, each.error_code, each.error) for each in found)
+        causes = Counter((each.status.value, each.error_code, gist_of(each.error)) for each in found)
         call.output.rows(_COLUMNS, _cause_item, causes.most_common())
         if not found or dry_run:
             call.output.say(f"{counted(len(found), 'job')} would be enqueued again; nothing was changed.")
             return call.output.end(Ending(counts={"found": len(found), "done": 0, "failed": 0}))
-        if not yes and not _is_wanted(call, found):
+        if not yes and not _is_wanted(call, found, _again(where or [], older, newer, limit)):
             return ExitCode.APPROVAL
         errors = [came for came in retry_all(site, found) if isinstance(came, JobctlError)]
     for error in errors:
@@ -87,12 +89,19 @@ def requeue(
     return call.output.end(Ending(code, counts={"found": len(found), "done": done, "failed": len(errors)}))
 
 
-def _is_wanted(call: Call, found: list[Retried]) -> bool:
+def _again(where: list[str], older: str | None, newer: str | None, limit: int | None) -> str:
+    named: list[tuple[str, str | None]] = [("--where", each) for each in where]
+    named += [("--older", older), ("--newer", newer), ("--limit", None if limit is None else str(limit))]
+    given = [word for option, value in named if value is not None for word in (option, value)]
+    return shlex.join(["jobctl", "requeue", *given, "--yes"])
+
+
+def _is_wanted(call: Call, found: list[Retried], again: str) -> bool:
     if not call.can_ask:
         raise ApprovalNeeded(
             f"enqueuing {counted(len(found), 'job')} again needs a yes, and there is no terminal to ask on; "
             "nothing was changed",
-            hint="do it with --yes",
+            hint=f"do it: {again}",
         )
     if is_confirmed(f"\nEnqueue {counted(len(found), 'job')} again?"):
         return True
@@ -104,8 +113,7 @@ def _filter(where: list[str], older: str | None, newer: str | None, now: datetim
     from jobctl.ops.jobs import JobFilter  # noqa: PLC0415 - help stays quick
 
     wanted = JobFilter(
-        created_after=parse_moment("--newer", newer, now) if newer else None,
-        created_before=parse_moment("--older", older, now) if older else None,
+        created_after=moment_of("--newer", newer, now), created_before=moment_of("--older", older, now)
     )
     for condition in where:
         field, sign, value = condition.partition("=")

@@ -53,7 +53,7 @@ def restore(
             call.output.say(f"Nothing was changed; to do this: {again}")
             return call.output.end(_ending(prepared.plan))
         if not yes and not call.can_ask:
-            return call.output.end(_ending(prepared.plan, _needs_approval(call.output.placed(again))))
+            return call.output.end(_ending(prepared.plan, _needs_approval(again)))
         if not yes and not is_confirmed("\nPut this backup in the store's place?"):
             call.output.say("Nothing was changed.")
             return ExitCode.APPROVAL
@@ -77,7 +77,7 @@ def _needs_approval(again: str) -> ApprovalNeeded:
     return ApprovalNeeded(
         "putting a backup in the store's place needs a yes, and there is no terminal to ask on; "
         "nothing was changed",
-        hint=f"do it with '{again}'",
+        hint=f"do it: {again}",
     )
 
 

@@ -12,7 +12,7 @@ from jobctl import clock
 from jobctl.cli.context import call_of
 from jobctl.cli.jitter import wait_a_little
 from jobctl.cli.limits import duration_of
-from jobctl.cli.moments import parse_moment
+from jobctl.cli.moments import moment_of
 from jobctl.cli.options import JitterOption, RootOption
 from jobctl.cli.output import Format, Output
 from jobctl.errors import ExitCode, most_severe
@@ -90,7 +90,7 @@ def scan(
 
     call = call_of(context)
     output = call.output
-    moment = parse_moment("--since", since, clock.now()) if since else None
+    moment = moment_of("--since", since, clock.now())
     hides_calm = output.is_quiet and output.format is Format.TEXT
     wanted = _Filter(frozenset(finding or ()), frozenset(job or ()), moment, hides_calm)
     digest = Digest(_EXAMPLES_WHEN_ASKED if wanted.is_narrow else _EXAMPLES, is_narrow=wanted.is_narrow)
@@ -166,14 +166,9 @@ def _show(output: Output, digest: Digest, report: ScanReport) -> None:
 
     roots = {root.root_id: root.path for root in report.roots}
     extent = Extent(report.files, report.total_bytes, report.records, roots, report.seconds)
-    next_step = ""
-    if digest.acts or digest.declined:
-        next_step = output.placed("jobctl recover" if digest.acts else "jobctl recover --include-declined")
     nothing = _nothing(digest, report).capitalize() + "."
-    screen = scan_screen(
-        digest, extent, now=clock.now(), width=output.width, next_step=next_step, nothing=nothing
-    )
-    output.screen(screen)
+    now, width = clock.now(), output.width
+    output.screen(scan_screen(digest, extent, now=now, width=width, nothing=nothing, place=output.placed))
 
 
 def _extent(report: ScanReport) -> dict[str, Any]:

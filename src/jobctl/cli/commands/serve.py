@@ -10,6 +10,7 @@ import typer
 from jobctl.cli.context import call_of
 from jobctl.cli.limits import duration_of, size_of
 from jobctl.errors import ExitCode, UsageError
+from jobctl.model.amounts import counted
 from jobctl.report.envelope import Ending
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def serve(
         logs_requests=call.output.is_verbose,
         own_name_only=tokens is None and not no_tokens,
         cors_origins=cors_origin or origins_from_text(os.environ.get(ORIGINS, "")),
-        **({"grace_s": min(int(grace_age.total_seconds()), _LONGEST_GRACE_S)} if grace_age else {}),
+        **({} if grace_age is None else {"grace_s": min(int(grace_age.total_seconds()), _LONGEST_GRACE_S)}),
     )
     api = Api(call.settings(), task=task, tokens=tokens, limits=limits)
     call.output.detail(f"store: {api.site().store.url}")
@@ -93,7 +94,7 @@ def serve(
         answered = serve_api(api, serving, note=call.output.note)
     finally:
         api.close()
-    call.output.say(f"{answered:,} requests answered")
+    call.output.say(f"Answered {counted(answered, 'request')}.")
     return call.output.end(Ending(counts={"requests": answered}))
 
 

@@ -39,12 +39,12 @@ def show(
         try:
             detail = show_job(site, job)
         except UnknownJob as error:
-            error.hint = output.placed(error.hint)
-            return output.end(Ending(code=error.exit_code, errors=[error], data=_known_of(error)))
+            return output.end(Ending(code=error.exit_code, errors=[error], data=_known_of(error, output)))
+    detail = detail._replace(lack=output.placed(detail.lack), aside=output.placed(detail.aside or "") or None)
     if detail.found_by is not None:
         output.note(f"Found by {detail.found_by.meaning}: job {detail.job.job_id}")
     if detail.lack and not output.is_terminal:
-        output.note(output.placed(f"Job {detail.job.job_id} is not taken: {detail.lack}"))
+        output.note(f"Job {detail.job.job_id} is not taken: {detail.lack}")
     _present(output, detail)
     return output.end(Ending(data=job_detail(detail)))
 
@@ -63,12 +63,13 @@ def _present(output: Output, detail: JobDetail) -> None:
     )
 
 
-def _known_of(error: UnknownJob) -> dict[str, Any]:
+def _known_of(error: UnknownJob, output: Output) -> dict[str, Any]:
     """What is known of a job without a record, or which jobs were perhaps meant."""
     from jobctl.ops.lookup import AmbiguousJob, JobNotFound  # noqa: PLC0415 - help stays quick
 
     if isinstance(error, AmbiguousJob):
         return {"candidates": [found._asdict() for found in error.candidates]}
     if isinstance(error, JobNotFound) and error.clues:
-        return {"job_id": error.job_id, "clues": [clue._asdict() for clue in error.clues]}
+        clues = [clue._replace(next=output.placed(clue.next))._asdict() for clue in error.clues]
+        return {"job_id": error.job_id, "clues": clues}
     return {}

@@ -42,11 +42,12 @@ def verify(
     listing = call.output.listing(DIFFERENCE_COLUMNS, difference_item)
     with call.open_site() as site, call.progress() as progress:
         verification = Verification(site, root, progress, with_history=history)
-        for difference in verification:
+        for found in verification:
+            difference = found._replace(mend=call.output.placed(found.mend))
             counts[difference.kind] += 1
             shown = examples.setdefault(difference.kind, [])
             if len(shown) < _SHOWN:
-                shown.append(difference._replace(mend=call.output.placed(difference.mend)))
+                shown.append(difference)
             listing.add(difference)
     return _end(call, verification, counts, examples, fails=exit_code)
 
@@ -63,8 +64,9 @@ def _end(
     if output.is_terminal and counts:
         from jobctl.report.verify_screen import verify_screen  # noqa: PLC0415 - rich is only for terminals
 
-        output.screen(verify_screen(counts, examples))
-    said = counted(counts.total(), "difference") if counts else "all agree"
+        output.screen(verify_screen(counts, examples, output.placed))
+    agreed = "no difference in what could be read" if verification.troubles else "all agree"
+    said = counted(counts.total(), "difference") if counts else agreed
     output.say(f"Compared {_compared(verification)}: {said}.")
     for run_id in verification.in_progress:
         output.say(f"Run {run_id} is at work; what it is about to change is not told.")

@@ -112,7 +112,7 @@ def judge_room(room: Room) -> Diagnosis:
     if room.files:
         parts.append((room.files_free / room.files, f"{room.files_free:,} inodes free"))
     share, scarce = min(parts)
-    said = f"{room.path} has {scarce}, {share:.1%}"
+    said = f"{room.path} has {scarce}, {100 * share:.1f} %"
     if share >= LITTLE:
         return ok(said)
     ill = fail if share < NEXT_TO_NOTHING else warn

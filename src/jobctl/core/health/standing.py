@@ -79,7 +79,7 @@ def judge_last_run(run: LastRun, now: datetime) -> Diagnosis:
     since = f"{span((now - run.succeeded_at).total_seconds())} ago" if run.succeeded_at else "never"
     how = (run.error or _meaning(run.exit_code))[:_LONGEST_ERROR]
     said = (
-        f"{run.command} on {run.host} ended with exit code {run.exit_code} {ago} ago: {how} "
+        f"{run.command} on {run.host} ended {ago} ago with exit code {run.exit_code}: {how} "
         f"(last success: {since})"
     )
     see = f"jobctl run show {run.run_id}" if run.run_id else _looking_closer(run.command)

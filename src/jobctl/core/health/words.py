@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from datetime import timedelta
 
-from jobctl.durations import format_duration
+from jobctl.durations import spoken_duration
 from jobctl.model.names import to_shown
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
@@ -14,12 +14,12 @@ _NO_UTF8 = 0xDC80
 
 
 def span(seconds: float) -> str:
-    """Write ``2h5m``, ``40s``, ``3d``: whole seconds below a minute, minutes below a day, else hours."""
+    """Write ``2 h 5 min``, ``40 s``, ``3 d``: seconds below a minute, minutes below a day, else hours."""
     whole = max(0, int(seconds))
     for beyond, step in ((_DAY_S, _HOUR_S), (_MINUTE_S, _MINUTE_S)):
         if whole >= beyond:
             whole -= whole % step
-    return format_duration(timedelta(seconds=whole))
+    return spoken_duration(timedelta(seconds=whole))
 
 
 def shell_word(text: str) -> str:

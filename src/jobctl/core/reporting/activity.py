@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from jobctl.core.reasons import UNTELLING_CODES, gist_of, names
 from jobctl.core.reporting.periods import Bins
 from jobctl.model.explained import Explained
 from jobctl.model.plan import Verb
@@ -21,6 +22,7 @@ MOST_REASONS = 1_000
 """So many different reasons are told apart; what comes after is counted together."""
 
 OTHER_REASONS = "other reasons"
+_NO_REASON = "no reason is known"
 
 
 class What(Explained):
@@ -104,7 +106,15 @@ def _is_rescue(line: Line) -> bool:
 
 def reason_of(line: Line) -> str:
     """The first line of what is said of why something happened."""
-    return line.because.strip().partition("\n")[0].strip() or "no reason is known"
+    return line.because.strip().partition("\n")[0].strip() or _NO_REASON
+
+
+def _common_reason(line: Line) -> str:
+    """Why a job failed, as others did: by its code, or by what errors have in common that no code tells."""
+    code = line.error_code
+    if code not in UNTELLING_CODES and not names(line.because, code):
+        return code
+    return gist_of(line.because) or code or _NO_REASON
 
 
 @dataclass(slots=True)
@@ -112,7 +122,8 @@ class Activity:
     """The history of a period, counted.
 
     ``lines``: how many there are, which is the sum of ``counts`` and of ``by_bin``. ``recovered``:
-    the recoveries by the status they came back with. ``reasons``: why jobs failed, by code or first line.
+    the recoveries by the status they came back with. ``reasons``: why jobs failed, by code or by what
+    errors have in common.
     """
 
     lines: int = 0
@@ -136,7 +147,7 @@ class Activity:
         return what
 
     def _add_reason(self, line: Line) -> None:
-        reason = line.error_code or reason_of(line)
+        reason = _common_reason(line)
         if reason not in self.reasons and len(self.reasons) >= MOST_REASONS:
             reason = OTHER_REASONS
         self.reasons[reason] += 1
