@@ -22,7 +22,7 @@ import jobctl
 from databases import pg_dump_for
 from jobctl import clock
 from jobctl.core.backups import how_to_take_back, taking_back
-from jobctl.errors import BackupUnusable, StoreInUse, StoreOlderThanRoot, UsageError
+from jobctl.errors import BackupUnusable, PlanStale, StoreInUse, StoreOlderThanRoot, UsageError
 from jobctl.evidence.executor import current_executor
 from jobctl.model.backup import Backup, Contents, Lost
 from jobctl.model.plan import Verb
@@ -178,6 +178,26 @@ def test_nothing_is_condemned_until_a_complete_recover_was_applied(
     moved = world.cleanup_plan()
     assert [(action.verb, action.path) for action in moved] == [(Verb.QUARANTINE, "temp_composition_1.mp4")]
     world.close()
+
+
+@pytest.mark.parametrize("takes", [False, True], ids=["nothing-to-do", "moves-a-file"])
+def test_a_plan_from_before_a_restore_is_stale_and_lifts_no_suspension(
+    world: World, tmp_path: Path, takes: bool
+) -> None:
+    """It was made on records that are gone: by those nothing was left to do, or a file was free."""
+    world.changes["policy"] = Policy(grace=timedelta(0))
+    made = back_up(world, tmp_path / "backups")
+    world.video(0)
+    world.file("temp_composition_1.mp4", b"left over")
+    world.recover()
+    world.scan(full=True)
+    plan = world.cleanup_plan() if takes else world.plan()
+    assert plan.total == takes
+    tree = world.tree()
+    restore(world, made.path)
+    with pytest.raises(PlanStale, match="an older store or tree was put back since the plan was made"):
+        world.apply(plan)
+    assert (world.tree(), is_suspended(world)) == (tree, True)
 
 
 def test_nothing_is_purged_for_good_on_the_word_of_older_records(

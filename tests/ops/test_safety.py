@@ -16,7 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from jobctl.errors import ExitCode, Locked, LockLost, RootRefused, RootUnavailable, StoreOlderThanRoot
+from jobctl.errors import (
+    ExitCode,
+    Locked,
+    LockLost,
+    PlanStale,
+    RootRefused,
+    RootUnavailable,
+    StoreOlderThanRoot,
+)
 from jobctl.evidence.executor import current_executor
 from jobctl.model.finding import FindingKind as Kind
 from jobctl.model.job import Executor
@@ -110,6 +118,28 @@ def test_init_again_changes_nothing(world: World) -> None:
         assert len(roots.get_roots(connection)) == 1
 
 
+def test_a_registered_root_in_the_place_of_another_keeps_its_marker(world: World, tmp_path: Path) -> None:
+    second = World(world.url, tmp_path / "second")
+    second.init()
+    world.root.rename(tmp_path / "away")
+    second.root.rename(world.root)
+    marker = world.root / ".jobctl" / "root.json"
+    before = marker.read_bytes()
+    with pytest.raises(RootRefused, match="is root r.*, not r"):
+        world.init()
+    assert marker.read_bytes() == before
+
+
+def test_a_root_that_moved_into_another_one_is_refused(world: World, tmp_path: Path) -> None:
+    second = World(world.url, tmp_path / "second")
+    second.init()
+    moved = replace(second, root=second.root.rename(world.root / "below"))
+    with pytest.raises(RootRefused, match="overlaps the root"):
+        moved.init()
+    with world.site() as site, site.store.read() as connection:
+        assert str(second.root) in [row.path for row in roots.get_roots(connection)]
+
+
 def test_with_one_of_two_roots_away_recover_refuses_and_names_the_other(world: World, tmp_path: Path) -> None:
     world.video()
     second = World(world.url, tmp_path / "second")
@@ -161,6 +191,22 @@ def test_an_older_tree_put_back_calls_nothing_missing(world: World) -> None:
     marker.write_text(json.dumps(old))
     (world.root / f"presentation_{a_job_id(2)}.mp4").unlink()
     assert world.recover().counts["planned"] == 0
+
+
+def test_a_plan_from_before_an_older_tree_was_put_back_is_stale_and_one_on_it_is_good(world: World) -> None:
+    recovered(world)
+    marker = world.root / ".jobctl" / "root.json"
+    old = marker.read_text()
+    for number in (1, 2):
+        world.video(number)
+        world.recover()
+    world.video(3)
+    before = world.plan()
+    marker.write_text(old)
+    with pytest.raises(PlanStale, match="an older store or tree was put back"):
+        world.apply(before)
+    on_it = world.plan()
+    assert world.apply(on_it).counts["done"] == 1
 
 
 # --- places that cannot be looked at ------------------------------------------------------------
