@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -57,15 +58,10 @@ class SortedSpool:
             yield key, json.loads(document)
 
     def _write(self) -> None:
-        try:
+        with _written():
             self._database.execute("BEGIN")
             self._database.executemany("INSERT INTO entry VALUES (?, ?)", self._waiting)
             self._database.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            raise DiskFailed(
-                f"a temporary file could not be written: {error}; nothing was changed",
-                hint="make room, or name another directory in TMPDIR",
-            ) from error
         self._waiting.clear()
         self._is_sorted = False
 
@@ -73,5 +69,17 @@ class SortedSpool:
         if self._waiting:
             self._write()
         if not self._is_sorted:
-            self._database.execute("CREATE INDEX IF NOT EXISTS entry_by_key ON entry (key)")
+            with _written():
+                self._database.execute("CREATE INDEX IF NOT EXISTS entry_by_key ON entry (key)")
             self._is_sorted = True
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise DiskFailed(
+            f"a temporary file could not be written: {error}; nothing was changed",
+            hint="make room, or name another directory in TMPDIR",
+        ) from error
