@@ -31,11 +31,13 @@ RowT_contra = TypeVar("RowT_contra", contravariant=True)
 Item = Callable[[RowT], Mapping[str, Any]]
 
 
-# A command somebody may copy: in quotes, or at the end of a line, with words of its own in quotes perhaps.
+# A command somebody may copy: in quotes, or at the end of a text, with words of its own in quotes perhaps.
 _CALLED = rf"jobctl (?:{'|'.join(sorted({name.split()[0] for name in COMMANDS}))})\b"
-_WORDS = r"""(?:[^'"\n]|'[^'\n]*'|"[^"\n]*")*"""
+_WORDS = r"""(?:[^'"\n()]|'[^'\n]*'|"[^"\n]*")*"""
+_QUOTED_WORDS = r"""(?:(?<=\s)\$?'[^'\n]*'(?=[\s'])|[^'\n])+"""
 _COMMAND = re.compile(
-    rf"(?<=')jobctl (?!COMMAND)[^'\n]+(?<!--help)(?=')|(?<!')\b{_CALLED}{_WORDS}(?<!--help)$"
+    rf"(?<=')jobctl (?!COMMAND){_QUOTED_WORDS}(?<!--help)(?<![\s$])(?=')"
+    rf"|(?<!')\b{_CALLED}{_WORDS}(?<!--help)(?=\)?$)"
 )
 
 
@@ -163,11 +165,20 @@ class Output:
             yield lambda block: live.update(block, refresh=True)
 
     def placed(self, text: str) -> str:
-        """Make ``text`` with every command it names work on the store and configuration of this call."""
+        """Make ``text`` with every command it names work on the store and configuration of this call.
+
+        One that names them already is left as it is.
+        """
         if not self.place:
             return text
         given = "".join(f" {option} {shlex.quote(value)}" for option, value in self.place.items())
-        return _COMMAND.sub(lambda command: command.group() + given, text)
+        return _COMMAND.sub(
+            lambda found: found.group() if found.group().endswith(given) else found.group() + given, text
+        )
+
+    def _shown(self, text: str) -> str:
+        """A text as it is told: its commands work here, it is harmless to a terminal, and holds no secret."""
+        return redact_url(to_shown(self.placed(text)))
 
     def text(self, text: str) -> None:
         """Answer with a text that other programs read: as it is, but harmless to a terminal."""
@@ -182,24 +193,24 @@ class Output:
     def say(self, text: str) -> None:
         """Say what was done in one line, where no machine reads: on a terminal's stdout, else on stderr."""
         if self.format is Format.TEXT and not self.is_quiet:
-            shown = redact_url(to_shown(self.placed(text)))
+            shown = self._shown(text)
             _write(shown) if self.is_terminal else _tell(shown)
 
     def note(self, text: str) -> None:
         """Say on stderr what was done on the way to the answer."""
         if self.format is Format.TEXT and not self.is_quiet:
-            _tell(redact_url(to_shown(text)))
+            _tell(self._shown(text))
 
     def warn(self, text: str) -> None:
         """Say that something is amiss, and go on."""
-        shown = redact_url(to_shown(text))
+        shown = self._shown(text)
         self.warnings.append(shown)
         if self.format is Format.TEXT:
             _tell(f"warning: {shown}")
 
     def alert(self, text: str) -> None:
         """Say at once on stderr that something is amiss, in an answer that has no end to tell it at."""
-        _tell(f"warning: {redact_url(to_shown(text))}")
+        _tell(f"warning: {self._shown(text)}")
 
     def detail(self, text: str) -> None:
         """Say on stderr what only ``--verbose`` wants to know."""
@@ -208,7 +219,9 @@ class Output:
 
     def end(self, ending: Ending | None = None) -> ExitCode:
         """Finish the answer; gives the exit code back."""
-        ending = _redacted(ending or Ending())
+        ending = ending or Ending()
+        for error in ending.errors:
+            error.message, error.hint = redact_url(error.message), redact_url(self.placed(error.hint))
         if self.format is not Format.TEXT and self.further:
             more = {name: look() for name, look in self.further.items()}
             ending = ending._replace(data={**ending.data, **more})
@@ -224,7 +237,6 @@ class Output:
 
     def fail(self, error: JobctlError) -> ExitCode:
         """Finish with an error, even in the middle of an answer."""
-        error.hint = self.placed(error.hint)
         return self.end(Ending(code=error.exit_code, errors=[error]))
 
     def _console(self) -> Console:
@@ -307,12 +319,6 @@ class _Nothing(Generic[RowT]):
 
     def end(self, ending: Ending, warnings: Sequence[str]) -> None:
         """A terminal shows a screen instead."""
-
-
-def _redacted(ending: Ending) -> Ending:
-    for error in ending.errors:
-        error.message, error.hint = redact_url(error.message), redact_url(error.hint)
-    return ending
 
 
 def tell_error(error: JobctlError) -> None:

@@ -136,7 +136,7 @@ def enqueue(
 def _warn_of(call: Call, named: NamedTask, *, queue: str | None, retries: int | None) -> None:
     spec = named.spec
     if named.lack:
-        start = call.output.placed(start_of([queue or spec.queue]))
+        start = start_of([queue or spec.queue])
         call.output.warn(f"{named.lack}, so that the job waits; start one: {start}")
     if retries is None and not named.is_told:
         known = f"no worker has told of the task {spec.name} yet"

@@ -39,12 +39,11 @@ def show(
         try:
             detail = show_job(site, job)
         except UnknownJob as error:
-            error.hint = output.placed(error.hint)
             return output.end(Ending(code=error.exit_code, errors=[error], data=_known_of(error)))
     if detail.found_by is not None:
         output.note(f"Found by {detail.found_by.meaning}: job {detail.job.job_id}")
     if detail.lack and not output.is_terminal:
-        output.note(output.placed(f"Job {detail.job.job_id} is not taken: {detail.lack}"))
+        output.note(f"Job {detail.job.job_id} is not taken: {detail.lack}")
     _present(output, detail)
     return output.end(Ending(data=job_detail(detail)))
 
