@@ -35,7 +35,7 @@ from jobctl.ops.quarantine import PurgeOptions, plan_purge
 from jobctl.ops.restore import Restored, carry_out, prepare_restore
 from jobctl.ops.roots import adopt_root, list_roots
 from jobctl.ops.runs import list_runs
-from jobctl.ops.site import operator
+from jobctl.ops.site import Progress, operator
 from jobctl.ops.undo import roots_of_run
 from jobctl.policy import Policy, Rule
 from jobctl.store import backup_contents, schema
@@ -600,3 +600,33 @@ def test_a_directory_that_was_lost_with_the_store_is_made(embedded: World, tmp_p
         host_local=False,
         now=clock.now(),
     )
+
+
+@pytest.mark.parametrize(
+    ("phase", "note"),
+    [
+        ("copy", ""),
+        ("verify", ""),
+        ("keep", "nothing was changed"),
+        ("restore", "the store that was there is kept as"),
+    ],
+)
+def test_an_interrupt_in_any_phase_leaves_the_store_as_it_was(
+    embedded: World, tmp_path: Path, phase: str, note: str
+) -> None:
+    embedded.queue_job(0)
+    made = back_up(embedded, tmp_path / "backups")
+    embedded.queue_job(1)
+
+    def stop(step: Progress) -> None:
+        if step.phase == phase:
+            raise KeyboardInterrupt
+
+    with (
+        pytest.raises(KeyboardInterrupt) as stopped,
+        prepare_restore(embedded.settings, made.path, progress=stop) as prepared,
+    ):
+        carry_out(embedded.settings, prepared, progress=stop)
+    assert (embedded.job_ids(), is_suspended(embedded)) == ({a_job_id(0), a_job_id(1)}, False)
+    assert note in "".join(getattr(stopped.value, "__notes__", []))
+    assert [name for name in os.listdir(Path(embedded.url).parent) if name.startswith(".")] == []

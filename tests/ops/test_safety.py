@@ -31,7 +31,7 @@ from jobctl.model.job import Executor
 from jobctl.model.status import Status
 from jobctl.ops.hold import hold_roots
 from jobctl.ops.recover import plan_recover
-from jobctl.ops.roots import adopt_root
+from jobctl.ops.roots import adopt_root, list_roots
 from jobctl.ops.scan import scan
 from jobctl.ops.scan_report import ScanOptions
 from jobctl.outputs import walk
@@ -193,7 +193,10 @@ def test_an_older_tree_put_back_calls_nothing_missing(world: World) -> None:
     assert world.recover().counts["planned"] == 0
 
 
-def test_a_plan_from_before_an_older_tree_was_put_back_is_stale_and_one_on_it_is_good(world: World) -> None:
+@pytest.mark.parametrize("is_distrusted", [False, True], ids=["trusted", "distrusted-before"])
+def test_a_plan_from_before_an_older_tree_was_put_back_is_stale_and_one_on_it_is_good(
+    world: World, is_distrusted: bool
+) -> None:
     recovered(world)
     marker = world.root / ".jobctl" / "root.json"
     old = marker.read_text()
@@ -201,6 +204,9 @@ def test_a_plan_from_before_an_older_tree_was_put_back_is_stale_and_one_on_it_is
         world.video(number)
         world.recover()
     world.video(3)
+    if is_distrusted:
+        with world.site() as site:
+            adopt_root(site, str(world.root))
     before = world.plan()
     marker.write_text(old)
     with pytest.raises(PlanStale, match="an older store or tree was put back"):
@@ -245,6 +251,32 @@ def test_below_a_failing_directory_nothing_is_missing(world: World, monkeypatch)
         ("2025", "Input/output error")
     ]
     assert not scanning.report.is_complete
+
+
+def test_neither_an_incomplete_recover_nor_another_command_has_absence_trusted_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (world.root / "2025").mkdir()
+    with world.site() as site:
+        adopt_root(site, str(world.root))
+
+    def is_suspended() -> bool:
+        with world.site() as site:
+            return list_roots(site)[0].is_suspended
+
+    world.cleanup()
+    with monkeypatch.context() as failing:
+        scandir = failing_scandir(world, "2025")
+        plain_walk = walk.walk
+        failing.setattr(
+            "jobctl.ops.scan.walk", lambda *given, **named: plain_walk(*given, scandir=scandir, **named)
+        )
+        assert world.recover().counts["planned"] == 0
+        world.video()
+        assert world.recover().counts["done"] == 1
+    assert is_suspended()
+    world.recover()
+    assert not is_suspended()
 
 
 MOUNTED = """
