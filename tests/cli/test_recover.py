@@ -27,7 +27,7 @@ def test_without_a_terminal_the_plan_is_shown_and_nothing_is_done(lost: World) -
     assert heading.startswith("verb\tjob_id\t")
     assert len(rows) == 3
     assert "needs a yes" in result.stderr
-    assert f"'jobctl recover --yes --database {lost.url}'" in result.stderr
+    assert f"'jobctl recover --yes --database {shlex.quote(lost.url)}'" in result.stderr
     assert "--plan FILE" in result.stderr
     assert lost.job_ids() == set()
 

@@ -25,7 +25,7 @@ from jobctl.model.status import Cause, Status
 from jobctl.ops.expire import ExpireOptions, plan_expire
 from jobctl.ops.hold import hold_roots
 from jobctl.ops.init import initialise
-from jobctl.ops.roots import adopt_root, take_over_root
+from jobctl.ops.roots import adopt_root, list_roots, take_over_root
 from jobctl.ops.site import Progress
 from jobctl.outputs import effects
 from jobctl.outputs.walk import walk
@@ -129,6 +129,7 @@ def test_a_lost_store_does_not_lose_its_quarantine(world: World, calendar: Calen
     initialise(new.settings, roots=[], layout="presentations", host_local=False, now=store_now(world))
     with new.site() as site:
         take_over_root(site, str(new.root), layout="presentations")
+        assert list_roots(site)[0].is_suspended
     assert restore(new, job_id=a_job_id()).counts["done"] == 1
     assert (path.exists(), new.recover().counts["done"]) == (True, 1)
     with pytest.raises(RootUnavailable, match="belongs to another job store"):

@@ -630,3 +630,16 @@ def test_an_interrupt_in_any_phase_leaves_the_store_as_it_was(
     assert (embedded.job_ids(), is_suspended(embedded)) == ({a_job_id(0), a_job_id(1)}, False)
     assert note in "".join(getattr(stopped.value, "__notes__", []))
     assert [name for name in os.listdir(Path(embedded.url).parent) if name.startswith(".")] == []
+
+
+def test_where_the_store_was_lost_a_backup_is_no_older_than_its_roots(
+    embedded: World, tmp_path: Path
+) -> None:
+    made = back_up(embedded, tmp_path / "backups")
+    for number in range(2):
+        embedded.video(number)
+        embedded.recover()
+    for path in Path(embedded.url).parent.glob("jobs.db*"):
+        path.unlink()
+    restore(embedded, made.path)
+    assert embedded.recover().counts["done"] == 2

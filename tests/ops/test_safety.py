@@ -130,6 +130,21 @@ def test_a_registered_root_in_the_place_of_another_keeps_its_marker(world: World
     assert marker.read_bytes() == before
 
 
+def test_only_the_registered_root_itself_is_adopted(world: World, tmp_path: Path) -> None:
+    second, other = (
+        World(world.url, tmp_path / "second"),
+        World(str(tmp_path / "other.db"), tmp_path / "third"),
+    )
+    second.init()
+    other.init()
+    world.root.rename(tmp_path / "away")
+    for stranger, why in ((second, "is root r.*, not r"), (other, "belongs to another job store")):
+        stranger.root.rename(world.root)
+        with world.site() as site, pytest.raises(RootRefused, match=why):
+            adopt_root(site, str(world.root))
+        world.root.rename(stranger.root)
+
+
 def test_a_root_that_moved_into_another_one_is_refused(world: World, tmp_path: Path) -> None:
     second = World(world.url, tmp_path / "second")
     second.init()
