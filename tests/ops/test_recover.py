@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 import demo_tree
-from jobctl.errors import ExitCode, PlanStale
+from jobctl.errors import ExitCode, PlanStale, UsageError
 from jobctl.evidence.executor import current_executor, this_boot_id
 from jobctl.model.finding import FindingKind as Kind
 from jobctl.model.job import Executor, Origin
@@ -116,6 +116,13 @@ def test_undo_of_a_run_that_did_not_know_a_column_yet_gives_it_its_default(world
             connection.exec_driver_sql(f"UPDATE {table} SET {rows} = {without.format(rows)}")
     world.undo(report.run_id)
     assert world.tables() == before
+
+
+def test_an_undo_is_not_taken_back_itself(world: World) -> None:
+    world.video()
+    undone = world.undo(world.recover().run_id)
+    with pytest.raises(UsageError, match="is itself an undo"):
+        world.undo(undone.run_id)
 
 
 def test_a_second_undo_finds_nothing_left(world: World) -> None:

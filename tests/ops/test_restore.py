@@ -643,3 +643,18 @@ def test_where_the_store_was_lost_a_backup_is_no_older_than_its_roots(
         path.unlink()
     restore(embedded, made.path)
     assert embedded.recover().counts["done"] == 2
+
+
+def test_a_backup_that_can_be_read_and_is_damaged_is_refused(embedded: World, tmp_path: Path) -> None:
+    """What counting its jobs and events does not come upon: the body of a job."""
+    embedded.queue_job(0)
+    made = back_up(embedded, tmp_path / "backups")
+    with closing(sqlite3.connect(made.path)) as connection:
+        named = "SELECT rootpage FROM sqlite_master WHERE name = 'job_body'"
+        (page,) = connection.execute(named).fetchone()
+    with open(made.path, "r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 200)
+    with pytest.raises(BackupUnusable, match="cannot be put back"):
+        restore(embedded, made.path)
+    assert not is_suspended(embedded)
