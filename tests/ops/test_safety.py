@@ -130,6 +130,22 @@ def test_a_registered_root_in_the_place_of_another_keeps_its_marker(world: World
     assert marker.read_bytes() == before
 
 
+def test_of_a_root_that_lost_its_marker_or_was_moved_nothing_is_called_missing_yet(
+    world: World, tmp_path: Path
+) -> None:
+    (world.root / ".jobctl" / "root.json").unlink()
+    world.init()
+    with world.site() as site:
+        assert list_roots(site)[0].is_suspended
+    world.recover()
+    moved = replace(world, root=world.root.rename(tmp_path / "moved"))
+    with moved.site() as site:
+        assert not list_roots(site)[0].is_suspended
+    moved.init()
+    with moved.site() as site:
+        assert list_roots(site)[0].is_suspended
+
+
 def test_only_the_registered_root_itself_is_adopted(world: World, tmp_path: Path) -> None:
     second, other = (
         World(world.url, tmp_path / "second"),
