@@ -132,7 +132,7 @@ def test_the_exit_code_is_asked_for_and_4_where_a_check_fails(sick_root: World) 
 
 
 def test_a_warning_is_no_failure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "is_schedule_installed", lambda: False)
+    monkeypatch.setattr(work, "installed_for_s", lambda: None)
     told = answer("doctor", "--exit-code", "--only", "schedule", database=world.url)
     assert (told["exit_code"], told["counts"]["warn"]) == (0, 1)
 

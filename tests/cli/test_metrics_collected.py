@@ -187,7 +187,11 @@ def test_a_file_is_replaced_whole_or_left_as_it_was(store: Store, store_url: str
     assert not [name for name in os.listdir(tmp_path) if name.startswith((".", "jobctl.prom."))]
     refused = call("metrics", "--prometheus", "--output", str(tmp_path / "no" / "x.prom"), database=store_url)
     assert refused.exit_code == 2
-    assert "it was left as it was" in refused.stderr
+    assert "cannot be made" in refused.stderr
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    refused = call("metrics", "--prometheus", "--output", str(pipe), database=store_url)
+    assert (refused.exit_code, pipe.is_fifo()) == (2, True)
 
 
 # --- over HTTP ------------------------------------------------------------------------------------

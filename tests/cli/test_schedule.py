@@ -14,8 +14,9 @@ import pytest
 from cli.calling import PROGRAM, Shown, answer, call, installed, on_terminal
 from jobctl.core.schedule import END_MARK, MARK, File
 from jobctl.errors import ScheduleRefused
+from jobctl.ops import schedule
 from jobctl.ops.schedule import Kind, Schedule, ScheduleOptions
-from jobctl.ops.schedule_files import install, remove
+from jobctl.ops.schedule_files import install, installed_for_s, remove
 from ops.world import World
 from postgres import system_binaries, wheel_binaries
 
@@ -388,3 +389,14 @@ def test_a_worker_without_tasks_gets_no_service(world: World, tmp_path: Path) ->
     )
     assert (result.exit_code, "which tasks a worker can run" in result.stderr) == (2, True)
     assert list(tmp_path.glob("*.service")) == []
+
+
+def test_a_schedule_in_the_callers_own_crontab_counts_as_installed(
+    crontab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_CRON_PLACE", "_SYSTEM_PLACE"):
+        monkeypatch.setattr(schedule, name, str(tmp_path / "none"))
+    crontab.write_text("5 * * * * jobctl expire\n")
+    assert installed_for_s() is None
+    install(OURS)
+    assert installed_for_s() == 0.0

@@ -132,7 +132,34 @@ def test_of_settings_only_those_that_are_off_are_told_each_with_its_command() ->
 )
 def test_a_command_is_late_after_three_periods(every: timedelta, ago: timedelta, expected: str) -> None:
     ran = [LastSuccess("expire", every, ago.total_seconds())]
-    assert health(judge_schedule(ran, is_installed=True)) == expected
+    assert health(judge_schedule(ran, installed_s=0.0)) == expected
+
+
+@pytest.mark.parametrize(
+    ("ran", "expected"),
+    [
+        ((), "nothing runs recover, expire and cleanup by itself"),
+        (("recover",), "nothing runs expire and cleanup by itself; recover 5s ago"),
+        (("recover", "cleanup"), "nothing runs expire by itself; recover 5s ago, cleanup 5s ago"),
+    ],
+)
+def test_that_a_command_ran_once_does_not_say_that_anything_runs_it(
+    ran: tuple[str, ...], expected: str
+) -> None:
+    successes = [LastSuccess(command, timedelta(hours=1), 5.0) for command in ran]
+    found = judge_schedule(successes, installed_s=None)
+    assert (found.health, found.said) == (Health.WARN, expected)
+    assert found.command == "jobctl schedule --install --yes"
+    assert health(judge_schedule(successes, installed_s=60.0)) == "ok"
+
+
+def test_a_schedule_of_which_nothing_ever_ran_is_none() -> None:
+    assert health(judge_schedule([], installed_s=timedelta(days=2).total_seconds())) == "ok"
+    found = judge_schedule([], installed_s=timedelta(days=4).total_seconds())
+    assert (found.health, found.said) == (
+        Health.WARN,
+        "a schedule was installed 4d ago, and none of its commands has run",
+    )
 
 
 @pytest.mark.parametrize(("days", "expected"), [(1.9, "ok"), (2, "warn"), (8, "fail"), (None, "warn")])

@@ -34,6 +34,18 @@ def test_a_brake_on_jobs_holds_their_files_with_them(world: World, calendar: Cal
     assert world.expire(MONTH, allowed={"expire": 25}).counts["done"] == 25
 
 
+def test_a_brake_on_files_holds_their_jobs_with_them(world: World, calendar: Calendar) -> None:
+    """The record of a job that a service keeps names no root; its file lies below one."""
+    world.start_job()
+    world.video()
+    world.finish_job()
+    world.recover()
+    calendar.pass_(days=31)
+    world.changes["policy"] = replace(MONTH, max_bytes=1)
+    plan = world.expire_plan(MONTH)
+    assert (plan.total, [held.files for held in plan.held]) == (0, [1])
+
+
 def test_more_bytes_than_allowed_are_held_however_few_files_they_are(
     world: World, calendar: Calendar
 ) -> None:

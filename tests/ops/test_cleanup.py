@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jobctl.model.finding import FindingKind
 from jobctl.model.plan import Verb
+from jobctl.ops.quarantine import Wanted, wanted_from
 from ops.world import Calendar, World, a_job_id, verbs
 
 
@@ -51,3 +52,11 @@ def test_a_whole_orphan_is_left_for_recover_unless_it_is_asked_for(world: World,
     world.undo(report.run_id)
     assert world.recover().counts["done"] == 1
     assert world.job().job_id == a_job_id()
+
+
+def test_what_is_named_is_a_run_a_step_of_it_a_job_or_a_path() -> None:
+    run = "20261123-163024-4f1a"
+    assert wanted_from(run) == Wanted(run_id=run)
+    assert wanted_from(f"{run}/7") == Wanted(run_id=run, action=7)
+    for named in ("order.7", "2026/presentation_1.mp4", f"{run}/{'9' * 5_000}"):
+        assert wanted_from(named) == Wanted(named=named)

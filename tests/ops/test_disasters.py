@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,11 @@ from jobctl.errors import (
 from jobctl.model.job import Job
 from jobctl.model.plan import Outcome, Verb
 from jobctl.model.status import Cause, Status
+from jobctl.ops.expire import ExpireOptions, plan_expire
 from jobctl.ops.hold import hold_roots
 from jobctl.ops.init import initialise
-from jobctl.ops.roots import take_over_root
+from jobctl.ops.roots import adopt_root, list_roots, take_over_root
+from jobctl.ops.site import Progress
 from jobctl.outputs import effects
 from jobctl.outputs.walk import walk
 from jobctl.source import sources_from_list
@@ -103,6 +107,20 @@ def test_after_an_older_store_was_accepted_nothing_is_taken_before_a_recover(
     assert world.cleanup_plan().total == 1
 
 
+def test_every_age_that_cleanup_waits_for_begins_anew_where_an_older_store_was_accepted(
+    world: World, calendar: Calendar
+) -> None:
+    """What nothing referred to then may have got a reference that this store knows nothing of."""
+    leftover(world)
+    settle(world, calendar)
+    with world.site() as site:
+        adopt_root(site, str(world.root))
+    world.recover()
+    assert world.cleanup_plan().total == 0
+    settle(world, calendar)
+    assert world.cleanup_plan().total == 1
+
+
 def test_a_lost_store_does_not_lose_its_quarantine(world: World, calendar: Calendar, tmp_path: Path) -> None:
     path = world.video()
     world.recover()
@@ -112,6 +130,7 @@ def test_a_lost_store_does_not_lose_its_quarantine(world: World, calendar: Calen
     initialise(new.settings, roots=[], layout="presentations", host_local=False, now=store_now(world))
     with new.site() as site:
         take_over_root(site, str(new.root), layout="presentations")
+        assert list_roots(site)[0].is_suspended
     assert restore(new, job_id=a_job_id()).counts["done"] == 1
     assert (path.exists(), new.recover().counts["done"]) == (True, 1)
     with pytest.raises(RootUnavailable, match="belongs to another job store"):
@@ -146,6 +165,29 @@ def test_a_table_that_cannot_be_read_stops_all_that_takes_away(world: World, cal
         with pytest.raises(SourceUnusable, match="cannot be told which jobs"):
             command()
     assert path.exists()
+
+
+def test_a_table_that_is_gone_halfway_through_planning_stops_it(
+    world: World, calendar: Calendar, tmp_path: Path
+) -> None:
+    """Open jobs are looked at first, beside the tables, then the ended ones: by then they are read again."""
+    orders = tmp_path / "orders.db"
+    with closing(sqlite3.connect(orders)) as database:
+        database.execute("CREATE TABLE orders (id TEXT)")
+    described = {"name": "orders", "database": str(orders), "table": "orders", "references": True}
+    world.changes["sources"] = sources_from_list([{**described, "columns": {"job_id": "id"}}], "here")
+    world.video()
+    world.recover()
+    calendar.pass_(days=31)
+    world.start_job(1)
+
+    def drop(step: Progress) -> None:
+        if step.phase == "check":
+            orders.unlink(missing_ok=True)
+
+    with world.site() as site, hold_roots(site, command="expire") as hold:
+        with pytest.raises(SourceUnusable, match="cannot be told which jobs"):
+            plan_expire(hold, ExpireOptions(policy=MONTH), progress=drop)
 
 
 # --- who needs a file ------------------------------------------------------------------------------
@@ -233,8 +275,6 @@ def test_of_two_names_of_one_file_one_goes_and_comes_back(world: World, calendar
 def test_a_referenced_job_is_kept_also_where_the_row_came_after_the_plan(
     world: World, calendar: Calendar, tmp_path: Path
 ) -> None:
-    import sqlite3  # noqa: PLC0415 - a table of somebody else's
-
     orders = tmp_path / "orders.db"
     with sqlite3.connect(orders) as database:
         database.execute("CREATE TABLE orders (id TEXT PRIMARY KEY)")
@@ -455,7 +495,7 @@ def test_two_files_of_one_name_do_not_come_back_at_once(world: World, calendar: 
         leftover(world)
         settle(world, calendar)
         world.cleanup()
-    assert restore(world, path="temp_composition_0.mp4").counts["done"] == 1
+    assert restore(world, named="temp_composition_0.mp4").counts["done"] == 1
 
 
 @pytest.mark.parametrize("name", ["new\nline", "esc\x1b[31m", "[bold]markup", "\udcff"])

@@ -345,7 +345,13 @@ def test_before_a_deploy_the_jobs_of_a_service_are_told_too_but_not_those_of_the
 @pytest.fixture
 def uninstalled(monkeypatch: pytest.MonkeyPatch) -> None:
     """No schedule of this machine's own."""
-    monkeypatch.setattr(work, "is_schedule_installed", lambda: False)
+    monkeypatch.setattr(work, "installed_for_s", lambda: None)
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A schedule that is an hour old."""
+    monkeypatch.setattr(work, "installed_for_s", lambda: 3_600.0)
 
 
 def ended(world: World, command: str, *, ago: timedelta = timedelta(0)) -> None:
@@ -384,11 +390,11 @@ def test_the_command_that_is_named_installs_a_schedule(
 def test_an_installed_schedule_may_not_have_been_due_yet(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "is_schedule_installed", lambda: True)
+    monkeypatch.setattr(work, "installed_for_s", lambda: 60.0)
     assert diagnosis(world, "schedule").health is Health.OK
 
 
-@pytest.mark.usefixtures("uninstalled")
+@pytest.mark.usefixtures("installed")
 def test_a_command_that_has_not_ended_well_for_long_is_told(world: World) -> None:
     # Cleanup was left out of the schedule on purpose.
     ended(world, "recover")
@@ -399,7 +405,7 @@ def test_a_command_that_has_not_ended_well_for_long_is_told(world: World) -> Non
     assert re.fullmatch(r"recover \d+ s ago, expire \d+ s ago", diagnosis(world, "schedule").said)
 
 
-@pytest.mark.usefixtures("uninstalled")
+@pytest.mark.usefixtures("installed")
 def test_a_command_that_never_ended_well_is_told(world: World) -> None:
     with world.site() as site:
         lastruns.end(site, "cleanup", started=store_now(site), code=ExitCode.ROOT, error="away")

@@ -57,7 +57,7 @@ def test_a_purge_keeps_what_became_the_last_copy_after_its_plan(world: World, ca
     video.unlink()
     report = world.apply(plan)
     assert (report.counts["done"], report.counts["conflict"], report.exit_code) == (0, 1, 3)
-    assert restore(world, path=f"again/{video.name}").counts["done"] == 1
+    assert restore(world, named=f"again/{video.name}").counts["done"] == 1
 
 
 def test_where_the_copy_that_was_to_stay_went_before_the_plan_nothing_is_a_copy(

@@ -10,13 +10,15 @@ import pytest
 from sqlalchemy import update
 
 import demo_tree
-from jobctl.errors import ExitCode, PlanStale
+from jobctl.errors import ExitCode, PlanStale, UsageError
 from jobctl.evidence.executor import current_executor, this_boot_id
 from jobctl.model.finding import FindingKind as Kind
 from jobctl.model.job import Executor, Origin
 from jobctl.model.plan import Verb
 from jobctl.model.status import Status
+from jobctl.ops.apply import apply_plan
 from jobctl.ops.explain import explain
+from jobctl.ops.hold import hold_roots
 from jobctl.ops.plan import load_plan
 from jobctl.outputs.stamp import make_stamp
 from jobctl.store import jobs
@@ -115,6 +117,13 @@ def test_undo_of_a_run_that_did_not_know_a_column_yet_gives_it_its_default(world
             connection.exec_driver_sql(f"UPDATE {table} SET {rows} = {without.format(rows)}")
     world.undo(report.run_id)
     assert world.tables() == before
+
+
+def test_an_undo_is_not_taken_back_itself(world: World) -> None:
+    world.video()
+    undone = world.undo(world.recover().run_id)
+    with pytest.raises(UsageError, match="is itself an undo"):
+        world.undo(undone.run_id)
 
 
 def test_a_second_undo_finds_nothing_left(world: World) -> None:
@@ -288,6 +297,25 @@ def test_a_plan_made_under_other_settings_is_stale(world: World) -> None:
     with pytest.raises(PlanStale, match="configuration"):
         world.apply(plan)
     assert world.job_ids() == set()
+
+
+def test_a_plan_for_another_store_or_for_a_root_that_is_not_held_is_stale(
+    world: World, tmp_path: Path
+) -> None:
+    second, other = (
+        World(world.url, tmp_path / "second"),
+        World(str(tmp_path / "other.db"), tmp_path / "else"),
+    )
+    second.init()
+    other.init()
+    world.video(0)
+    plan = world.plan()
+    with pytest.raises(PlanStale, match="another store"):
+        other.apply(plan)
+    with world.site() as site, hold_roots(site, command="apply", only=str(second.root)) as hold:
+        with pytest.raises(PlanStale, match="a root that is not held"):
+            apply_plan(hold, plan)
+    assert (other.job_ids(), world.job_ids()) == (set(), set())
 
 
 def test_an_old_plan_is_stale(world: World) -> None:

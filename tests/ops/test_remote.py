@@ -23,15 +23,8 @@ from jobctl.model.renders import Proof
 from jobctl.ops.explain import explain
 from jobctl.ops.hold import hold_roots
 from jobctl.ops.ingest import ingest
-from jobctl.ops.remote import (
-    NO_LONGER_LISTED,
-    Downloaded,
-    RemoteReport,
-    download,
-    known_renders,
-    refresh,
-    render_named,
-)
+from jobctl.ops.remote import NO_LONGER_LISTED, RemoteReport, known_renders, refresh
+from jobctl.ops.remote_download import Downloaded, download, render_named
 from jobctl.store import jobs
 from ops.world import World, a_job_id
 

@@ -22,7 +22,7 @@ import jobctl
 from databases import pg_dump_for
 from jobctl import clock
 from jobctl.core.backups import how_to_take_back, taking_back
-from jobctl.errors import BackupUnusable, StoreInUse, StoreOlderThanRoot, UsageError
+from jobctl.errors import BackupUnusable, PlanStale, StoreInUse, StoreOlderThanRoot, UsageError
 from jobctl.evidence.executor import current_executor
 from jobctl.model.backup import Backup, Contents, Lost
 from jobctl.model.plan import Verb
@@ -35,7 +35,7 @@ from jobctl.ops.quarantine import PurgeOptions, plan_purge
 from jobctl.ops.restore import Restored, carry_out, prepare_restore
 from jobctl.ops.roots import adopt_root, list_roots
 from jobctl.ops.runs import list_runs
-from jobctl.ops.site import operator
+from jobctl.ops.site import Progress, operator
 from jobctl.ops.undo import roots_of_run
 from jobctl.policy import Policy, Rule
 from jobctl.store import backup_contents, schema
@@ -178,6 +178,26 @@ def test_nothing_is_condemned_until_a_complete_recover_was_applied(
     moved = world.cleanup_plan()
     assert [(action.verb, action.path) for action in moved] == [(Verb.QUARANTINE, "temp_composition_1.mp4")]
     world.close()
+
+
+@pytest.mark.parametrize("takes", [False, True], ids=["nothing-to-do", "moves-a-file"])
+def test_a_plan_from_before_a_restore_is_stale_and_lifts_no_suspension(
+    world: World, tmp_path: Path, takes: bool
+) -> None:
+    """It was made on records that are gone: by those nothing was left to do, or a file was free."""
+    world.changes["policy"] = Policy(grace=timedelta(0))
+    made = back_up(world, tmp_path / "backups")
+    world.video(0)
+    world.file("temp_composition_1.mp4", b"left over")
+    world.recover()
+    world.scan(full=True)
+    plan = world.cleanup_plan() if takes else world.plan()
+    assert plan.total == takes
+    tree = world.tree()
+    restore(world, made.path)
+    with pytest.raises(PlanStale, match="an older store or tree was put back since the plan was made"):
+        world.apply(plan)
+    assert (world.tree(), is_suspended(world)) == (tree, True)
 
 
 def test_nothing_is_purged_for_good_on_the_word_of_older_records(
@@ -580,3 +600,61 @@ def test_a_directory_that_was_lost_with_the_store_is_made(embedded: World, tmp_p
         host_local=False,
         now=clock.now(),
     )
+
+
+@pytest.mark.parametrize(
+    ("phase", "note"),
+    [
+        ("copy", ""),
+        ("verify", ""),
+        ("keep", "nothing was changed"),
+        ("restore", "the store that was there is kept as"),
+    ],
+)
+def test_an_interrupt_in_any_phase_leaves_the_store_as_it_was(
+    embedded: World, tmp_path: Path, phase: str, note: str
+) -> None:
+    embedded.queue_job(0)
+    made = back_up(embedded, tmp_path / "backups")
+    embedded.queue_job(1)
+
+    def stop(step: Progress) -> None:
+        if step.phase == phase:
+            raise KeyboardInterrupt
+
+    with (
+        pytest.raises(KeyboardInterrupt) as stopped,
+        prepare_restore(embedded.settings, made.path, progress=stop) as prepared,
+    ):
+        carry_out(embedded.settings, prepared, progress=stop)
+    assert (embedded.job_ids(), is_suspended(embedded)) == ({a_job_id(0), a_job_id(1)}, False)
+    assert note in "".join(getattr(stopped.value, "__notes__", []))
+    assert [name for name in os.listdir(Path(embedded.url).parent) if name.startswith(".")] == []
+
+
+def test_where_the_store_was_lost_a_backup_is_no_older_than_its_roots(
+    embedded: World, tmp_path: Path
+) -> None:
+    made = back_up(embedded, tmp_path / "backups")
+    for number in range(2):
+        embedded.video(number)
+        embedded.recover()
+    for path in Path(embedded.url).parent.glob("jobs.db*"):
+        path.unlink()
+    restore(embedded, made.path)
+    assert embedded.recover().counts["done"] == 2
+
+
+def test_a_backup_that_can_be_read_and_is_damaged_is_refused(embedded: World, tmp_path: Path) -> None:
+    """What counting its jobs and events does not come upon: the body of a job."""
+    embedded.queue_job(0)
+    made = back_up(embedded, tmp_path / "backups")
+    with closing(sqlite3.connect(made.path)) as connection:
+        named = "SELECT rootpage FROM sqlite_master WHERE name = 'job_body'"
+        (page,) = connection.execute(named).fetchone()
+    with open(made.path, "r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 200)
+    with pytest.raises(BackupUnusable, match="cannot be put back"):
+        restore(embedded, made.path)
+    assert not is_suspended(embedded)

@@ -16,14 +16,22 @@ from pathlib import Path
 
 import pytest
 
-from jobctl.errors import ExitCode, Locked, LockLost, RootRefused, RootUnavailable, StoreOlderThanRoot
+from jobctl.errors import (
+    ExitCode,
+    Locked,
+    LockLost,
+    PlanStale,
+    RootRefused,
+    RootUnavailable,
+    StoreOlderThanRoot,
+)
 from jobctl.evidence.executor import current_executor
 from jobctl.model.finding import FindingKind as Kind
 from jobctl.model.job import Executor
 from jobctl.model.status import Status
 from jobctl.ops.hold import hold_roots
 from jobctl.ops.recover import plan_recover
-from jobctl.ops.roots import adopt_root
+from jobctl.ops.roots import adopt_root, list_roots
 from jobctl.ops.scan import scan
 from jobctl.ops.scan_report import ScanOptions
 from jobctl.outputs import walk
@@ -110,6 +118,59 @@ def test_init_again_changes_nothing(world: World) -> None:
         assert len(roots.get_roots(connection)) == 1
 
 
+def test_a_registered_root_in_the_place_of_another_keeps_its_marker(world: World, tmp_path: Path) -> None:
+    second = World(world.url, tmp_path / "second")
+    second.init()
+    world.root.rename(tmp_path / "away")
+    second.root.rename(world.root)
+    marker = world.root / ".jobctl" / "root.json"
+    before = marker.read_bytes()
+    with pytest.raises(RootRefused, match="is root r.*, not r"):
+        world.init()
+    assert marker.read_bytes() == before
+
+
+def test_of_a_root_that_lost_its_marker_or_was_moved_nothing_is_called_missing_yet(
+    world: World, tmp_path: Path
+) -> None:
+    (world.root / ".jobctl" / "root.json").unlink()
+    world.init()
+    with world.site() as site:
+        assert list_roots(site)[0].is_suspended
+    world.recover()
+    moved = replace(world, root=world.root.rename(tmp_path / "moved"))
+    with moved.site() as site:
+        assert not list_roots(site)[0].is_suspended
+    moved.init()
+    with moved.site() as site:
+        assert list_roots(site)[0].is_suspended
+
+
+def test_only_the_registered_root_itself_is_adopted(world: World, tmp_path: Path) -> None:
+    second, other = (
+        World(world.url, tmp_path / "second"),
+        World(str(tmp_path / "other.db"), tmp_path / "third"),
+    )
+    second.init()
+    other.init()
+    world.root.rename(tmp_path / "away")
+    for stranger, why in ((second, "is root r.*, not r"), (other, "belongs to another job store")):
+        stranger.root.rename(world.root)
+        with world.site() as site, pytest.raises(RootRefused, match=why):
+            adopt_root(site, str(world.root))
+        world.root.rename(stranger.root)
+
+
+def test_a_root_that_moved_into_another_one_is_refused(world: World, tmp_path: Path) -> None:
+    second = World(world.url, tmp_path / "second")
+    second.init()
+    moved = replace(second, root=second.root.rename(world.root / "below"))
+    with pytest.raises(RootRefused, match="overlaps the root"):
+        moved.init()
+    with world.site() as site, site.store.read() as connection:
+        assert str(second.root) in [row.path for row in roots.get_roots(connection)]
+
+
 def test_with_one_of_two_roots_away_recover_refuses_and_names_the_other(world: World, tmp_path: Path) -> None:
     world.video()
     second = World(world.url, tmp_path / "second")
@@ -163,6 +224,28 @@ def test_an_older_tree_put_back_calls_nothing_missing(world: World) -> None:
     assert world.recover().counts["planned"] == 0
 
 
+@pytest.mark.parametrize("is_distrusted", [False, True], ids=["trusted", "distrusted-before"])
+def test_a_plan_from_before_an_older_tree_was_put_back_is_stale_and_one_on_it_is_good(
+    world: World, is_distrusted: bool
+) -> None:
+    recovered(world)
+    marker = world.root / ".jobctl" / "root.json"
+    old = marker.read_text()
+    for number in (1, 2):
+        world.video(number)
+        world.recover()
+    world.video(3)
+    if is_distrusted:
+        with world.site() as site:
+            adopt_root(site, str(world.root))
+    before = world.plan()
+    marker.write_text(old)
+    with pytest.raises(PlanStale, match="an older store or tree was put back"):
+        world.apply(before)
+    on_it = world.plan()
+    assert world.apply(on_it).counts["done"] == 1
+
+
 # --- places that cannot be looked at ------------------------------------------------------------
 
 
@@ -199,6 +282,32 @@ def test_below_a_failing_directory_nothing_is_missing(world: World, monkeypatch)
         ("2025", "Input/output error")
     ]
     assert not scanning.report.is_complete
+
+
+def test_neither_an_incomplete_recover_nor_another_command_has_absence_trusted_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (world.root / "2025").mkdir()
+    with world.site() as site:
+        adopt_root(site, str(world.root))
+
+    def is_suspended() -> bool:
+        with world.site() as site:
+            return list_roots(site)[0].is_suspended
+
+    world.cleanup()
+    with monkeypatch.context() as failing:
+        scandir = failing_scandir(world, "2025")
+        plain_walk = walk.walk
+        failing.setattr(
+            "jobctl.ops.scan.walk", lambda *given, **named: plain_walk(*given, scandir=scandir, **named)
+        )
+        assert world.recover().counts["planned"] == 0
+        world.video()
+        assert world.recover().counts["done"] == 1
+    assert is_suspended()
+    world.recover()
+    assert not is_suspended()
 
 
 MOUNTED = """

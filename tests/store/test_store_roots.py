@@ -68,5 +68,7 @@ def test_negatives_are_suspended_and_resumed(store: Store) -> None:
         add(connection, "r2", "/srv/other", 1)
         roots.suspend_negatives(connection, "r1", at=later(9))
         assert [row.negatives_suspended_at for row in roots.get_roots(connection)] == [later(9), None]
-        roots.resume_negatives(connection, "r1")
+        roots.resume_negatives(connection, "r1", suspended_by=later(8))
+        assert [row.negatives_suspended_at for row in roots.get_roots(connection)] == [later(9), None]
+        roots.resume_negatives(connection, "r1", suspended_by=later(9))
         assert [row.negatives_suspended_at for row in roots.get_roots(connection)] == [None, None]

@@ -168,7 +168,10 @@ class Output:
             yield lambda block: live.update(block, refresh=True)
 
     def placed(self, text: str) -> str:
-        """Make ``text`` with every command it names work on the store and configuration of this call."""
+        """Make ``text`` with every command it names work on the store and configuration of this call.
+
+        One that names them already is left as it is.
+        """
         if not self.place:
             return text
         given = "".join(f" {option} {shell_word(value)}" for option, value in self.place.items())
@@ -201,7 +204,7 @@ class Output:
     def note(self, text: str) -> None:
         """Say on stderr what was done on the way to the answer."""
         if self.format is Format.TEXT and not self.is_quiet:
-            _tell(redact_url(to_shown(text)))
+            _tell(self._shown(text))
 
     def warn(self, text: str) -> None:
         """Say that something is amiss, and go on."""

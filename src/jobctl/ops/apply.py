@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from jobctl import clock
 from jobctl.errors import ExitCode, PlanStale
-from jobctl.model.plan import INVERSE, MOVES, Outcome, Verb
+from jobctl.model.plan import INVERSE, MOVES, Outcome, PlanHeader, Verb
 from jobctl.model.quarantine import DESPITE_ERROR
 from jobctl.model.timestamps import parse_timestamp
 from jobctl.ops.hold import Hold, lock_names
@@ -116,19 +116,45 @@ def _references_for(site: Site, plan: Plan) -> Iterator[References | None]:
 
 def check_fresh(hold: Hold, plan: Plan) -> None:
     """Raise ``PlanStale`` unless the plan was made for this store, these roots and settings, lately."""
-    site = hold.site
-    again = f"make a new plan: jobctl {plan.header.command}"
-    if plan.header.store_id != site.store.store_id:
-        raise PlanStale("the plan was made for another store; nothing was changed", hint=again)
-    held = {root.root_id for root in hold.roots}
-    if not held.issuperset(plan.header.roots):
-        raise PlanStale("the plan names a root that is not held; nothing was changed", hint=again)
-    if plan.header.configuration != site.settings.digest():
-        raise PlanStale("the configuration changed since the plan was made; nothing was changed", hint=again)
+    why = _why_stale(hold, plan)
+    if why is not None:
+        again = " ".join(filter(None, ["jobctl", plan.header.command, plan.header.undo_of]))
+        raise PlanStale(f"{why}; nothing was changed", hint=f"make a new plan: {again}")
+
+
+def _why_stale(hold: Hold, plan: Plan) -> str | None:
+    site, header = hold.site, plan.header
+    if header.store_id != site.store.store_id:
+        return "the plan was made for another store"
+    if not {root.root_id for root in hold.roots}.issuperset(header.roots):
+        return "the plan names a root that is not held"
+    if header.configuration != site.settings.digest():
+        return "the configuration changed since the plan was made"
+    planned_at = parse_timestamp(header.created_at)
     with site.store.read() as connection:
-        age = site.store.now(connection) - parse_timestamp(plan.header.created_at)
+        age = site.store.now(connection) - planned_at
+        put_back = _put_back_since(hold, connection, header, planned_at)
     if not timedelta(0) <= age + timedelta(minutes=5) <= timedelta(hours=site.settings.plan_max_age_h):
-        raise PlanStale(f"the plan is {age} old; nothing was changed", hint=again)
+        return f"the plan is {age} old"
+    if put_back:
+        return f"an older store or tree was put back since the plan was made: {', '.join(put_back)}"
+    return None
+
+
+def _put_back_since(
+    hold: Hold, connection: Connection, header: PlanHeader, planned_at: datetime
+) -> list[str]:
+    """The roots of the plan whose tree, or whose records, are older now than those it was made on."""
+    suspended = {row.root_id: row.negatives_suspended_at for row in roots.get_roots(connection)}
+    return [
+        root.path
+        for root in hold.roots
+        if root.root_id in header.roots
+        and (
+            root.marker_generation < header.roots[root.root_id]
+            or (suspended[root.root_id] or planned_at) > planned_at
+        )
+    ]
 
 
 def _load(hold: Hold, plan: Plan) -> str:
@@ -298,9 +324,11 @@ def _settle_without_steps(hold: Hold, plan: Plan) -> None:
 
 
 def _resume_negatives(connection: Connection, plan: Plan) -> None:
+    """Trust absence again where a complete recover was applied that was planned after the trust was lost."""
     if plan.header.command == "recover" and not plan.is_incomplete:
+        planned_at = parse_timestamp(plan.header.created_at)
         for root_id in plan.header.roots:
-            roots.resume_negatives(connection, root_id)
+            roots.resume_negatives(connection, root_id, suspended_by=planned_at)
 
 
 def _report(plan: Plan, run_id: str | None, outcomes: dict[str, int]) -> RunReport:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from jobctl.core.case import Candidate, Case
+from jobctl.core.case import Case
 from jobctl.model.files import Seen, Tier, Verdict
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.ops.inspect import Inspector
@@ -47,10 +47,10 @@ class DuplicateFinder:
                 continue
             first = first_with.setdefault(probed.sha256, seen)
             if first.key != seen.key:
-                yield _told(seen, first, Candidate(seen, probed.check))
+                yield _told(seen, first)
 
 
-def _told(seen: Seen, first: Seen, candidate: Candidate) -> Case:
+def _told(seen: Seen, first: Seen) -> Case:
     finding = Finding(
         kind=FindingKind.DUPLICATE,
         job_id=seen.key,
@@ -62,5 +62,4 @@ def _told(seen: Seen, first: Seen, candidate: Candidate) -> Case:
         mtime_ns=seen.mtime_ns,
         seen=seen,
     )
-    del candidate
     return Case(seen.key, findings=[finding])

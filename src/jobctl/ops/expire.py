@@ -7,7 +7,6 @@ job that goes takes its files into quarantine with it.
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -42,12 +41,11 @@ from jobctl.ops.plan import Plan, PlanWriter, header_of
 from jobctl.ops.protection import Protection
 from jobctl.ops.reach import clock_troubles, expect_references, gaps, suspended
 from jobctl.ops.recover import Gathering, terms_of
-from jobctl.ops.references import References
+from jobctl.ops.references import References, read_references
 from jobctl.ops.scan import Scan
 from jobctl.ops.scan_report import ScanOptions
 from jobctl.ops.site import Progress, ProgressSink, no_progress
-from jobctl.ops.sources import read_sources
-from jobctl.outputs.directories import open_directory
+from jobctl.outputs.directories import stat_below
 from jobctl.outputs.identity import identity_of
 from jobctl.policy import ENDED, Policy
 from jobctl.store import retention, runs
@@ -141,8 +139,7 @@ class _Planning:
     def look_at_ended_jobs(self, files: SortedSpool) -> None:
         """Expire what is kept no longer; put aside the files that go with it."""
         with ExitStack() as stack:
-            sources = stack.enter_context(read_sources(self.hold.site))
-            references = References(sources)
+            references = stack.enter_context(read_references(self.hold.site))
             connection = stack.enter_context(self.hold.site.store.read())
             for status in ENDED:
                 before = self._expired_before(status)
@@ -286,13 +283,8 @@ class _Planning:
         """The file of an artifact as it is now; one that is gone, or is no file, is left alone."""
         path = from_stored(row["path"])
         root = next(root for root in self.hold.roots if root.root_id == row["root_id"])
-        directory, _, name = path.rpartition("/")
         try:
-            fd = open_directory(root.fd, directory)
-            try:
-                found = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            finally:
-                os.close(fd)
+            found = stat_below(root.fd, path)
         except OSError as error:
             self._keep_file(row, path, f"it cannot be looked at: {error.strerror}")
             return None

@@ -95,10 +95,11 @@ def hold_roots(site: Site, *, command: str, only: str | None = None, wait_s: flo
             stack.callback(_release, site, fence)
             fences.append(fence)
         # Read only now: until the lock was ours, another run may have raised the generation.
-        opened = [stack.enter_context(open_registered(site, row)) for row in visible_roots(site, only)]
+        rows = visible_roots(site, only)
+        opened = [stack.enter_context(open_registered(site, row)) for row in rows]
         held = Hold(site, opened, fences)
         held.renewed_at = clock.monotonic()
-        _suspend_older_trees(site, opened)
+        _suspend_older_trees(site, rows, opened)
         yield held
 
 
@@ -167,9 +168,11 @@ def _release(site: Site, fence: locks.Fence) -> None:
         locks.release(connection, fence)
 
 
-def _suspend_older_trees(site: Site, opened: Sequence[OpenRoot]) -> None:
+def _suspend_older_trees(site: Site, rows: Sequence[RootRow], opened: Sequence[OpenRoot]) -> None:
     """A marker far behind the store: an older copy of the tree was put back."""
-    older = [root for root in opened if root.behind > CRASH_LAG]
+    suspended = {row.root_id for row in rows if row.negatives_suspended_at is not None}
+    # Told once: a plan that was made on the older tree stays good until it is applied.
+    older = [root for root in opened if root.behind > CRASH_LAG and root.root_id not in suspended]
     if older:
         with site.store.write() as connection:
             for root in older:

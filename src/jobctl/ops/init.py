@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from jobctl.errors import RootRefused
 from jobctl.ops.layouts import layout_of
+from jobctl.ops.roots import expect_that_root
 from jobctl.ops.stepdown import make_place_for_store, step_down_to
 from jobctl.outputs import effects
-from jobctl.outputs.root import known_marker, register, resolve
+from jobctl.outputs.root import known_marker, refuse_place, register, resolve
 from jobctl.settings import Settings
 from jobctl.store import roots
 from jobctl.store.dialect import SQLite
@@ -72,13 +73,15 @@ def _register(store: Store, path: str, *, layout: str, host: str | None) -> Init
     row = next((row for row in known if row.path == real), None)
     marked_as = known_marker(real, store_id=store.store_id)
     if row is not None:
-        if marked_as is None:
+        if marked_as is not None:
+            expect_that_root(row, marked_as)
+        else:
             _distrust(store, row)
         _mark(store, real, row.root_id, known)
         return InitialisedRoot(row.root_id, row.path, row.layout, row.host, made=False)
     moved = next((row for row in known if row.root_id == marked_as), None)
     if moved is not None:
-        return _move(store, moved, real)
+        return _move(store, moved, real, known)
     # The marker comes first: one without a row is an init cut short, and is completed under
     # its own id. A row without a marker is then always a directory that was exchanged.
     root_id = marked_as or f"r{secrets.token_hex(4)}"
@@ -89,23 +92,33 @@ def _register(store: Store, path: str, *, layout: str, host: str | None) -> Init
     return InitialisedRoot(root_id, real, layout, host, made=True)
 
 
-def _move(store: Store, row: RootRow, real: str) -> InitialisedRoot:
+def _move(store: Store, row: RootRow, real: str, known: Sequence[RootRow]) -> InitialisedRoot:
     """A registered root that is mounted elsewhere now. Refused while it is at its old place as well."""
     if os.path.isdir(row.path) and known_marker(row.path, store_id=store.store_id) == row.root_id:
         raise RootRefused(
             f"{real} is a copy of root {row.root_id} at {row.path}; nothing was changed",
             hint="remove .jobctl from the copy to make it a root of its own",
         )
+    refuse_place(
+        real,
+        others=[other.path for other in known if other.root_id != row.root_id],
+        store_id=store.store_id,
+        root_id=row.root_id,
+        store_path=_store_path(store),
+    )
     with store.write() as connection:
         roots.move_root(connection, row.root_id, path=real)
-    _distrust(store, row)
+        roots.suspend_negatives(connection, row.root_id, at=store.now(connection))
     return InitialisedRoot(row.root_id, real, row.layout, row.host, made=False)
 
 
 def _mark(store: Store, real: str, root_id: str, known: Sequence[RootRow]) -> None:
-    store_path = store.dialect.path if isinstance(store.dialect, SQLite) else None
     others = [row.path for row in known]
-    register(real, store_id=store.store_id, root_id=root_id, others=others, store_path=store_path)
+    register(real, store_id=store.store_id, root_id=root_id, others=others, store_path=_store_path(store))
+
+
+def _store_path(store: Store) -> str | None:
+    return store.dialect.path if isinstance(store.dialect, SQLite) else None
 
 
 def _distrust(store: Store, row: RootRow) -> None:

@@ -28,6 +28,7 @@ from jobctl.model.names import from_stored, to_stored
 from jobctl.model.plan import Action, Held, Kept, PlanHeader, Relied, Verb
 from jobctl.model.timestamps import format_timestamp, parse_timestamp
 from jobctl.ops.hold import Hold
+from jobctl.ops.new_file import new_file
 
 FORMAT = "jobctl-plan/v1"
 # An imported job carries its payload.
@@ -82,22 +83,12 @@ class Plan:
                 yield _finding_from_json(json.loads(line)["finding"])
 
     def save(self, path: str) -> None:
-        """Keep the plan as ``path``. Raises ``UsageError`` where something is there already."""
-        try:
-            target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileExistsError:
-            raise UsageError(
-                f"{path} exists already; the plan was not saved", hint="name another file for the plan"
-            ) from None
-        except OSError as error:
-            raise UsageError(
-                f"the plan cannot be saved as {path}: {error.strerror}",
-                hint="name a file in a writable directory",
-            ) from None
-        with os.fdopen(target, "w", encoding="utf-8") as out:
+        """Keep the plan as ``path``: whole, or not at all. Raises the errors of ``new_file``."""
+        with (
+            new_file(path, hint="name another file for the plan") as file,
+            open(file.fd, "w", encoding="utf-8", closefd=False) as out,
+        ):
             out.writelines(self._lines())
-            out.flush()
-            os.fsync(out.fileno())
 
     def close(self) -> None:
         """Let go of the plan's file."""

@@ -6,6 +6,7 @@ run, files come back all the same, and 'jobctl recover' makes their records.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ from jobctl.outputs.root import OpenRoot
 from jobctl.store import jobs, runs
 
 _BATCH = 500
+_ACTION = re.compile("[0-9]{1,18}")
 PURGE = "purge"
 """The category a brake counts purging under."""
 
@@ -48,23 +50,24 @@ class Wanted:
     run_id: str | None = None
     action: int | None = None
     job_id: str | None = None
-    path: str | None = None
+    named: str | None = None
+    """A job id, or a path below the root."""
 
     def fits(self, entry: Entry) -> bool:
         """Whether an entry is meant."""
         return (
             (self.action is None or entry.action == self.action)
             and (self.job_id is None or entry.job_id == self.job_id)
-            and (self.path is None or entry.path == self.path)
+            and (self.named is None or self.named in {entry.job_id, entry.path})
         )
 
 
 def wanted_from(text: str) -> Wanted:
     """What an operator names: ``RUN``, ``RUN/ACTION``, a job id, or a path below the root."""
     run_id, slash, action = text.partition("/")
-    if is_run_id(run_id) and (action.isdecimal() or not slash):
+    if is_run_id(run_id) and (_ACTION.fullmatch(action) or not slash):
         return Wanted(run_id=run_id, action=int(action) if slash else None)
-    return Wanted(path=text) if slash or "." in text else Wanted(job_id=text)
+    return Wanted(named=text)
 
 
 @contextmanager

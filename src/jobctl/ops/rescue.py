@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import stat
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from jobctl.model.status import Status
 from jobctl.ops.hold import open_registered, visible_roots
 from jobctl.ops.inspect import Inspector
 from jobctl.ops.site import Site
-from jobctl.outputs.directories import open_directory
+from jobctl.outputs.directories import stat_below
 from jobctl.outputs.fingerprint import Reach
 from jobctl.outputs.identity import identity_of
 from jobctl.outputs.root import OpenRoot
@@ -195,17 +194,10 @@ def _changes(settlement: Settlement, at: datetime) -> dict[str, Any]:
 
 def _identify(root: OpenRoot, offer: workers.Offer) -> Seen | None:
     """The file of an offer as it lies there; ``None`` where it does not. Raises ``OSError``."""
-    directory, _, name = offer.path.rpartition("/")
     try:
-        fd = open_directory(root.fd, directory)
+        found = stat_below(root.fd, offer.path)
     except FileNotFoundError:
         return None
-    try:
-        found = os.stat(name, dir_fd=fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    finally:
-        os.close(fd)
     if not stat.S_ISREG(found.st_mode) or found.st_size != offer.size:
         return None
     return Seen(offer.job_id, offer.root_id, offer.path, Role.VIDEO, *identity_of(found))

@@ -63,7 +63,7 @@ class _Restore:
             self._move_aside()
             return
         for _ in range(_TRIES):
-            with suppress(ChangedMeanwhile):
+            with suppress(ChangedMeanwhile), _explained(self):
                 self._replace_contents(self.site, progress)
                 return
         raise in_use(
@@ -148,15 +148,28 @@ class _Replacing:
 
     def commit(self) -> None:
         show = _telling(self.progress, "restore")
-        try:
-            sqlite_backup.replace_contents(
-                self.staged, self.path, watch=self.watch, seen=self.seen, on_step=show
-            )
-        except sqlite3.Error as error:
-            raise BackupFailed(
-                f"the backup could not be written into {self.path}: {error}; the store is as it was",
-                hint="check free space and who has the store open, then run the same command again",
-            ) from None
+        sqlite_backup.replace_contents(self.staged, self.path, watch=self.watch, seen=self.seen, on_step=show)
+
+
+@contextmanager
+def _explained(restore: _Restore) -> Iterator[None]:
+    """Tell what SQLite could not do, and of whatever ends the block whether anything was changed by then."""
+    place, kept = restore.dialect.path, restore.plan.kept_as or ""
+    try:
+        yield
+    except sqlite3.Error as error:
+        # What it writes is one transaction: the store is the one that was there.
+        copy = f", and a copy of it lies at {kept}" if os.path.lexists(kept) else ""
+        raise BackupFailed(
+            f"the backup could not be written into {place}: {error}; the store is as it was{copy}",
+            hint="check free space and who has the store open, then run the same command again",
+        ) from None
+    except Exception:
+        raise
+    except BaseException as stopped:
+        is_kept = os.path.lexists(kept)
+        stopped.add_note(f"the store that was there is kept as {kept}" if is_kept else "nothing was changed")
+        raise
 
 
 @contextmanager
@@ -279,7 +292,10 @@ def _remove_dead(directory_fd: int, name: str) -> None:
 
 def _remove(directory_fd: int, staged: str) -> None:
     """Remove what a restore works on; the file that leads to the others goes last."""
-    for name in (*(staged + beside for beside in (_KEEPING, "-journal", *_BESIDE)), staged):
+    works_on = [
+        part + beside for part in (staged + _KEEPING, staged) for beside in ("-journal", *_BESIDE, "")
+    ]
+    for name in works_on:
         with suppress(FileNotFoundError):
             os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
             effects.unlink(directory_fd, name)
@@ -295,6 +311,11 @@ def _stage(file: str, staged: str, show: ProgressSink) -> Contents:
             return sqlite_backup.look_into(staged)
         why = faults[0]
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise BackupFailed(
+                f"{file} could not be copied to {os.path.dirname(staged)}: {error}; nothing was changed",
+                hint="make room there, then run the same command again",
+            ) from None
         why = str(error)
     raise BackupUnusable(f"{file} cannot be put back: {why}; nothing was changed", hint="take another backup")
 

@@ -150,12 +150,17 @@ def _marker_generation(site: Site, row: RootRow) -> int:
             hint="use that store; if it is gone for good: "
             f"jobctl root adopt --of-lost-store {shell_word(row.path)}",
         )
+    expect_that_root(row, marked_as)
+    return generation
+
+
+def expect_that_root(row: RootRow, marked_as: str) -> None:
+    """Raise ``RootRefused`` where the marker at a root's path is another root's."""
     if marked_as != row.root_id:
         raise RootRefused(
             f"{row.path} is root {marked_as}, not {row.root_id}; nothing was changed",
             hint="run 'jobctl root list' and mount each root in its place",
         )
-    return generation
 
 
 def _state(site: Site, row: RootRow) -> RootState:

@@ -9,9 +9,10 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from jobctl import clock
 from jobctl.core.schedule import END_MARK, is_ours, without_block
 from jobctl.errors import ScheduleRefused
-from jobctl.ops.schedule import Schedule, ScheduleOptions
+from jobctl.ops.schedule import Kind, Schedule, ScheduleOptions
 from jobctl.outputs import effects
 
 _FOR_ALL_TO_READ = 0o644
@@ -62,6 +63,25 @@ def remove(options: ScheduleOptions) -> list[str]:
             effects.unlink(fd, os.path.basename(path))
             effects.fsync_directory(fd)
     return [*gone, *links]
+
+
+def installed_for_s() -> float | None:
+    """For how long the machine, or this user, has had files of a schedule; ``None``: there is none.
+
+    Of a crontab nobody knows since when: it counts as new.
+    """
+    kinds = [ScheduleOptions(kind=kind, every={}, user=user) for kind in Kind for user in ("root", None)]
+    paths = [path for options in kinds if options.place for path in options.paths if os.path.exists(path)]
+    if paths:
+        return max(0.0, clock.now().timestamp() - max(os.stat(path).st_mtime for path in paths))
+    return 0.0 if _is_in_own_crontab() else None
+
+
+def _is_in_own_crontab() -> bool:
+    try:
+        return any(map(is_ours, _own_crontab().splitlines()))
+    except (ScheduleRefused, OSError):
+        return False
 
 
 @contextmanager

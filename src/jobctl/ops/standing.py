@@ -55,23 +55,7 @@ def look(site: Site, *, clean: Callable[[str], str] = str) -> Standing:
         now = site.store.now(connection)
         known = roots.get_roots(connection)
         disks.ask([row for row in known if row.host in {None, site.host}])
-        tally = tallies.read(connection, site.store.dialect, Grain.ALL, most_missing=QUICK)
-        found = Standing(
-            now=now,
-            jobs=tally.by_status(),
-            uncounted=uncounted if uncounted > QUICK else 0,
-            changes=standing.recent_changes(connection, now - _RECENT),
-            queues=standing.queue_depths(connection, now),
-            silent=standing.silent_jobs(connection, now - timedelta(seconds=site.settings.stale_after_s)),
-            workers=_workers(site, connection, now),
-            last_runs=[
-                run._replace(error=clean(run.error)) if run.error else run
-                for run in lastruns.last_runs(connection)
-            ],
-            scans=[_scan_seen(connection, row) for row in known],
-            rooms=[],
-            unfinished=[row.run_id for row in claims.open_runs(connection)],
-        )
+        found = _recorded(site, connection, known, now, clean=clean)
         readings = {row.root_id: _readings(connection, row, now) for row in known}
         work = [
             Trouble("locks", examine_locks(site, connection)),
@@ -80,10 +64,33 @@ def look(site: Site, *, clean: Callable[[str], str] = str) -> Standing:
             Trouble("absence", examine_absence(site, connection)),
             *_judged_workers(site, connection, found),
         ]
+    found.uncounted = uncounted if uncounted > QUICK else 0
     found.rooms = [_room(site, row, disks, readings[row.root_id], now) for row in known]
     # A root that is away comes before all that is as bad: it may be what the rest comes from.
     found.troubles = worst_first([*_judged_roots(found), *work, *_judged(found)])
     return found
+
+
+def _recorded(
+    site: Site, connection: Connection, known: list[RootRow], now: datetime, *, clean: Callable[[str], str]
+) -> Standing:
+    """What the store tells; nothing is judged yet, and no disk was asked."""
+    return Standing(
+        now=now,
+        jobs=tallies.read(connection, site.store.dialect, Grain.ALL, most_missing=QUICK).by_status(),
+        uncounted=0,
+        changes=standing.recent_changes(connection, now - _RECENT),
+        queues=standing.queue_depths(connection, now),
+        silent=standing.silent_jobs(connection, now - timedelta(seconds=site.settings.stale_after_s)),
+        workers=_workers(site, connection, now),
+        last_runs=[
+            run._replace(error=clean(run.error)) if run.error else run
+            for run in lastruns.last_runs(connection)
+        ],
+        scans=[_scan_seen(connection, row) for row in known],
+        rooms=[],
+        unfinished=[row.run_id for row in claims.open_runs(connection)],
+    )
 
 
 def _judged_roots(found: Standing) -> list[Trouble]:

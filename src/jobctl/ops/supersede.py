@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 
 from jobctl.core.custody import quarantine
@@ -14,7 +13,7 @@ from jobctl.ops.hold import hold_roots
 from jobctl.ops.moves import catch_up
 from jobctl.ops.plan import PlanWriter, header_of
 from jobctl.ops.site import Site
-from jobctl.outputs.directories import open_directory
+from jobctl.outputs.directories import stat_below
 from jobctl.outputs.identity import identity_of
 from jobctl.outputs.root import OpenRoot
 from jobctl.store import jobs, runs
@@ -73,14 +72,10 @@ def finish_superseding(site: Site, root_id: str, *, job_id: str) -> None:
 
 
 def _look(root: OpenRoot, path: str, job_id: str) -> Seen | None:
-    directory, _, name = path.rpartition("/")
-    fd = open_directory(root.fd, directory)
     try:
-        found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        found = stat_below(root.fd, path)
     except FileNotFoundError:
         return None
-    finally:
-        os.close(fd)
     if not stat.S_ISREG(found.st_mode):
         raise PublishRefused(
             f"{path} is taken by what is no regular file; it was left as it is",

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobctl.model.files import FileIdentity
 from jobctl.model.plan import Outcome
-from jobctl.outputs.directories import open_directory
+from jobctl.outputs.directories import open_directory, stat_below
 from jobctl.outputs.identity import identity_of
 from jobctl.outputs.root import OpenRoot
 from jobctl.outputs.stats import signed64
@@ -67,13 +67,8 @@ def identity_there(
     root: OpenRoot, path: str, *, size: int | None, mtime_ns: int | None
 ) -> FileIdentity | None:
     """What makes the regular file of this size and time at a path; ``None`` where there is no such."""
-    directory, name = os.path.split(path)
     try:
-        fd = open_directory(root.fd, directory)
-        try:
-            found = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        finally:
-            os.close(fd)
+        found = stat_below(root.fd, path)
     except OSError:
         return None
     as_recorded = stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == (size, mtime_ns)

@@ -76,3 +76,13 @@ def _open_step_by_step(root_fd: int, path: str) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def stat_below(root_fd: int, path: str) -> os.stat_result:
+    """What stands at ``path`` below a root. Raises ``OSError``, where its directory cannot be opened, too."""
+    directory, _, name = path.rpartition("/")
+    fd = open_directory(root_fd, directory)
+    try:
+        return os.stat(name, dir_fd=fd, follow_symlinks=False)
+    finally:
+        os.close(fd)

@@ -171,16 +171,7 @@ def put_in_place(
         rights = _rights(connection)
         connection.exec_driver_sql(f"ALTER SCHEMA {SCHEMA} RENAME TO {kept_as}")
     migrate_within(connection, backup.schema)
-    seen = 0
-    with rows_of(tool, path) as tables:
-        for table in tables:
-            if table.table != _VERSION_TABLE:
-                seen = _load(connection, table, seen, on_rows)
-    newest = f"SELECT max(event_id) FROM {SCHEMA}.event"  # noqa: S608 - names of our own
-    connection.exec_driver_sql(
-        f"SELECT setval(pg_get_serial_sequence('{SCHEMA}.event', 'event_id'), last)"  # noqa: S608
-        f" FROM ({newest}) AS newest (last) WHERE last IS NOT NULL"
-    )
+    _load_all(connection, tool, path, on_rows)
     if backup.schema != HEAD:
         migrate_within(connection, HEAD)
     for right in rights:
@@ -192,6 +183,19 @@ def put_in_place(
             hint="run the same command again",
         )
     connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+
+
+def _load_all(connection: Connection, tool: Tool, path: str, on_rows: Callable[[int], None]) -> None:
+    seen = 0
+    with rows_of(tool, path) as tables:
+        for table in tables:
+            if table.table != _VERSION_TABLE:
+                seen = _load(connection, table, seen, on_rows)
+    newest = f"SELECT max(event_id) FROM {SCHEMA}.event"  # noqa: S608 - names of our own
+    connection.exec_driver_sql(
+        f"SELECT setval(pg_get_serial_sequence('{SCHEMA}.event', 'event_id'), last)"  # noqa: S608
+        f" FROM ({newest}) AS newest (last) WHERE last IS NOT NULL"
+    )
 
 
 def _load(connection: Connection, table: Copied, seen: int, on_rows: Callable[[int], None]) -> int:

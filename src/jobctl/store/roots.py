@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from jobctl.model.names import from_stored, to_stored
 from jobctl.store.engine import Connection
-from jobctl.store.schema import root
+from jobctl.store.schema import loose, root
 
 
 class RootRow(NamedTuple):
@@ -63,10 +63,17 @@ def set_generation(connection: Connection, root_id: str, generation: int) -> Non
 
 
 def suspend_negatives(connection: Connection, root_id: str, *, at: datetime) -> None:
-    """Call nothing of this root missing until a complete recover was applied."""
+    """Call nothing of this root missing, or free, until a complete recover was applied.
+
+    Whatever was found to be free until now may have got a reference since: its age begins anew.
+    """
     connection.execute(update(root).where(root.c.root_id == root_id).values(negatives_suspended_at=at))
+    connection.execute(delete(loose).where(loose.c.root_id == root_id))
 
 
-def resume_negatives(connection: Connection, root_id: str) -> None:
-    """Trust the absence of files again."""
-    connection.execute(update(root).where(root.c.root_id == root_id).values(negatives_suspended_at=None))
+def resume_negatives(connection: Connection, root_id: str, *, suspended_by: datetime) -> None:
+    """Trust the absence of files again, unless that was suspended later than ``suspended_by``."""
+    earlier = root.c.negatives_suspended_at <= suspended_by
+    connection.execute(
+        update(root).where(root.c.root_id == root_id, earlier).values(negatives_suspended_at=None)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
@@ -26,7 +27,10 @@ _BATCH = 500
 
 
 def write_table(path: str, documents: Iterable[Mapping[str, Any]]) -> int:
-    """Write exported documents into a new SQLite file; give back how many. Structure becomes JSON text."""
+    """Write exported documents into a new SQLite file; give back how many. Structure becomes JSON text.
+
+    Raises ``OSError`` where there is no room for it.
+    """
     import sqlite_utils  # noqa: PLC0415 - slow to import
 
     database = sqlite_utils.Database(path)
@@ -38,6 +42,9 @@ def write_table(path: str, documents: Iterable[Mapping[str, Any]]) -> int:
             table.create_index([column])  # type: ignore[union-attr]
         database.analyze()
         return int(table.count)
+    except sqlite3.OperationalError as error:
+        # Whoever made the file tells what the system says of it.
+        raise OSError(errno.EIO, str(error)) from error
     finally:
         database.close()
 

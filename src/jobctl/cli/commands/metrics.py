@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -217,12 +216,6 @@ def _write(call: Call, text: str, path: str | None) -> None:
     if path is None:
         call.output.text(text)
         return
-    from jobctl.ops.export_text import write_whole  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.new_file import FOR_ALL_TO_READ, write_new_file  # noqa: PLC0415 - help stays quick
 
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise UsageError(
-            f"{os.path.abspath(path)} cannot be written: {error.strerror}; it was left as it was",
-            hint="name a file in a writable directory",
-        ) from None
+    write_new_file(path, text.encode(), mode=FOR_ALL_TO_READ, replaces=True)

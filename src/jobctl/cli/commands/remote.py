@@ -69,7 +69,7 @@ def download(
 ) -> ExitCode:
     """Bring a finished render home, checked and whole."""
     from jobctl.ops.hold import hold_roots  # noqa: PLC0415 - help stays quick
-    from jobctl.ops.remote import bring_home, render_named  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.remote_download import bring_home, render_named  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
     wait_s = math.inf if wait else 0.0

@@ -12,6 +12,8 @@ from jobctl.model.health import Diagnosis, fail, ok, together, warn
 
 _MOST_PERIODS = 3
 _SHORTEST_LATE = timedelta(hours=1)
+_NEEDED = ("recover", "expire", "cleanup")
+_LATEST_FIRST_S = 3 * 86_400.0
 _BACKUP_OLD_S = 2 * 86_400.0
 _BACKUP_TOO_OLD_S = 8 * 86_400.0
 
@@ -96,18 +98,43 @@ def judge_runs(unfinished: Mapping[str, str], mends: Mapping[str, str], at_work:
     return together(ill, well=f"{counted(at_work, 'run')} at work, none broken off")
 
 
-def judge_schedule(ran: Sequence[LastSuccess], *, is_installed: bool) -> Diagnosis:
-    """Whether the commands that look after the outputs run by themselves. ``ran``: those that ever did."""
-    if not ran and is_installed:
-        return ok("installed; nothing was due yet")
-    if not ran:
-        return warn(
-            "nothing runs recover, expire and cleanup by itself",
-            "let cron or systemd do it",
-            "jobctl schedule --install --yes",
-        )
+def judge_schedule(ran: Sequence[LastSuccess], *, installed_s: float | None) -> Diagnosis:
+    """Whether the commands that look after the outputs run by themselves. ``ran``: those that ever did.
+
+    ``installed_s``: for how long this machine has had a schedule; ``None``: it has none. Then nothing but
+    that they ran says that they will again.
+    """
+    if installed_s is not None and not ran:
+        return _of_nothing_run(installed_s)
     ill = [found for each in ran if (found := _late(each))]
-    return together(ill, well=", ".join(f"{each.command} {span(each.ago_s or 0.0)} ago" for each in ran))
+    known = {each.command for each in ran}
+    lacking = [command for command in _NEEDED if command not in known]
+    if installed_s is None and lacking:
+        ill.insert(0, _unscheduled(lacking, [each for each in ran if each.ago_s is not None]))
+    return together(ill, well=_when(ran))
+
+
+def _of_nothing_run(installed_s: float) -> Diagnosis:
+    if installed_s < _LATEST_FIRST_S:
+        return ok("installed; nothing was due yet")
+    return warn(
+        f"a schedule was installed {span(installed_s)} ago, and none of its commands has run",
+        "see whether cron or systemd runs it",
+    )
+
+
+def _unscheduled(lacking: Sequence[str], ran: Sequence[LastSuccess]) -> Diagnosis:
+    *some, last = lacking
+    listed = f"{', '.join(some)} and {last}" if some else last
+    return warn(
+        "; ".join(filter(None, [f"nothing runs {listed} by itself", _when(ran)])),
+        "let cron or systemd do it",
+        "jobctl schedule --install --yes",
+    )
+
+
+def _when(ran: Sequence[LastSuccess]) -> str:
+    return ", ".join(f"{each.command} {span(each.ago_s or 0.0)} ago" for each in ran)
 
 
 def _late(each: LastSuccess) -> Diagnosis | None:

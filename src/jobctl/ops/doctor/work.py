@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 
@@ -28,7 +27,7 @@ from jobctl.model.standing import QueueDepth
 from jobctl.ops.doctor.check import HealthCheck, health_check
 from jobctl.ops.doctor.patient import Patient
 from jobctl.ops.hold import lock_names
-from jobctl.ops.schedule import Kind, ScheduleOptions
+from jobctl.ops.schedule_files import installed_for_s
 from jobctl.ops.serving import is_lost, serving_now, waiting_in
 from jobctl.ops.site import Site
 from jobctl.store import claims, vitals, workers
@@ -146,13 +145,7 @@ def schedule(patient: Patient) -> Diagnosis:
     ages = _success_ages(patient.site)
     every = {" ".join(task.words): task.when.every for task in TASKS}
     ran = [LastSuccess(command, every[command], ages[command]) for command in every if command in ages]
-    return judge_schedule(ran, is_installed=is_schedule_installed())
-
-
-def is_schedule_installed() -> bool:
-    """Whether the machine or this user has the files of a schedule."""
-    kinds = [ScheduleOptions(kind=kind, every={}, user=user) for kind in Kind for user in ("root", None)]
-    return any(os.path.exists(path) for options in kinds if options.place for path in options.paths)
+    return judge_schedule(ran, installed_s=installed_for_s())
 
 
 @health_check(
