@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobctl.cli.output import Output
+from jobctl.cli.output import Format, Output
 from jobctl.errors import ExitCode, UsageError
 from jobctl.report.envelope import Ending
 
@@ -42,4 +42,6 @@ def test_wherever_a_command_is_named_it_gets_them(capsys: pytest.CaptureFixture[
     errors = [UsageError("no", hint="see: jobctl runs"), UsageError("nor this", hint="see: jobctl runs")]
     out.end(Ending(ExitCode.USAGE, errors=errors))
     assert capsys.readouterr().err.count(named) == 6
+    out.format = Format.JSON
+    out.warn("see: jobctl runs")
     assert out.warnings == [named]

@@ -37,9 +37,11 @@ Item = Callable[[RowT], Mapping[str, Any]]
 # or another command goes on.
 _CALLED = rf"jobctl (?:{'|'.join(sorted({name.split()[0] for name in COMMANDS}))})\b"
 _WORDS = r"""(?:[^'"\n]|'[^'\n]*'|"[^"\n]*")*?"""
+_QUOTED_WORDS = r"""(?:(?<=\s)\$?'[^'\n]*'(?=[\s'])|[^'\n])+"""
 _END = r"(?=[;,)](?:\s|$)|\s(?:\||&&|\()|\.?$)"
 _COMMAND = re.compile(
-    rf"(?<=')jobctl (?!COMMAND)[^'\n]+(?<!--help)(?=')|(?<!')\b{_CALLED}{_WORDS}(?<!--help){_END}",
+    rf"(?<=')jobctl (?!COMMAND){_QUOTED_WORDS}(?<!--help)(?<![\s$])(?=')"
+    rf"|(?<!')\b{_CALLED}{_WORDS}(?<!--help){_END}",
     re.MULTILINE,
 )
 

@@ -371,7 +371,7 @@ _PLANS = (
     _Plan("configuration.json", "the configuration file, without comments", _configuration),
     _Plan("environment.json", "host, user, and the variables jobctl reads", _environment),
     _Plan("doctor.jsonl", "what each check of the doctor found", _doctor),
-    _Plan("status.json", "what 'jobctl status' tells: troubles, jobs, queues, runs", _status),
+    _Plan("status.json", "how the store stands: troubles, jobs, queues, runs", _status),
     _Plan("workers.jsonl", "every worker that is known, and the jobs it holds", _workers),
     _Plan("roots.jsonl", "the registered outputs directories", _roots),
     _Plan("runs.jsonl", f"the last {_MOST_RUNS} runs", _runs),
