@@ -139,8 +139,8 @@ def test_a_command_is_late_after_three_periods(every: timedelta, ago: timedelta,
     ("ran", "expected"),
     [
         ((), "nothing runs recover, expire and cleanup by itself"),
-        (("recover",), "nothing runs expire and cleanup by itself; recover 5s ago"),
-        (("recover", "cleanup"), "nothing runs expire by itself; recover 5s ago, cleanup 5s ago"),
+        (("recover",), "nothing runs expire and cleanup by itself; recover 5 s ago"),
+        (("recover", "cleanup"), "nothing runs expire by itself; recover 5 s ago, cleanup 5 s ago"),
     ],
 )
 def test_that_a_command_ran_once_does_not_say_that_anything_runs_it(
@@ -158,7 +158,7 @@ def test_a_schedule_of_which_nothing_ever_ran_is_none() -> None:
     found = judge_schedule([], installed_s=timedelta(days=4).total_seconds())
     assert (found.health, found.said) == (
         Health.WARN,
-        "a schedule was installed 4d ago, and none of its commands has run",
+        "a schedule was installed 4 d ago, and none of its commands has run",
     )
 
 

@@ -173,7 +173,7 @@ def entry(**changes: object) -> Entry:
         ({}, "processing", ["b.mp4"], None, "its job is processing again"),
         ({}, "queued", ["b.mp4"], None, "its job is queued again"),
         ({}, None, [], "projects:17", "projects:17 names its job"),
-        ({"age": 13 * DAY}, None, [], None, "less than 14d"),
+        ({"age": 13 * DAY}, None, [], None, "less than 14 d"),
         ({"age": None}, None, [], None, "clocks disagree"),
     ],
 )

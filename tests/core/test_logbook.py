@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobctl.core import logbook
@@ -260,6 +260,17 @@ def test_reading_in_pieces_comes_to_the_same(lines: list[str], share: float) -> 
 
 
 @given(lines=LINES)
+@example(
+    lines=[
+        "INFO:svc:[HEARTBEAT] Keeping connection alive - 2025-11-04T22:00:00",
+        f"INFO:svc:Created presentation job: {JOB}",
+        "INFO:     Started parent process [1]",
+        f"INFO:svc:Created presentation job: {JOB}",
+        # An end that says to have been before the restart.
+        f"INFO:svc:Presentation {JOB} completed successfully",
+        "INFO:svc:Job completion time: 2025-11-04 21:30:00",
+    ]
+)
 def test_only_what_had_not_ended_when_its_own_instance_booted_is_interrupted(lines: list[str]) -> None:
     book = book_of(*lines)
     for job in (JOB, OTHER):

@@ -15,6 +15,7 @@ from jobctl.store import jobs as records
 from jobctl.store.engine import Store
 from service.jobs_of_a_service import PresentationJob
 from service.outages import away
+from store.records import show_life
 
 Jobs = jobctl.JobDict[PresentationJob]
 
@@ -59,7 +60,7 @@ def begun(jobs: Jobs, store: Store) -> PresentationJob:
     jobs["a"] = job = PresentationJob("a", "processing")
     with store.write() as connection:
         at = store.now(connection)
-        records.report_progress(connection, "a", attempt=1, progress=50.0, at=at)
+        show_life(connection, "a", progress=50.0, at=at)
     return job
 
 

@@ -108,7 +108,7 @@ def account_of(
 ) -> Account:
     """What the logs and other sources say of one job; ``facts`` are those that are not from logs."""
     account = Account(list(facts))
-    of_work = sorted((each for each in statements if each.trace.is_of_work), key=_by_time)
+    of_work = _in_order(each for each in statements if each.trace.is_of_work)
     if of_work:
         last = of_work[-1]
         ended = lives.boot_after(last.stream, last.life)
@@ -133,10 +133,10 @@ class LastLife(NamedTuple):
 
 def last_life_of(statements: Iterable[Statement], lives: Lives) -> LastLife | None:
     """The last life that worked on a job; ``None`` where none did."""
-    of_work = [each for each in statements if each.trace.is_of_work]
+    of_work = _in_order(each for each in statements if each.trace.is_of_work)
     if not of_work:
         return None
-    last = max(of_work, key=_by_time)
+    last = of_work[-1]
     ended = lives.boot_after(last.stream, last.life)
     return LastLife(last.trace, _fate(last.trace, ended), lives.restart_after(last.stream, last.life))
 
@@ -163,6 +163,17 @@ def _goes_on(earlier: Statement, later: Statement, last_life: Mapping[str, int])
     began_there = earlier.trace.created or earlier.trace.started
     began_here = later.trace.created or later.trace.started
     return bool(began_there) and not began_here and later.trace.is_of_work and earlier.trace.is_of_work
+
+
+def _in_order(statements: Iterable[Statement]) -> list[Statement]:
+    """By time; the last one is of an instance's last life, whatever moments its lives name."""
+    found = sorted(statements, key=_by_time)
+    newest = {each.stream: each for each in sorted(found, key=lambda each: each.life)}
+    if newest:
+        last = max(newest.values(), key=_by_time)
+        found.remove(last)
+        found.append(last)
+    return found
 
 
 def _by_time(statement: Statement) -> tuple[str, int, str]:

@@ -26,7 +26,9 @@ from jobctl.model.timestamps import TIMESTAMP_LENGTH, format_timestamp, parse_ti
 
 SCHEMA = "jobctl"
 ONLY_WHERE = "only where"
-"""What an index of some rows only is marked with: see ``_say_conditions``."""
+"""What an index of some rows only is marked with: see ``_say_options``."""
+ALSO_HOLDS = "also holds"
+"""What an index is marked with that holds columns it is not ordered by, where a database has such."""
 
 metadata = MetaData(
     naming_convention={
@@ -106,9 +108,12 @@ def fix_timestamp_width(table: Table) -> None:
 
 
 @listens_for(metadata, "before_create")
-def _say_conditions(made: MetaData, connection: Connection, **_: Any) -> None:
-    """Say which rows an index is of, only where one is made: said for a database, its dialect is imported."""
+def _say_options(made: MetaData, connection: Connection, **_: Any) -> None:
+    """Say what only some databases know of an index, where it is made: each dialect is slow to import."""
     for table in made.tables.values():
         for index in table.indexes:
+            options = index.dialect_options[connection.dialect.name]
             if ONLY_WHERE in index.info:
-                index.dialect_options[connection.dialect.name]["where"] = text(index.info[ONLY_WHERE])
+                options["where"] = text(index.info[ONLY_WHERE])
+            if ALSO_HOLDS in index.info and "include" in options:
+                options["include"] = index.info[ALSO_HOLDS]

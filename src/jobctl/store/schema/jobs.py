@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 
 from jobctl.model.status import Status
-from jobctl.store.schema.base import ONLY_WHERE, Document, Key, Serial, metadata, moment, one_of
+from jobctl.store.schema.base import ALSO_HOLDS, ONLY_WHERE, Document, Key, Serial, metadata, moment, one_of
 
 job = Table(
     "job",
@@ -65,8 +65,7 @@ for _database, _at_once in (("postgresql", "'-infinity'::timestamptz"), ("sqlite
         job.c.priority.desc(),
         func.coalesce(job.c.run_at, literal_column(_at_once)),
         job.c.job_id,
-        info={ONLY_WHERE: "status = 'queued'"},
-        postgresql_include=["run_at"],
+        info={ONLY_WHERE: "status = 'queued'", ALSO_HOLDS: ["run_at"]},
     ).ddl_if(dialect=_database)
 
 UNFINISHED_JOB = "status IN ('queued', 'processing')"
