@@ -124,7 +124,7 @@ def test_without_the_lock_two_workers_take_one_job_and_it_is_found_out(storm: St
         return any("came from queued, when it was" in said for said in storm.violations())
 
     storm.without, storm.only = "lock", "pause_below"
-    storm.enqueue(1000, kinds={"quick": 1})
+    storm.enqueue(5000, kinds={"quick": 1})
     storm.rage(calm_after_s=150, within_s=150, until=is_told)
     assert is_told()
     assert not storm.faults()
