@@ -154,6 +154,7 @@ def measure_pick_up(
     signs = Path(tempfile.mkdtemp(dir=directory))
     with ours.serving() as worker:
         _note_waits(table, OURS, ours.pick_up(options.latencies))
+        floors.add_up_history(ours.url)
         table.note(IDLE, OURS, _idle(worker, options.idle_seconds))
         ours.begin(signs)
         _until(lambda: len(os.listdir(signs)) == 1)
@@ -186,7 +187,7 @@ def _note_waits(table: Table, who: str, waits: list[float]) -> None:
 
 
 def _idle(worker: subprocess.Popen[bytes], seconds: float) -> float:
-    """What a worker that has nothing to do costs, in percent of a core."""
+    """What a worker that has nothing to do, history to add up included, costs in percent of a core."""
     before = _cpu_seconds(worker.pid)
     time.sleep(seconds)
     return 100 * (_cpu_seconds(worker.pid) - before) / seconds

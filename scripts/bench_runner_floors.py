@@ -7,10 +7,14 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
+
+from jobctl.store import tallies
+from jobctl.store.engine import open_store
 
 _BATCH = 100
 _COMMIT_EVERY = 10_000
@@ -98,6 +102,13 @@ def create_database(server: str, name: str) -> None:
 def newest_event(url: str) -> int:
     """The number of the last event in the store's history."""
     return int(_one(url, "SELECT coalesce(max(event_id), 0) FROM {event}")[0])
+
+
+def add_up_history(url: str) -> None:
+    """What a worker with nothing else to do would be at for minutes after a drain."""
+    with closing(open_store(url)) as store:
+        while tallies.fold(store):
+            pass
 
 
 def between_first_and_last(url: str, *, after: int) -> float:

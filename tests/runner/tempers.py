@@ -164,6 +164,14 @@ def returns_twice(attempt: jobctl.Attempt) -> str:
     return "of the attempt"
 
 
+@jobctl.task("leaves-a-fork-and-dies")
+def leaves_a_fork_and_dies(attempt: jobctl.Attempt) -> None:
+    if os.fork() == 0:
+        time.sleep(1000)
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @jobctl.task("signs")
 def signs(attempt: jobctl.Attempt) -> None:
     with Path(attempt.payload).open("a") as sheet:
@@ -243,8 +251,9 @@ def kills_its_worker(attempt: jobctl.Attempt) -> None:
 @jobctl.task("starts-a-program")
 def starts_a_program(attempt: jobctl.Attempt) -> None:
     program = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    in_thread = threading.current_thread() is not threading.main_thread()
     made = Path(attempt.payload, "made")
-    made.write_text(f"{program.pid} {os.getppid()}")
+    made.write_text(f"{program.pid} {os.getpid() if in_thread else os.getppid()}")
     made.rename(made.with_name("pids"))
     program.wait()
 

@@ -92,12 +92,43 @@ def test_a_thread_whose_error_cannot_be_told_ends_its_attempt_and_goes_on(
     assert crew.job("f1").status == "completed"
 
 
+def test_a_process_of_threads_has_ended_also_where_a_fork_of_a_handler_holds_its_channel(
+    crew: Crewed, queue: jobctl.Queue
+) -> None:
+    queue.enqueue("leaves-a-fork-and-dies", job_id="dies", max_attempts=1)
+    assert crew.run("--isolation", "thread", tasks="tempers", slots=1) == 0
+    assert crew.shown("dies")["error"].startswith("killed by SIGKILL, peak ")
+
+
+FORKS_WHILE_ANOTHER_THREAD_SENDS = """
+import os, signal, socket
+from jobctl.runner.link import WorkerLink
+
+ours, theirs = socket.socketpair()
+link = WorkerLink(theirs)
+with link._sending:
+    if os.fork() == 0:
+        signal.alarm(20)
+        link.tell(["progress"])
+        os._exit(0)
+theirs.close()
+print(ours.recv(100))
+"""
+
+
+def test_a_fork_may_tell_though_another_thread_was_sending_as_it_was_made() -> None:
+    script = [sys.executable, "-c", FORKS_WHILE_ANOTHER_THREAD_SENDS]
+    told = subprocess.run(script, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert "progress" in told
+
+
+@pytest.mark.parametrize("isolation", ["process", "thread"])
 @pytest.mark.parametrize("victim", ["worker", "forkserver"])
 def test_what_handlers_started_does_not_outlive_their_worker_or_their_crew(
-    crew: Crewed, queue: jobctl.Queue, tmp_path: Path, victim: str
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path, victim: str, isolation: str
 ) -> None:
     queue.enqueue("starts-a-program", str(tmp_path), job_id="s1")
-    worker = crew.start(tasks="tempers")
+    worker = crew.start("--isolation", isolation, tasks="tempers")
     crew.until((tmp_path / "pids").exists)
     program, forkserver = map(int, (tmp_path / "pids").read_text().split())
     os.kill(worker.pid if victim == "worker" else forkserver, signal.SIGKILL)

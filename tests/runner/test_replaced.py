@@ -53,10 +53,13 @@ def test_a_worker_ends_with_what_it_runs_once_its_store_was_migrated(
         connection.exec_driver_sql(f"UPDATE {table} SET version_num = '9999'")
     crew.until(lambda: "1 attempt has 30 s to finish" in crew.said())
     queue.enqueue("greet", job_id="g1", priority=1)
+    # The first signal, though the worker has begun to end by itself: what runs keeps its grace.
+    worker.terminate()
     (tmp_path / "go").touch()
     crew.until(lambda: worker.poll() is not None)
     assert worker.returncode == 10
     assert "it has schema 9999, this jobctl needs" in crew.said()
+    assert "asked again" not in crew.said()
     assert (crew.job("w1").status, crew.job("w1").attempt) == ("completed", 1)
     assert crew.job("g1").status == "queued"
 

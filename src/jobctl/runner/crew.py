@@ -24,9 +24,6 @@ from jobctl.runner.marks import Marks
 from jobctl.runner.systemd import VARIABLES
 from jobctl.work import TaskSpec, Work
 
-MARK = ("JOBCTL_CREW", secrets.token_hex(8))
-"""A variable that all processes of this worker's crews have in their environment, and its value."""
-
 _WORDS = {"place": 2, "room": 1, "offer": 4, "published": 6, "withdraw": 1, "artifact": 4}
 """What an attempt may ask, and how many words belong to it."""
 
@@ -72,14 +69,12 @@ class Setup(NamedTuple):
 class Crew(Protocol):
     """Runs attempts. Nothing an attempt does reaches the worker but as a report."""
 
+    mark: str
+    """A variable and its value that all processes of this crew have in their environment, and no others."""
     specs: Mapping[str, TaskSpec]
     troubles: Sequence[str]
     is_ready: bool
     is_over: bool
-
-    @property
-    def pid(self) -> int:
-        """The process that the attempts are run by, or in."""
 
     def start(self, claims: Sequence[Claim]) -> None:
         """Begin attempts, or keep them until a slot is free; of one that is over, they are reported back."""
@@ -103,16 +98,38 @@ class Crew(Protocol):
         """End all of it, at once."""
 
 
-def launch(setup: Setup, end: socket.socket, marks: Marks | None = None) -> subprocess.Popen[bytes]:
+class Shared(NamedTuple):
+    """What a program that has the attempts in threads is given: descriptors that it inherits.
+
+    ``worker`` can be read once the worker has ended.
+    """
+
+    marks: Marks
+    worker: int
+
+
+def new_mark() -> str:
+    """What the processes of one crew are told by."""
+    return f"JOBCTL_CREW={secrets.token_hex(8)}"
+
+
+def launch(
+    setup: Setup, end: socket.socket, mark: str, shared: Shared | None = None
+) -> subprocess.Popen[bytes]:
     """Start the program that runs the handlers; it talks to its crew over ``end``."""
     overrides = {name: dict(fields) for name, fields in setup.work.overrides.items()}
-    threads = {"threads": setup.slots, "marks": marks.fd} if marks else {"threads": 0}
-    words = {"modules": setup.modules, "overrides": overrides, **threads}
+    words = {"modules": setup.modules, "overrides": overrides, "threads": 0}
+    name, _, value = mark.partition("=")
+    inherited = [end.fileno()]
+    if shared:
+        inherited += [shared.marks.fd, shared.worker]
+        words |= {"threads": setup.slots, "marks": shared.marks.fd}
+        words |= {"worker": shared.worker, "bearing": mark}
     return subprocess.Popen(
         [sys.executable, "-m", "jobctl.runner.forkserver", str(end.fileno()), json.dumps(words)],
-        pass_fds=[end.fileno(), *([marks.fd] if marks else [])],
+        pass_fds=inherited,
         stdin=subprocess.DEVNULL,
-        env={**{name: value for name, value in os.environ.items() if name not in VARIABLES}, **dict([MARK])},
+        env={each: said for each, said in os.environ.items() if each not in VARIABLES} | {name: value},
         # A key pressed at the terminal is for the worker, which tells the attempts itself.
         start_new_session=True,
     )

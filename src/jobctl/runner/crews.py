@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from jobctl.model.attempts import Claim
 from jobctl.runner import limits
-from jobctl.runner.crew import MARK, Crew, Report, Setup
+from jobctl.runner.crew import Crew, Report, Setup
 from jobctl.runner.process_crew import ProcessCrew
 from jobctl.runner.thread_crew import ThreadCrew
 from jobctl.runner.timers import Backoff
@@ -158,8 +158,7 @@ class Crews:
         """End it, and what attempts had started in it: where it was killed itself, it could not."""
         if not crew.is_over:
             crew.kill()
-        running = {each.pid for each in self._all() if not each.is_over}
-        limits.end_strays(running, bearing="=".join(MARK))
+        limits.end_strays(bearing=crew.mark)
 
     def _all(self) -> list[Crew]:
         return [*self._retired, *(crew for crew in (self._current, self._next) if crew is not None)]

@@ -48,6 +48,8 @@ def main(arguments: list[str]) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     control, setup = socket.socket(fileno=int(arguments[0])), json.loads(arguments[1])
+    if setup["threads"]:
+        limits.guard(setup["worker"], bearing=setup["bearing"])
     overrides = {name: _with_vector(fields) for name, fields in setup["overrides"].items()}
     loaded = load_tasks(setup["modules"], Work(overrides=overrides))
     try:

@@ -9,10 +9,14 @@ import signal
 from collections.abc import Container
 from contextlib import suppress
 
+from jobctl import clock
 from jobctl.errors import ConfigurationError
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_HIGHEST_FD = 1 << 20
+# One that hangs in the kernel, on a disk that is away, is not waited for without end.
+_MOST_SWEEPS, _BETWEEN_SWEEPS_S = 100, 0.05
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -67,6 +71,36 @@ def end_strays(known: Container[int] = (), *, bearing: str = "") -> None:
         for pid in found:
             with suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+
+
+def guard(worker: int, *, bearing: str) -> None:
+    """Start a process that kills all that bear this variable and value once nobody holds ``worker`` open.
+
+    ``worker``: the reading end of a pipe whose other end only the worker has. For a process that is
+    killed with its worker, and so cannot end what it started. To be called before it has threads.
+    """
+    if os.fork() == 0:
+        try:
+            os.setsid()
+            os.closerange(3, worker)
+            os.closerange(worker + 1, _HIGHEST_FD)
+            os.read(worker, 1)
+            _end_all(bearing)
+        finally:
+            os._exit(0)
+    os.close(worker)
+
+
+def _end_all(bearing: str) -> None:
+    """Kill until none is left: one that was just being forked is found the next time."""
+    for _ in range(_MOST_SWEEPS):
+        with os.scandir("/proc") as entries:
+            every = [int(entry.name) for entry in entries if entry.name.isdigit()]
+        found = [pid for pid in every if pid != os.getpid() and _bears(pid, bearing)]
+        if not found:
+            return
+        kill(found)
+        clock.sleep(_BETWEEN_SWEEPS_S)
 
 
 def restrict(*, memory: int | None, processes: int | None) -> None:

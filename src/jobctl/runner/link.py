@@ -27,6 +27,11 @@ class WorkerLink:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[threading.Event, list[Any]]] = {}
         self._pid = os.getpid()
+        # A thread that is sending while another one forks is not there to let go of it in the fork.
+        os.register_at_fork(after_in_child=self._begin_sending_anew)
+
+    def _begin_sending_anew(self) -> None:
+        self._sending = threading.Lock()
 
     def tell(self, message: Message) -> None:
         try:

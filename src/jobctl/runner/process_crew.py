@@ -25,6 +25,7 @@ from jobctl.runner.crew import (
     death_of,
     ending_in,
     launch,
+    new_mark,
     note_loaded,
     scratch_of,
     told_in,
@@ -49,6 +50,7 @@ class ProcessCrew:
     """One child process for each attempt, forked from a program that has the handlers imported."""
 
     def __init__(self, setup: Setup, selector: selectors.BaseSelector) -> None:
+        self.mark = new_mark()
         self.specs: Mapping[str, TaskSpec] = {}
         self.troubles: Sequence[str] = ()
         self.is_ready = False
@@ -62,12 +64,8 @@ class ProcessCrew:
         ours.settimeout(0)
         self._control = ours
         with theirs:
-            self._process = launch(setup, theirs)
+            self._process = launch(setup, theirs, self.mark)
         selector.register(ours, selectors.EVENT_READ)
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     def start(self, claims: Sequence[Claim]) -> None:
         self._waiting += claims

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from jobctl.core.settling import Ending, Lost, NotBegun
@@ -20,10 +21,12 @@ from jobctl.runner.crew import (
     Ended,
     Report,
     Setup,
+    Shared,
     death_of,
     ending_in,
     how_ended,
     launch,
+    new_mark,
     note_loaded,
     scratch_of,
     told_in,
@@ -39,6 +42,7 @@ class ThreadCrew:
     """All attempts in threads of one process: what ends that process ends all of them."""
 
     def __init__(self, setup: Setup, selector: selectors.BaseSelector) -> None:
+        self.mark = new_mark()
         self.specs: Mapping[str, TaskSpec] = {}
         self.troubles: Sequence[str] = ()
         self.is_ready = False
@@ -53,16 +57,20 @@ class ThreadCrew:
         self._victim: AttemptId | None = None
         self._recalled_for = ""
         self._oom_kills = limits.oom_kills()
-        self._marks = make_marks(setup.slots)
-        ours, theirs = socket.socketpair()
+        with ExitStack() as where_it_cannot:
+            self._marks = make_marks(setup.slots)
+            where_it_cannot.callback(self._marks.close)
+            # Never written to: it is closed when this worker ends, however that is.
+            reading, self._life = os.pipe2(os.O_CLOEXEC)
+            where_it_cannot.callback(os.close, self._life)
+            with os.fdopen(reading, "rb"):
+                ours, theirs = socket.socketpair()
+                where_it_cannot.callback(ours.close)
+                with theirs:
+                    self._process = launch(setup, theirs, self.mark, Shared(self._marks, reading))
+            where_it_cannot.pop_all()
         self._channel = Channel(ours)
-        with theirs:
-            self._process = launch(setup, theirs, self._marks)
         selector.register(self._channel, selectors.EVENT_READ)
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     def start(self, claims: Sequence[Claim]) -> None:
         if self.is_over:
@@ -119,6 +127,8 @@ class ThreadCrew:
     def _listen(self) -> None:
         if self.is_over:
             return
+        # Looked at first: what it said before it ended is read still.
+        has_ended = self._has_ended()
         self._channel.flush()
         try:
             for message in self._channel.receive():
@@ -126,10 +136,14 @@ class ThreadCrew:
         except NO_MESSAGE:
             self._lose_all(BABBLED)
             return
-        if self._channel.is_open:
+        if self._channel.is_open and not has_ended:
             self._watch()
         else:
             self._lose_all()
+
+    def _has_ended(self) -> bool:
+        """Whether the process ended: a fork that a handler left has its end of the channel open still."""
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _hear(self, message: Message) -> None:
         what = message[0]
@@ -174,3 +188,4 @@ class ThreadCrew:
                 self._end(of, death if suspects == {number} else Lost(how_ended(status)))
             shutil.rmtree(scratch_of(self._setup.scratch, of), ignore_errors=True)
         self._marks.close()
+        os.close(self._life)

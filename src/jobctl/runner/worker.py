@@ -122,6 +122,7 @@ class Worker:
         self._is_introduced = False
         self._unserved = Unserved(site, options.queues, voice.say)
         self._drain_until: float | None = None
+        self._was_asked_to_stop = False
         # From when on a worker that ends waits no longer for a store that is away.
         self._gone_by = float("inf")
         self._outdated: StoreSchemaMismatch | None = None
@@ -561,10 +562,10 @@ class Worker:
     def _drain(self) -> None:
         """The first signal: finish what runs, within the grace. Any further one: hand it back at once."""
         asked, self._signals.stops = self._signals.stops, 0
-        is_first = self._drain_until is None
-        if is_first:
-            self._begin_drain()
-        if not is_first or asked > 1:
+        # It may have begun to end by itself, where its store was migrated: that was no signal.
+        is_again, self._was_asked_to_stop = self._was_asked_to_stop or asked > 1, True
+        self._begin_drain()
+        if is_again:
             self._voice.say("asked again: handing back at once")
             self._gone_by = clock.monotonic()
             for running in list(self._running.values()):
