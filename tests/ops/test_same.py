@@ -282,7 +282,9 @@ def test_a_file_that_is_gone_meanwhile_is_told_and_the_rest_goes_on(world: World
     [group], report = search(world, watch=once((world.root / name(2)).unlink))
     assert isinstance(group, CopyGroup)
     assert len(group.judged) == 2
-    assert [file.reason for file in report.left_out] == ["it is gone since it was seen"]
+    # Files are read in the order in which they lie on the disk: it may be the one that is just read.
+    (left_out,) = report.left_out
+    assert left_out.reason in {"it is gone since it was seen", "it was changed while it was read"}
 
 
 def test_where_a_file_cannot_be_read_none_of_its_size_may_go(world: World) -> None:
