@@ -35,6 +35,11 @@ def test_a_command_gets_the_options_that_named_the_store_once(said: str, told: s
     assert output().placed(told) == told
 
 
+def test_a_text_that_only_looks_like_many_commands_is_read_once() -> None:
+    said = "jobctl list " * 80_000 + "'"
+    assert output().placed(said) == said
+
+
 def test_wherever_a_command_is_named_it_gets_them(capsys: pytest.CaptureFixture[str]) -> None:
     out, named = output(), f"see: jobctl runs {AT}"
     for tell in (out.say, out.note, out.warn, out.alert):

@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
+import jobctl
 from jobctl import __version__
 from jobctl.store.engine import create_store, open_store
 from jobctl.store.schema import metadata
 from postgres import at_database
+from service.jobs_of_a_service import PresentationJob
 
 _KEPT = {"store", "alembic_version"}
 
@@ -51,3 +53,16 @@ def empty(url: str) -> None:
             if table.name not in _KEPT:
                 connection.execute(table.delete())
     store.close()
+
+
+@pytest.fixture
+def jobs(store_url: str) -> Iterator[jobctl.JobDict[PresentationJob]]:
+    with jobctl.JobDict(PresentationJob, store_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def elsewhere(store_url: str) -> Iterator[jobctl.JobDict[PresentationJob]]:
+    """The same jobs, as another server has them."""
+    with jobctl.JobDict(PresentationJob, store_url) as opened:
+        yield opened

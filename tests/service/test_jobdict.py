@@ -29,19 +29,6 @@ Jobs = jobctl.JobDict[PresentationJob]
 
 
 @pytest.fixture
-def jobs(store_url: str) -> Iterator[Jobs]:
-    with jobctl.JobDict(PresentationJob, store_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-def elsewhere(store_url: str) -> Iterator[Jobs]:
-    """The same jobs, as another server has them."""
-    with jobctl.JobDict(PresentationJob, store_url) as opened:
-        yield opened
-
-
-@pytest.fixture
 def without_collector() -> Iterator[None]:
     """Only what nothing refers to is gone."""
     gc.collect()

@@ -34,19 +34,6 @@ class Further(Plain):
 
 
 @pytest.fixture
-def jobs(store_url: str) -> Iterator[Jobs]:
-    with jobctl.JobDict(PresentationJob, store_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-def elsewhere(store_url: str) -> Iterator[Jobs]:
-    """The same jobs, as another server has them."""
-    with jobctl.JobDict(PresentationJob, store_url) as opened:
-        yield opened
-
-
-@pytest.fixture
 def commits() -> Iterator[list[str]]:
     """What this process has committed."""
     done: list[str] = []

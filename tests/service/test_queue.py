@@ -22,7 +22,7 @@ from jobctl.model.status import Cause, Status
 from jobctl.ops import queue as queue_operations
 from jobctl.ops.site import open_site
 from jobctl.settings import load_settings
-from jobctl.store import jobs
+from jobctl.store import enqueue, jobs
 from jobctl.store.engine import Store, create_store
 from jobctl.store.schema import tombstone
 
@@ -88,6 +88,17 @@ def test_an_id_that_is_taken_is_refused_and_a_payload_that_is_no_json(queue: job
         queue.enqueue("render", job_id="one")
     with pytest.raises(ValueError, match="JSON"):
         queue.enqueue("render", {1, 2})
+
+
+def test_a_payload_that_is_too_large_is_refused_and_nothing_enqueued(
+    queue: jobctl.Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enqueue, "LARGEST_PAYLOAD", 20)
+    queue.enqueue("render", {"at_most": "123456"}, job_id="fits")
+    with pytest.raises(ValueError, match="21 bytes of JSON, more than 20"):
+        queue.enqueue("render", {"at_most": "1234567"}, job_id="large")
+    with pytest.raises(UnknownJob):
+        queue.get("large")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def change_each(
             try:
                 job = change(site, job_named(site, name))
             except (UnknownJob, StaleJob, IllegalTransition) as error:
-                output.warn(f"{error.message} ({output.placed(error.hint)})")
+                output.warn(f"{error.message} ({error.hint})")
                 continue
             # At once: where the store goes away now, it is known how far it came.
             output.say(f"Job {job.job_id} {said(job)}.")

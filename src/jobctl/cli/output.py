@@ -34,14 +34,16 @@ Item = Callable[[RowT], Mapping[str, Any]]
 
 
 # A command somebody may copy: in quotes, or, with words of its own in quotes perhaps, up to where a sentence
-# or another command goes on.
+# or another command goes on. One that ends in a quote without its other half is none; that it fits all the
+# same keeps each text from being read again for every command in it.
 _CALLED = rf"jobctl (?:{'|'.join(sorted({name.split()[0] for name in COMMANDS}))})\b"
 _WORDS = r"""(?:[^'"\n]|'[^'\n]*'|"[^"\n]*")*?"""
 _QUOTED_WORDS = r"""(?:(?<=\s)\$?'[^'\n]*'(?=[\s'])|[^'\n])+"""
 _END = r"(?=[;,)](?:\s|$)|\s(?:\||&&|\()|\.?$)"
+_OPEN_QUOTE = r"""(?P<open>'(?![^'\n]*')|"(?![^"\n]*"))"""
 _COMMAND = re.compile(
-    rf"(?<=')jobctl (?!COMMAND){_QUOTED_WORDS}(?<!--help)(?<![\s$])(?=')"
-    rf"|(?<!')\b{_CALLED}{_WORDS}(?<!--help){_END}",
+    rf"(?<=')jobctl (?!COMMAND){_QUOTED_WORDS}(?<![\s$])(?=')"
+    rf"|(?<!')\b{_CALLED}{_WORDS}(?:{_END}|{_OPEN_QUOTE})",
     re.MULTILINE,
 )
 
@@ -179,7 +181,9 @@ class Output:
         given = "".join(f" {option} {shell_word(value)}" for option, value in self.place.items())
 
         def at_its_place(command: re.Match[str]) -> str:
-            return command.group() if given in command.group() else command.group() + given
+            said = command.group()
+            is_whole = given in said or said.endswith("--help") or command["open"]
+            return said if is_whole else said + given
 
         return _COMMAND.sub(at_its_place, text)
 

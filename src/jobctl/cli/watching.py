@@ -69,7 +69,7 @@ def _elsewhere(
             try:
                 seen = look()
             except JobctlError as error:
-                output.alert(f"{error.message} ({output.placed(error.hint)})")
+                output.alert(f"{error.message} ({error.hint})")
             else:
                 output.text(f"# {format_timestamp(clock.now())}\n")
                 output.blocks(*blocks(seen))
