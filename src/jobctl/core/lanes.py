@@ -16,7 +16,7 @@ import sys
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import compress, count, repeat
+from itertools import repeat
 from typing import NamedTuple
 
 _NUMBER, _LANE = "I", "Q"
@@ -102,7 +102,7 @@ class Sums:
     def with_at_least(self, changes: int) -> list[int]:
         """The numbers of the owners with so many changes or more."""
         least = max(1, changes << _ROWS)
-        return list(compress(count(), map(least.__le__, self._lanes)))
+        return [number for number, lane in enumerate(self._lanes) if lane >= least]
 
 
 def _lane(changes: int) -> int:
