@@ -12,7 +12,7 @@ from jobctl.runner.crew import Crew, Report, Setup
 from jobctl.runner.process_crew import ProcessCrew
 from jobctl.runner.thread_crew import ThreadCrew
 from jobctl.runner.timers import Backoff
-from jobctl.work import TaskSpec
+from jobctl.work import TaskSpec, Work
 
 _RETRY_S = (0.1, 5.0)
 _HOPELESS = 3
@@ -27,10 +27,8 @@ class Crews:
         self._isolation = isolation
         self._selector = selector
         self._say = say
-        self._setup: Setup | None = None
         self._current: Crew | None = None
         self._retired: list[Crew] = []
-        self._next_setup: Setup | None = None
         self._next: Crew | None = None
         self._backoff = Backoff(*_RETRY_S)
         self._starts_in_vain = 0
@@ -42,15 +40,13 @@ class Crews:
 
     def begin(self, setup: Setup) -> None:
         """Import the handlers, and begin attempts with them."""
-        self._setup = setup
         self._current = self._open(setup)
 
-    def renew(self, setup: Setup) -> None:
-        """Import the handlers anew; until that has worked, attempts begin with those there are."""
+    def renew(self, work: Work) -> None:
+        """Import the handlers anew, as this says; until that has worked, attempts begin with the old ones."""
         if self._next is not None:
             self._end(self._next)
-        self._next_setup = setup
-        self._next = self._open(setup)
+        self._next = self._open(self._begun.setup._replace(work=work))
 
     def renewal(self) -> Sequence[str] | None:
         """What is wrong with the new handlers; if nothing is, attempts begin with them from now on.
@@ -70,8 +66,13 @@ class Crews:
             return troubles
         old.recall("its worker read its handlers anew")
         self._retired.append(old)
-        self._setup, self._current = self._next_setup, new
+        self._current = new
         return []
+
+    @property
+    def work(self) -> Work:
+        """The configuration with which attempts begin."""
+        return self._begun.setup.work
 
     @property
     def is_ready(self) -> bool:
@@ -102,10 +103,8 @@ class Crews:
 
     def start(self, claims: Sequence[Claim]) -> Crew:
         """Begin attempts; the crew that runs them."""
-        if self._current is None:
-            raise RuntimeError("attempts are begun before their crew")
-        self._current.start(claims)
-        return self._current
+        self._begun.start(claims)
+        return self._begun
 
     def reports(self) -> list[Report]:
         """What happened since the last call."""
@@ -128,7 +127,7 @@ class Crews:
             if id(crew) not in busy:
                 self._end(crew)
         self._retired = [crew for crew in self._retired if id(crew) in busy]
-        if not begins or self._setup is None or self._current is None or not self._current.is_over:
+        if not begins or self._current is None or not self._current.is_over:
             return False
         if not self._backoff.pause:
             self._say("the process that runs handlers ended; it is started again")
@@ -140,7 +139,7 @@ class Crews:
             self._say(_ENDS_EACH_TIME)
         try:
             self._end(self._current)
-            begun = self._open(self._setup)
+            begun = self._open(self._current.setup)
         except OSError as error:
             self._say(f"the process that runs handlers cannot be started: {error.strerror}; tried again")
             return False
@@ -153,6 +152,12 @@ class Crews:
         """End all of them, at once."""
         for crew in self._all():
             self._end(crew)
+
+    @property
+    def _begun(self) -> Crew:
+        if self._current is None:
+            raise RuntimeError("attempts are begun before their crew")
+        return self._current
 
     def _end(self, crew: Crew) -> None:
         """End it, and what attempts had started in it: where it was killed itself, it could not."""

@@ -55,7 +55,7 @@ class ProcessCrew:
         self.troubles: Sequence[str] = ()
         self.is_ready = False
         self.is_over = False
-        self._setup = setup
+        self.setup = setup
         self._selector = selector
         self._waiting: list[Claim] = []
         self._children: dict[AttemptId, _Child] = {}
@@ -108,7 +108,7 @@ class ProcessCrew:
         self._lose_all()
 
     def _fill(self) -> None:
-        while self._waiting and self.is_ready and len(self._children) < self._setup.slots:
+        while self._waiting and self.is_ready and len(self._children) < self.setup.slots:
             if not self._fork(self._waiting[0]):
                 break
 
@@ -120,7 +120,7 @@ class ProcessCrew:
             why = f"no channel could be made for it: {error.strerror}"
             self._found.append(Ended(claim.id, NotBegun(why, _PAUSE_S)))
             return True
-        scratch = scratch_of(self._setup.scratch, claim.id)
+        scratch = scratch_of(self.setup.scratch, claim.id)
         with theirs:
             try:
                 order = json.dumps(["fork", *claim.id, claim.kind, scratch]).encode()
@@ -204,7 +204,7 @@ class ProcessCrew:
             self._selector.unregister(child.channel)
             child.channel.close()
         del self._children[of]
-        shutil.rmtree(scratch_of(self._setup.scratch, of), ignore_errors=True)
+        shutil.rmtree(scratch_of(self.setup.scratch, of), ignore_errors=True)
         self._found.append(Ended(of, child.outcome or death))
 
     def _drop(self, condition: Callable[[Claim], bool], why: str) -> None:
