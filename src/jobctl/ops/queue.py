@@ -89,12 +89,10 @@ def new_job_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
-def enqueue_one(
-    site: Site, new: New, *, at: datetime | None = None, delay_s: float | None = None
-) -> Enqueued:
+def enqueue_one(site: Site, new: New, *, at: datetime | None = None, delay_s: float = 0.0) -> Enqueued:
     """Enqueue one job. Raises ``JobExists`` or ``ValueError``."""
     new.job.run_at = None if at is None else unless_past(at, moments_after(site)(timedelta(0)))
-    return enqueue_alone(site.store, new, actor=site.actor, delay_s=delay_s or 0.0)
+    return enqueue_alone(site.store, new, actor=site.actor, delay_s=delay_s)
 
 
 def enqueue_stream(site: Site, news: Iterator[New], note: Callable[[Left], None] = lambda _: None) -> int:
@@ -132,7 +130,7 @@ def moments_after(site: Site) -> Callable[[timedelta], datetime]:
 
 
 def enqueue_within(
-    site: Site, connection: Connection, new: New, *, at: datetime | None, delay_s: float | None
+    site: Site, connection: Connection, new: New, *, at: datetime | None, delay_s: float
 ) -> Enqueued:
     """Enqueue one job on a connection of somebody else's, who commits. Raises as ``enqueue_one`` does."""
     if place_of(connection) != place_of(site.store.engine):
@@ -142,7 +140,7 @@ def enqueue_within(
         )
     with within_schema(connection) as translated:
         now = site.store.now(translated)
-        wait = timedelta(seconds=delay_s or 0.0)
+        wait = timedelta(seconds=delay_s)
         new.job.run_at = now + wait if at is None else unless_past(at, now) or now
         return enqueue(translated, new, actor=site.actor, at=now)
 

@@ -11,8 +11,8 @@ import re
 import shutil
 import stat
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from jobctl import clock
@@ -158,28 +158,20 @@ class Attempt:
         source, target = os.path.abspath(temporary), os.path.abspath(final)
         # Asked before anything is touched there.
         self._ask(["place", target, role])
-        hidden = _beside(source, target)
-        try:
-            published = publish(
-                hidden,
-                target,
-                job_id=self.job_id,
-                sidecar=sidecar,
-                is_video=role == Role.VIDEO,
-                make_room=lambda: self._ask(["room", target]),
-                before_rename=lambda ready: self._ask(["offer", target, role, ready.size, ready.sha256]),
-            )
-        except PublishRefused as error:
-            _put_back(hidden, source)
-            self._ask(["withdraw", target])
-            raise PublishRefused(error.message.replace(hidden, source), hint=error.hint) from None
-        except BaseException:
-            _put_back(hidden, source)
-            raise
-        if hidden != source:
-            # It was copied, where it could not be moved.
-            with suppress(FileNotFoundError):
-                os.unlink(source)
+        with _beside(source, target) as hidden:
+            try:
+                published = publish(
+                    hidden,
+                    target,
+                    job_id=self.job_id,
+                    sidecar=sidecar,
+                    is_video=role == Role.VIDEO,
+                    make_room=lambda: self._ask(["room", target]),
+                    before_rename=lambda ready: self._ask(["offer", target, role, ready.size, ready.sha256]),
+                )
+            except PublishRefused as error:
+                self._ask(["withdraw", target])
+                raise PublishRefused(error.message.replace(hidden, source), hint=error.hint) from None
         told = (published.size, published.sha256, os.stat(target).st_mtime_ns, published.duration_s)
         self._ask(["published", target, role, *told])
         return published
@@ -218,21 +210,38 @@ def as_file_name(job_id: str) -> str:
     return f"{plain[:_LONGEST_PLAIN]}.{hashlib.sha256(job_id.encode(errors='replace')).hexdigest()[:16]}"
 
 
-def _beside(source: str, target: str) -> str:
-    """The file in the directory of its target, under a hidden name; moved there, or copied."""
+@contextmanager
+def _beside(source: str, target: str) -> Iterator[str]:
+    """The file in the directory of its target: moved there under a hidden name, or copied.
+
+    Where the block raises, it is where it was given, and nothing is left beside the target.
+    """
     directory = os.path.dirname(target)
     if os.path.dirname(source) == directory:
-        return source
+        yield source
+        return
     os.makedirs(directory, exist_ok=True)
     hidden = hidden_beside(target)
+    is_copy = _moved_or_copied(source, hidden)
     try:
+        yield hidden
+    except BaseException:
+        with suppress(FileNotFoundError):
+            if is_copy:
+                os.unlink(hidden)
+            else:
+                os.rename(hidden, source)
+        raise
+    if is_copy:
+        with suppress(FileNotFoundError):
+            os.unlink(source)
+
+
+def _moved_or_copied(source: str, hidden: str) -> bool:
+    """Move a file, or copy it to another file system; whether it was copied."""
+    with suppress(OSError):
         os.rename(source, hidden)
-    except OSError:
-        _copy(source, hidden)
-    return hidden
-
-
-def _copy(source: str, hidden: str) -> None:
+        return False
     try:
         shutil.copyfile(source, hidden)
         shutil.copymode(source, hidden)
@@ -241,17 +250,7 @@ def _copy(source: str, hidden: str) -> None:
         with suppress(FileNotFoundError):
             os.unlink(hidden)
         raise
-
-
-def _put_back(hidden: str, source: str) -> None:
-    """Leave the file where it was given, and nothing beside its target."""
-    with suppress(FileNotFoundError):
-        if hidden == source:
-            return
-        if os.path.lexists(source):
-            os.unlink(hidden)
-        else:
-            os.rename(hidden, source)
+    return True
 
 
 def answer_of(reply: list[Any]) -> Any:

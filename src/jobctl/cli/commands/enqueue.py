@@ -121,7 +121,7 @@ def enqueue(
             )
         except ValueError as error:
             raise UsageError(f"{error}; nothing was enqueued", hint="use a shorter one") from None
-        delay_s = wait.total_seconds() if wait else None
+        delay_s = wait.total_seconds() if wait else 0.0
         made = operations.enqueue_one(site, New(job, words), at=moment, delay_s=delay_s)
     if made.existed:
         other = "" if made.has_same_payload else ", with another payload"
