@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from jobctl.model.attempts import Lease, Settlement
 from jobctl.model.enqueued import New
 from jobctl.model.files import Role
 from jobctl.model.job import Executor, Job
-from jobctl.model.status import Status
-from jobctl.ops.rescue import Rescuer
+from jobctl.model.status import Cause, Status
+from jobctl.ops.queue import cancel
+from jobctl.ops.rescue import Published, Rescuer
 from jobctl.ops.site import Site
 from jobctl.store import jobs as job_store
 from jobctl.store import workers
@@ -58,6 +60,36 @@ def test_a_rescued_video_is_recorded_with_its_length(world: World) -> None:
             (file,) = job_store.artifacts_of(connection, "j000")
     assert file.media is not None
     assert file.media["duration_s"] == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_cancel_that_comes_while_the_lost_video_is_looked_for_is_not_lost(world: World) -> None:
+    """To look through a video takes minutes; whoever cancels its job meanwhile was told that it is."""
+
+    class Interrupted(Rescuer):
+        def _published(self, lease: Lease) -> Published:
+            found = super()._published(lease)
+            cancel(self._site, lease.job_id)
+            return found
+
+    with world.site() as site:
+        lose(site, 1, published=0)
+        (rescued,) = Interrupted(site, actor="test", warn=print).rescue_all()
+        assert rescued.to is Status.CANCELLED
+
+
+def test_a_job_that_went_on_while_the_lost_video_was_looked_for_is_left_alone(world: World) -> None:
+    class Overtaken(Rescuer):
+        def _published(self, lease: Lease) -> Published:
+            found = super()._published(lease)
+            with closing(open_leases(self._site.store, HOLDER)) as leases:
+                leases.take_turn([Settlement(*lease.id, Status.COMPLETED, Cause.EXECUTOR, result="1")], 0)
+            return found
+
+    with world.site(pooled=False) as site:
+        lose(site, 1, published=0)
+        assert Overtaken(site, actor="test", warn=print).rescue_all() == []
+        with site.store.read() as connection:
+            assert job_store.get_job(connection, "j000").status is Status.COMPLETED
 
 
 def test_jobs_below_a_root_that_is_away_are_told_once_and_the_others_are_rescued(

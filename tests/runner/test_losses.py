@@ -135,6 +135,24 @@ def test_what_handlers_started_does_not_outlive_their_worker_or_their_crew(
     crew.until(lambda: not is_running(program))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_forks_that_outlive_their_handlers_hang_nowhere_and_end_with_their_worker(
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Four threads fork at once: what one holds locked just then is locked in the forks of the others."""
+    names = [f"f{each}" for each in range(4)]
+    for name in names:
+        queue.enqueue("leaves-a-fork", {"place": str(tmp_path), "at_once": 4}, job_id=name, max_attempts=1)
+    worker = crew.start("--isolation", "thread", tasks="tempers", slots=4)
+    assert {crew.until_ended(name).status for name in names} == {"completed"}
+    crew.until(lambda: all((tmp_path / f"{name}.told").exists() for name in names))
+    forks = [crew.result(name) for name in names]
+    assert all(map(is_running, forks))
+    worker.send_signal(number)
+    assert worker.wait(timeout=120) in {0, -signal.SIGKILL}
+    crew.until(lambda: not any(map(is_running, forks)))
+
+
 def test_marks_tell_which_were_begun_and_which_were_not_ended() -> None:
     marks = make_marks(3)
     marks.begin(0, 1)
