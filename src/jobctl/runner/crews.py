@@ -32,6 +32,7 @@ class Crews:
         self._next: Crew | None = None
         self._backoff = Backoff(*_RETRY_S)
         self._starts_in_vain = 0
+        self._begins = True
         limits.adopt_orphans()
 
     def _open(self, setup: Setup) -> Crew:
@@ -43,9 +44,13 @@ class Crews:
         self._current = self._open(setup)
 
     def renew(self, work: Work) -> None:
-        """Import the handlers anew, as this says; until that has worked, attempts begin with the old ones."""
+        """Import the handlers anew, as this says; until that has worked, attempts begin with the old ones.
+
+        Raises ``OSError`` where no process can be started for them.
+        """
         if self._next is not None:
             self._end(self._next)
+            self._next = None
         self._next = self._open(self._begun.setup._replace(work=work))
 
     def renewal(self) -> Sequence[str] | None:
@@ -97,9 +102,9 @@ class Crews:
 
     @property
     def next_start_at(self) -> float:
-        """When a crew that ended is to be started again; never, while it runs."""
+        """When a crew that ended is to be started again; never, while it runs or nothing is to begin."""
         is_over = self._current is None or self._current.is_over
-        return self._backoff.at if is_over else float("inf")
+        return self._backoff.at if is_over and self._begins else float("inf")
 
     def start(self, claims: Sequence[Claim]) -> Crew:
         """Begin attempts; the crew that runs them."""
@@ -115,19 +120,24 @@ class Crews:
         if self._current is not None:
             self._current.recall(why)
 
+    def begin_no_more(self, why: str) -> None:
+        """What was not begun never will be, and a crew that ends is not started again."""
+        self._begins = False
+        self.recall(why)
+
     def note_ready(self) -> None:
         """The handlers were imported: the next time one ends, it is started again at once."""
         self._backoff.succeed()
         self._starts_in_vain = 0
 
-    def keep(self, now: float, *, needed: Iterable[Crew], begins: bool) -> bool:
+    def keep(self, now: float, *, needed: Iterable[Crew]) -> bool:
         """End the earlier crews that nothing runs in, and start the current one again; whether it did."""
         busy = set(map(id, needed))
         for crew in self._retired:
             if id(crew) not in busy:
                 self._end(crew)
         self._retired = [crew for crew in self._retired if id(crew) in busy]
-        if not begins or self._current is None or not self._current.is_over:
+        if not self._begins or self._current is None or not self._current.is_over:
             return False
         if not self._backoff.pause:
             self._say("the process that runs handlers ended; it is started again")

@@ -240,6 +240,7 @@ class Threads:
         self._marks = marks
         self._waiting: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
         self._running: dict[AttemptId, Attempt] = {}
+        self._to_stop: set[AttemptId] = set()
         self._results: deque[Message] = deque()
         self._has_results = threading.Event()
         self._slots = slots
@@ -257,9 +258,11 @@ class Threads:
             for order in message[1]:
                 self._waiting.put(order)
         elif what == "stop":
-            running = self._running.get(AttemptId(message[1], message[2]))
-            if running is not None:
-                running.ask_to_stop()
+            of = AttemptId(message[1], message[2])
+            # Noted first: one that is just being begun looks there after it was put among those that run.
+            self._to_stop.add(of)
+            if of in self._running:
+                self._running[of].ask_to_stop()
         elif what == "recall":
             self._recall()
 
@@ -287,12 +290,15 @@ class Threads:
             of = AttemptId(job_id, number)
             attempt = Attempt(of, kind, payload, self._link, scratch)
             self._running[of] = attempt
+            if of in self._to_stop:
+                attempt.ask_to_stop()
             outcome = run(self._tasks[kind], attempt)
             if os.getpid() != pid:
                 # A handler that forked returned in both processes: this one has a copy of all that waits.
                 os._exit(0)
             attempt.clean_up()
             del self._running[of]
+            self._to_stop.discard(of)
             self._results.append([outcome[0], job_id, number, *outcome[1:]])
             self._marks.end(thread, order)
             # At the end of a batch at once; within one, a few at a time.

@@ -33,7 +33,7 @@ class Held:
         """What attempts told last, until the store has it."""
 
     @property
-    def is_nothing(self) -> bool:
+    def is_empty(self) -> bool:
         return not self.running and not self.unwritten
 
     @property

@@ -36,6 +36,7 @@ from jobctl.work import TaskSpec
 _PAUSE_S = 5.0
 _END_WITHIN_S = 1.0
 _ENDED = "the process that runs handlers ended"
+_NOT_TO_BEGIN = "it was asked to stop before it began"
 
 
 @dataclass(slots=True)
@@ -89,9 +90,10 @@ class ProcessCrew:
         if of in self._children:
             self._send(self._children[of], ["stop"])
         else:
-            self._drop(lambda claim: claim.id == of, "it was asked to stop before it began")
+            self._drop(lambda claim: claim.id == of, _NOT_TO_BEGIN)
 
     def signal(self, of: AttemptId, number: int) -> None:
+        self._drop(lambda claim: claim.id == of, _NOT_TO_BEGIN)
         self._order(["signal", *of, number])
 
     def recall(self, why: str) -> None:

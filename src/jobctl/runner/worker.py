@@ -190,7 +190,7 @@ class Worker:
         if self._leaving.has_begun:
             is_in_vain = not self._line.is_open and self._leaving.is_late(clock.monotonic())
             return not self._held.running and (is_in_vain or not self._held.unwritten)
-        is_idle = self._held.is_nothing and not self._upkeep.neighbours.is_rescuing
+        is_idle = self._held.is_empty and not self._upkeep.neighbours.is_rescuing
         knows_nothing_due = self._lookout.found_nothing and self._crews.is_ready
         return self._options.is_burst and is_idle and (knows_nothing_due or self._crews.is_hopeless)
 
@@ -369,7 +369,7 @@ class Worker:
         if self._held.is_stuck(now):
             self._crews.recall("it was taken ahead, and would have waited for a longer one")
         needed = [running.crew for running in self._held.running.values()]
-        if self._crews.keep(now, needed=needed, begins=not self._leaving.has_begun):
+        if self._crews.keep(now, needed=needed):
             self._is_introduced = False
 
     # --- stopping and reloading -------------------------------------------------------------------
@@ -389,7 +389,7 @@ class Worker:
         who = counted(len(self._held.running), "attempt has", "attempts have")
         self._voice.say(f"asked to stop: {who} {self._options.grace_s:g} s to finish")
         self._notifier.stopping()
-        self._crews.recall("its worker was asked to stop")
+        self._crews.begin_no_more("its worker was asked to stop")
 
     def _reload_work(self) -> None:
         """Read the configuration and import the handlers anew; what runs goes on as it began."""
@@ -399,6 +399,8 @@ class Worker:
             self._crews.renew(self._reload())
         except JobctlError as error:
             self._go_on(error.message)
+        except OSError as error:
+            self._go_on(f"the process that imports the handlers cannot be started: {error.strerror}")
 
     def _end_reload(self) -> None:
         """Once the handlers are imported anew: begin with them, unless something is wrong with them now."""
