@@ -100,24 +100,27 @@ def test_a_process_of_threads_has_ended_also_where_a_fork_of_a_handler_holds_its
     assert crew.shown("dies")["error"].startswith("killed by SIGKILL, peak ")
 
 
-FORKS_WHILE_ANOTHER_THREAD_SENDS = """
+FORKS_WHILE_ANOTHER_THREAD_TELLS = """
 import os, signal, socket
+from jobctl.model.attempts import AttemptId
+from jobctl.runner.attempt import Attempt
 from jobctl.runner.link import WorkerLink
 
 ours, theirs = socket.socketpair()
 link = WorkerLink(theirs)
-with link._sending:
+attempt = Attempt(AttemptId("j", 1), "t", None, link, "nowhere")
+with link._sending, attempt._telling:
     if os.fork() == 0:
         signal.alarm(20)
-        link.tell(["progress"])
+        attempt.progress(0.5)
         os._exit(0)
 theirs.close()
 print(ours.recv(100))
 """
 
 
-def test_a_fork_may_tell_though_another_thread_was_sending_as_it_was_made() -> None:
-    script = [sys.executable, "-c", FORKS_WHILE_ANOTHER_THREAD_SENDS]
+def test_a_fork_may_tell_though_another_thread_was_telling_as_it_was_made() -> None:
+    script = [sys.executable, "-c", FORKS_WHILE_ANOTHER_THREAD_TELLS]
     told = subprocess.run(script, check=True, capture_output=True, text=True, timeout=60).stdout
     assert "progress" in told
 

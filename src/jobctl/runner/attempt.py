@@ -58,6 +58,7 @@ class Attempt:
         self._cancelled = threading.Event()
         self._on_stop: Callable[[], object] | None = None
         self._telling = threading.Lock()
+        self._home = os.getpid()
         self._latest: list[Any] = []
         self._is_awaited = False
         self._told_at = float("-inf")
@@ -98,6 +99,9 @@ class Attempt:
         percent = float(fraction) * 100
         if not math.isfinite(percent):
             return
+        if self._home != os.getpid():
+            # Whoever was telling as this process was forked is not here, nor is what was to tell it later.
+            self._telling, self._home, self._is_awaited = threading.Lock(), os.getpid(), False
         with self._telling:
             self._latest = [percent, note]
             is_awaited, self._is_awaited = self._is_awaited, True
