@@ -209,6 +209,16 @@ def test_whatever_an_attempt_asks_its_worker_answers(stage: Stage, words: list[A
     assert answer.kind == PublishRefused.code
 
 
+def test_a_video_that_was_made_under_its_final_name_is_refused_and_stays(stage: Stage) -> None:
+    """Nobody could tell when it is whole; and it is not in the way of itself."""
+    final = encode(stage.root / "presentation_j1.mp4")
+    made = final.read_bytes()
+    with pytest.raises(PublishRefused, match="it has its final name already; it was left where it is"):
+        stage.attempt.publish(final, final)
+    assert final.read_bytes() == made
+    assert not list(stage.root.glob(".jobctl/quarantine/*/1"))
+
+
 def test_a_copied_video_keeps_its_mode(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it was made on another file system, as scratch directories often are."""
     film = stage.film()
@@ -264,9 +274,12 @@ def overtaken(stage: Stage, *, at: str) -> Attempt:
 @pytest.mark.parametrize("step", ["place", "offer", "published"])
 def test_an_attempt_that_lost_its_job_publishes_nothing(stage: Stage, step: str) -> None:
     """Nor is what it named while it held the job still called the job's."""
-    final = stage.root / "presentation_j1.mp4"
+    final, film = stage.root / "presentation_j1.mp4", stage.film()
+    made = film.read_bytes()
     with pytest.raises(StaleJob, match="no longer holds it"):
-        overtaken(stage, at=step).publish(stage.film(), final)
+        overtaken(stage, at=step).publish(film, final)
+    # What is refused at once is not even stamped.
+    assert (film.exists() and film.read_bytes() == made) is (step == "place")
     with stage.site.store.read() as connection:
         assert jobs.artifacts_of(connection, "j1") == []
         assert jobs.get_job(connection, "j1").video_url is None

@@ -66,11 +66,16 @@ def new_job(
     key: str | None = None,
     retries: int | None = None,
 ) -> Job:
-    """A job for a task; what is left out is as the task says. Raises ``ValueError`` for names too long."""
+    """A job for a task; what is left out is as the task says.
+
+    Raises ``ValueError`` for names too long, and for an empty key.
+    """
     names = (("job id", job_id), ("task", spec.name), ("queue", queue), ("key", key), ("owner", owner))
     for what, name in names:
         if (length := length_if_too_long(name)) is not None:
             raise ValueError(f"the {what} is {length:,} bytes long, more than {LONGEST_NAME}")
+    if key == "":
+        raise ValueError("the key is empty: with it, all jobs of the task would be one")
     return Job(
         job_id=job_id or new_job_id(),
         kind=spec.name,

@@ -150,6 +150,10 @@ def _taken(source: str, target: str, job_id: str) -> PublishRefused:
 
 
 def _expect_publishable(source: str, target: str, job_id: str) -> None:
+    if source == target:
+        raise _refused(
+            source, "it has its final name already", "write it under another name, and publish that"
+        )
     if os.path.dirname(source) != os.path.dirname(target):
         raise _refused(source, f"it is not in the directory of {target}", "write it beside the final file")
     if not is_stampable(job_id):
@@ -166,7 +170,7 @@ def _expect_free(directory_fd: int, source: str, target: str, job_id: str) -> No
     with suppress(FileNotFoundError):
         ours = os.stat(os.path.basename(source), dir_fd=directory_fd, follow_symlinks=False)
         # Both names on one file: a crash between link and unlink; the move completes it.
-        if os.path.samestat(there, ours) and source != target:
+        if os.path.samestat(there, ours):
             return
     raise _taken(source, target, job_id)
 
