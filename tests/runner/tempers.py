@@ -230,6 +230,12 @@ def needs_scratch(attempt: jobctl.Attempt) -> int:
     return Path(attempt.scratch, "film").write_bytes(bytes(1 << 20))
 
 
+@jobctl.task("dies-beside-its-scratch")
+def dies_beside_its_scratch(attempt: jobctl.Attempt) -> None:
+    Path(attempt.scratch, "film").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @jobctl.task("leaves-children")
 def leaves_children(attempt: jobctl.Attempt) -> str:
     """Leaves one child in its group, a daemon, and a daemon of that one, and returns once all run."""

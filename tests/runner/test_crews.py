@@ -95,6 +95,19 @@ def test_a_thread_that_is_asked_to_stop_before_it_begins_hears_of_it_as_it_does(
         ]
 
 
+@pytest.mark.parametrize("kind", ["needs-scratch", "dies-beside-its-scratch"])
+def test_scratch_is_gone_once_the_end_of_its_attempt_is_told_and_no_worker_had_to_remove_it(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To remove a hundred thousand files takes longer than a lease on some disks, and nobody would beat."""
+    with ready_crews("process", tmp_path, monkeypatch, []) as crews:
+        monkeypatch.setattr("shutil.rmtree", None)
+        crews.start([CLAIM._replace(kind=kind)])
+        (ended,) = heard(crews, 1)
+        assert isinstance(ended, Ended)
+        assert list(tmp_path.iterdir()) == []
+
+
 def heard(crews: Crews, count: int) -> list[Report]:
     """So many reports."""
     found: list[Report] = []
@@ -115,7 +128,7 @@ def ready_crews(
     with selectors.DefaultSelector() as selector:
         crews = Crews(isolation, selector, said.append)
         try:
-            crews.begin(Setup(("handlers",), Work(), 1, str(place)))
+            crews.begin(Setup(("handlers", "tempers"), Work(), 1, str(place)))
             while not crews.is_ready:
                 selector.select()
                 crews.reports()

@@ -180,7 +180,7 @@ forks = forkserver.Forks(control, {})
 forkserver._signal_group = note
 pid = os.fork() or os._exit(0)
 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-forks._children[pid] = forkserver._Child(AttemptId("j", 1), 0)
+forks._children[pid] = forkserver._Child(AttemptId("j", 1), "nowhere", 0)
 forks._reap()
 print(told.recv(1000).decode())
 """

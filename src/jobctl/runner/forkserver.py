@@ -11,6 +11,7 @@ import json
 import os
 import queue
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -138,7 +139,7 @@ class Forks:
         if pid == 0:
             self._become_attempt(AttemptId(job_id, attempt), kind, scratch, fd)
         os.close(fd)
-        self._children[pid] = _Child(AttemptId(job_id, attempt), kills)
+        self._children[pid] = _Child(AttemptId(job_id, attempt), scratch, kills)
 
     def _become_attempt(self, of: AttemptId, kind: str, scratch: str, fd: int) -> NoReturn:
         """Run one attempt in this process, which was just made for it."""
@@ -172,11 +173,13 @@ class Forks:
                 # Whatever it left running ends with it. Until it is waited for, its number is nobody else's.
                 _signal_group(ended.si_pid, signal.SIGKILL)
             _, status, usage = os.wait4(ended.si_pid, 0)
-            if child is not None:
-                was_oom = limits.oom_kills() > child.oom_kills
-                self._tell(["exited", *child.of, status, usage.ru_maxrss * 1024, was_oom])
             # Also what left its group: it was left to this process. So were the children of one that was.
             limits.kill(limits.strays({*self._children, *self._known}))
+            if child is not None:
+                was_oom = limits.oom_kills() > child.oom_kills
+                # What it could not remove itself. It may be much: its worker would not beat for as long.
+                shutil.rmtree(child.scratch, ignore_errors=True)
+                self._tell(["exited", *child.of, status, usage.ru_maxrss * 1024, was_oom])
 
     def _tell(self, message: Message) -> None:
         try:
@@ -195,6 +198,7 @@ class _Child(NamedTuple):
     """An attempt that runs, and how many processes the kernel had killed for memory when it began."""
 
     of: AttemptId
+    scratch: str
     oom_kills: int
 
 
@@ -228,6 +232,7 @@ def _run_alone(task: Task, of: AttemptId, scratch: str, end: socket.socket) -> N
     # A handler that forked may return in both processes: the attempt is the first one's.
     if os.getpid() == pid:
         link.tell([outcome[0], *of, *outcome[1:]])
+        attempt.clean_up()
     os._exit(0)
 
 

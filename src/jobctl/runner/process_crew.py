@@ -206,7 +206,6 @@ class ProcessCrew:
             self._selector.unregister(child.channel)
             child.channel.close()
         del self._children[of]
-        shutil.rmtree(scratch_of(self.setup.scratch, of), ignore_errors=True)
         self._found.append(Ended(of, child.outcome or death))
 
     def _drop(self, condition: Callable[[Claim], bool], why: str) -> None:
@@ -238,4 +237,5 @@ class ProcessCrew:
         self._process.wait()
         for of in list(self._children):
             self._end(of, Lost("was killed"))
+            shutil.rmtree(scratch_of(self.setup.scratch, of), ignore_errors=True)
         self._drop(lambda _: True, _ENDED)
