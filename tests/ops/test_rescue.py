@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from jobctl.model.attempts import Lease, Settlement
 from jobctl.model.enqueued import New
@@ -21,6 +22,7 @@ from jobctl.store import workers
 from jobctl.store.enqueue import enqueue_many
 from jobctl.store.leases import Holder, open_leases
 from jobctl.store.roots import get_roots
+from jobctl.store.schema import job, lease
 from media import encode
 from ops.world import World
 
@@ -44,22 +46,39 @@ def lose(site: Site, jobs: int, *, published: int) -> None:
         workers.end_worker(connection, HOLDER.worker_id, "lost", at=at)
 
 
+def offer(site: Site, path: Path) -> None:
+    """Have the first attempt of the first job want to publish a file just as it lies there."""
+    with site.store.write() as connection:
+        (root,) = get_roots(connection)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        wanted = ("j000", 1, root.root_id, path.name, Role.VIDEO, path.stat().st_size, sha256)
+        workers.offer(connection, workers.Offer(*wanted), at=site.store.now(connection))
+
+
 def test_a_rescued_video_is_recorded_with_its_length(world: World) -> None:
     """It was read through to complete its job: that is when its length is known."""
     path = encode(world.root / "j000.mp4")
     with world.site() as site:
         lose(site, 1, published=0)
-        with site.store.write() as connection:
-            (root,) = get_roots(connection)
-            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-            wanted = ("j000", 1, root.root_id, path.name, Role.VIDEO, path.stat().st_size, sha256)
-            workers.offer(connection, workers.Offer(*wanted), at=site.store.now(connection))
+        offer(site, path)
         (rescued,) = Rescuer(site, actor="test", warn=lambda _: None).rescue_all()
         assert rescued.to is Status.COMPLETED
         with site.store.read() as connection:
             (file,) = job_store.artifacts_of(connection, "j000")
     assert file.media is not None
     assert file.media["duration_s"] == pytest.approx(2.0, abs=0.1)
+
+
+def test_what_an_earlier_attempt_was_to_publish_does_not_complete_the_lost_one(world: World) -> None:
+    path = encode(world.root / "j000.mp4")
+    with world.site() as site:
+        lose(site, 1, published=0)
+        offer(site, path)
+        with site.store.write() as connection:
+            for table in (job, lease):
+                connection.execute(update(table).values(attempt=2))
+        (rescued,) = Rescuer(site, actor="test", warn=print).rescue_all()
+    assert (rescued.to, rescued.attempt) == (Status.FAILED, 2)
 
 
 def test_a_cancel_that_comes_while_the_lost_video_is_looked_for_is_not_lost(world: World) -> None:
