@@ -29,16 +29,22 @@ from ops.world import World
 HOLDER = Holder("lost", Executor("elsewhere", "boot", 1, 1), ("default",))
 
 
-def lose(site: Site, jobs: int, *, published: int) -> None:
-    """Have a worker take jobs, want to publish some of them, and be lost."""
+def take(site: Site, jobs: int) -> None:
+    """Have a worker take jobs."""
     with site.store.write() as connection:
         at = site.store.now(connection)
-        (root,) = get_roots(connection)
         workers.register(connection, HOLDER, tasks=[], slots=1, isolation="process", lease_s=10.0, at=at)
     sum(enqueue_many(site.store, (New(Job(job_id=f"j{number:03}")) for number in range(jobs)), actor="test"))
     with closing(open_leases(site.store, HOLDER)) as leases:
         assert len(leases.take_turn([], jobs, [Job(job_id="").kind]).claims) == jobs
+
+
+def lose(site: Site, jobs: int, *, published: int) -> None:
+    """Have a worker take jobs, want to publish some of them, and be lost."""
+    take(site, jobs)
     with site.store.write() as connection:
+        at = site.store.now(connection)
+        (root,) = get_roots(connection)
         for number in range(published):
             name = f"j{number:03}"
             wanted = workers.Offer(name, 1, root.root_id, f"{name}.mp4", Role.VIDEO, 1, "0" * 64)
@@ -67,6 +73,16 @@ def test_a_rescued_video_is_recorded_with_its_length(world: World) -> None:
             (file,) = job_store.artifacts_of(connection, "j000")
     assert file.media is not None
     assert file.media["duration_s"] == pytest.approx(2.0, abs=0.1)
+
+
+def test_what_a_living_worker_runs_is_left_alone(world: World) -> None:
+    with world.site() as site:
+        take(site, 1)
+        rescuer = Rescuer(site, actor="test", warn=print)
+        assert not rescuer.is_needed()
+        assert rescuer.rescue_all() == []
+        with site.store.read() as connection:
+            assert job_store.get_job(connection, "j000").status is Status.PROCESSING
 
 
 def test_what_an_earlier_attempt_was_to_publish_does_not_complete_the_lost_one(world: World) -> None:
