@@ -52,11 +52,11 @@ def lose(site: Site, jobs: int, *, published: int) -> None:
         workers.end_worker(connection, HOLDER.worker_id, "lost", at=at)
 
 
-def offer(site: Site, path: Path) -> None:
-    """Have the first attempt of the first job want to publish a file just as it lies there."""
+def offer(site: Site, path: Path, *, sha256: str | None = None) -> None:
+    """Have the first attempt of the first job want to publish a file as it lies there, or other bytes."""
     with site.store.write() as connection:
         (root,) = get_roots(connection)
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = sha256 or hashlib.sha256(path.read_bytes()).hexdigest()
         wanted = ("j000", 1, root.root_id, path.name, Role.VIDEO, path.stat().st_size, sha256)
         workers.offer(connection, workers.Offer(*wanted), at=site.store.now(connection))
 
@@ -73,6 +73,16 @@ def test_a_rescued_video_is_recorded_with_its_length(world: World) -> None:
             (file,) = job_store.artifacts_of(connection, "j000")
     assert file.media is not None
     assert file.media["duration_s"] == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_whole_video_of_other_bytes_than_were_to_be_published_completes_nothing(world: World) -> None:
+    """An attempt that was cut off before may have come back and given its own film the name."""
+    path = encode(world.root / "j000.mp4")
+    with world.site() as site:
+        lose(site, 1, published=0)
+        offer(site, path, sha256="0" * 64)
+        (rescued,) = Rescuer(site, actor="test", warn=print).rescue_all()
+    assert rescued.to is Status.FAILED
 
 
 def test_what_a_living_worker_runs_is_left_alone(world: World) -> None:
