@@ -230,9 +230,18 @@ def needs_scratch(attempt: jobctl.Attempt) -> int:
     return Path(attempt.scratch, "film").write_bytes(bytes(1 << 20))
 
 
-@jobctl.task("dies-beside-its-scratch")
-def dies_beside_its_scratch(attempt: jobctl.Attempt) -> None:
-    Path(attempt.scratch, "film").touch()
+@jobctl.task("digs")
+def digs(attempt: jobctl.Attempt) -> None:
+    """Leaves a tree that is deeper than Python calls functions within each other."""
+    place = attempt.scratch
+    for _ in range(1_200):
+        place = f"{place}/d"
+        os.mkdir(place)
+
+
+@jobctl.task("digs-and-dies")
+def digs_and_dies(attempt: jobctl.Attempt) -> None:
+    digs(attempt)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -20,6 +20,7 @@ from jobctl.errors import JobctlError, PublishRefused, StaleJob
 from jobctl.model.attempts import AttemptId
 from jobctl.model.files import Role
 from jobctl.outputs.publish import Published, hidden_beside, publish
+from jobctl.runner.scratch import remove
 
 _PROGRESS_EVERY_S = 0.05
 _LONGEST_PLAIN = 100
@@ -195,7 +196,7 @@ class Attempt:
     def clean_up(self) -> None:
         """Remove the scratch directory."""
         if self._has_scratch:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            remove(self._scratch)
 
     def _ask(self, message: list[Any]) -> Any:
         return self._link.ask([message[0], self.job_id, self.number, *message[1:]])

@@ -11,7 +11,6 @@ import json
 import os
 import queue
 import selectors
-import shutil
 import signal
 import socket
 import sys
@@ -30,6 +29,7 @@ from jobctl.runner.channel import Message, encode
 from jobctl.runner.handling import run
 from jobctl.runner.link import WorkerLink
 from jobctl.runner.marks import Marks
+from jobctl.runner.scratch import remove
 from jobctl.runner.tasks import Loaded, Task, load_tasks
 from jobctl.work import TaskSpec, Work
 
@@ -178,7 +178,7 @@ class Forks:
             if child is not None:
                 was_oom = limits.oom_kills() > child.oom_kills
                 # What it could not remove itself. It may be much: its worker would not beat for as long.
-                shutil.rmtree(child.scratch, ignore_errors=True)
+                remove(child.scratch)
                 self._tell(["exited", *child.of, status, usage.ru_maxrss * 1024, was_oom])
 
     def _tell(self, message: Message) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
@@ -31,6 +30,7 @@ from jobctl.runner.crew import (
     told_in,
 )
 from jobctl.runner.forkserver import LARGEST_ORDER
+from jobctl.runner.scratch import remove
 from jobctl.work import TaskSpec
 
 _PAUSE_S = 5.0
@@ -237,5 +237,5 @@ class ProcessCrew:
         self._process.wait()
         for of in list(self._children):
             self._end(of, Lost("was killed"))
-            shutil.rmtree(scratch_of(self.setup.scratch, of), ignore_errors=True)
+            remove(scratch_of(self.setup.scratch, of))
         self._drop(lambda _: True, _ENDED)

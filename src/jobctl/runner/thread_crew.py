@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import selectors
-import shutil
 import signal
 import socket
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,7 @@ from jobctl.runner.crew import (
     told_in,
 )
 from jobctl.runner.marks import make_marks
+from jobctl.runner.scratch import remove
 from jobctl.work import TaskSpec
 
 _ENDED = "the process it was to run in ended"
@@ -186,6 +186,6 @@ class ThreadCrew:
                 self._end(of, death if of == self._victim else NotBegun(_FOR_ANOTHER))
             else:
                 self._end(of, death if suspects == {number} else Lost(how_ended(status)))
-            shutil.rmtree(scratch_of(self.setup.scratch, of), ignore_errors=True)
+            remove(scratch_of(self.setup.scratch, of))
         self._marks.close()
         os.close(self._life)
