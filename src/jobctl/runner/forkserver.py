@@ -266,8 +266,9 @@ class Threads:
             of = AttemptId(message[1], message[2])
             # Noted first: one that is just being begun looks there after it was put among those that run.
             self._to_stop.add(of)
-            if of in self._running:
-                self._running[of].ask_to_stop()
+            running = self._running.get(of)
+            if running is not None:
+                running.ask_to_stop()
         elif what == "recall":
             self._recall()
 

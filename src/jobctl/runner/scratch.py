@@ -26,13 +26,14 @@ _MOST_AT_ONCE = 100
 @contextmanager
 def scratch_place() -> Iterator[str]:
     """A directory of this worker's own below TMPDIR, removed at the end. Raises ``OSError``."""
-    place = tempfile.mkdtemp(prefix=_PREFIX)
-    try:
-        with _opened(place) as fd:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield place
-    finally:
-        remove(place)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as place:
+        try:
+            with _opened(place) as fd:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                yield place
+        finally:
+            # What is left then is what nobody may write to, for which more is tried.
+            remove(place)
 
 
 def remove(place: str) -> None:
