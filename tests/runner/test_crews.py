@@ -99,15 +99,15 @@ def test_a_thread_that_is_asked_to_stop_before_it_begins_hears_of_it_as_it_does(
     ("isolation", "kind"), [("process", "digs"), ("process", "digs-and-dies"), ("thread", "digs")]
 )
 def test_scratch_is_gone_once_the_end_of_its_attempt_is_told_and_no_worker_had_to_remove_it(
-    isolation: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    isolation: str, kind: str, deep_place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To remove a hundred thousand files takes longer than a lease on some disks, and nobody would beat."""
-    with ready_crews(isolation, tmp_path, monkeypatch, []) as crews:
+    with ready_crews(isolation, deep_place, monkeypatch, []) as crews:
         monkeypatch.setattr("shutil.rmtree", None)
         crews.start([CLAIM._replace(kind=kind)])
         (ended,) = heard(crews, 1)
         assert isinstance(ended, Ended)
-        assert list(tmp_path.iterdir()) == []
+        assert list(deep_place.iterdir()) == []
 
 
 def heard(crews: Crews, count: int) -> list[Report]:

@@ -49,6 +49,7 @@ def test_a_living_workers_place_stays_and_goes_with_it(temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.usefixtures("deep_place")
 def test_a_place_goes_with_all_that_is_in_it_however_deep(temporary: Path) -> None:
     with scratch_place() as place:
         deep = f"{place}/deep"
