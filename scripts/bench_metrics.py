@@ -36,7 +36,7 @@ from jobctl.model.status import Cause, Status
 from jobctl.ops.exposition import look
 from jobctl.ops.metrics import tell
 from jobctl.ops.site import Site, open_site, store_now
-from jobctl.runner.worker import _TALLY_AT_ONCE, _TALLY_EVERY_S
+from jobctl.runner.upkeep import TALLY_AT_ONCE, TALLY_EVERY_S
 from jobctl.settings import load_settings
 from jobctl.store import jobs, tallies
 from jobctl.store.engine import Store, create_store, open_store
@@ -294,19 +294,19 @@ def measure_hold(name: str, make: Callable[[], str], workers: int) -> None:
     url = make()
     stop: Any = multiprocessing.Event()
     done: Any = multiprocessing.Queue()
-    life = multiprocessing.Process(target=_live, args=(url, stop, done, _TALLY_AT_ONCE * _FOLDS // 3))
+    life = multiprocessing.Process(target=_live, args=(url, stop, done, TALLY_AT_ONCE * _FOLDS // 3))
     life.start()
     done.get()
     life.join()
     held: list[float] = []
     with closing(open_store(url)) as store:
         timed = _Timed(store, held)
-        while tallies.fold(timed, at_most=_TALLY_AT_ONCE) or tallies.fold(timed, at_most=_TALLY_AT_ONCE):
+        while tallies.fold(timed, at_most=TALLY_AT_ONCE) or tallies.fold(timed, at_most=TALLY_AT_ONCE):
             pass
     full = sorted(held)[-_FOLDS:]
-    share = statistics.median(full) * workers / _TALLY_EVERY_S
+    share = statistics.median(full) * workers / TALLY_EVERY_S
     print(
-        f"{name}: a fold of {_TALLY_AT_ONCE:,} events holds the lock {statistics.median(full) * 1000:.0f} ms"
+        f"{name}: a fold of {TALLY_AT_ONCE:,} events holds the lock {statistics.median(full) * 1000:.0f} ms"
     )
     bench.tell(f"  {name}: share of the writer's time, folds of {workers} workers, %", share * 100, 1.0, 10.0)
 
@@ -331,7 +331,7 @@ def _throughput(url: str, workers: int, seconds: float, *, is_folding: bool) -> 
     stop = multiprocessing.Event()
     lives = [multiprocessing.Process(target=_live, args=(url, stop, done)) for _ in range(workers)]
     folds = (
-        [multiprocessing.Process(target=_fold, args=(url, stop, _TALLY_EVERY_S / workers))]
+        [multiprocessing.Process(target=_fold, args=(url, stop, TALLY_EVERY_S / workers))]
         if is_folding
         else []
     )
@@ -370,7 +370,7 @@ def _fold(url: str, stop: Any, every_s: float) -> None:
     """Fold as often as so many workers do together, and as much at once."""
     with closing(open_store(url, pooled=True)) as store:
         while not stop.wait(every_s):
-            tallies.fold(store, at_most=_TALLY_AT_ONCE)
+            tallies.fold(store, at_most=TALLY_AT_ONCE)
 
 
 @contextmanager

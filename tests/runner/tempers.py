@@ -172,6 +172,23 @@ def leaves_a_fork_and_dies(attempt: jobctl.Attempt) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@jobctl.task("leaves-a-fork")
+def leaves_a_fork(attempt: jobctl.Attempt) -> int:
+    """Forks as others do, too; the fork tells something, and goes on for ever. Its number is the result."""
+    place, others = Path(attempt.payload["place"]), attempt.payload["at_once"]
+    Path(place, f"{attempt.job_id}.begun").touch()
+    while len(list(place.glob("*.begun"))) < others:
+        attempt.progress(0.1, "waits")
+    fork = os.fork()
+    if fork == 0:
+        attempt.log.warning("of a fork")
+        attempt.progress(0.5, "of a fork")
+        Path(place, f"{attempt.job_id}.told").touch()
+        time.sleep(1000)
+        os._exit(0)
+    return fork
+
+
 @jobctl.task("signs")
 def signs(attempt: jobctl.Attempt) -> None:
     with Path(attempt.payload).open("a") as sheet:
@@ -211,6 +228,21 @@ def fills_scratch(attempt: jobctl.Attempt) -> None:
 @jobctl.task("needs-scratch")
 def needs_scratch(attempt: jobctl.Attempt) -> int:
     return Path(attempt.scratch, "film").write_bytes(bytes(1 << 20))
+
+
+@jobctl.task("digs")
+def digs(attempt: jobctl.Attempt) -> None:
+    """Leaves a tree that is deeper than Python calls functions within each other."""
+    place = attempt.scratch
+    for _ in range(1_200):
+        place = f"{place}/d"
+        os.mkdir(place)
+
+
+@jobctl.task("digs-and-dies")
+def digs_and_dies(attempt: jobctl.Attempt) -> None:
+    digs(attempt)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @jobctl.task("leaves-children")

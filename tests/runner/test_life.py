@@ -113,6 +113,20 @@ def test_a_reload_begins_with_the_new_handlers_and_keeps_the_old_where_they_are_
         assert crew.result("lingers") == "one"
 
 
+def test_a_reload_for_which_no_process_can_be_started_changes_nothing(local: Crewed, tmp_path: Path) -> None:
+    worker = local.start()
+    local.until(lambda: " serves " in local.said())
+    soft, hard = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (3, hard))
+    worker.send_signal(signal.SIGHUP)
+    cannot = "the process that imports the handlers cannot be started: Too many open files"
+    local.until(lambda: f"{cannot}; everything goes on as before" in local.said())
+    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    with jobctl.Queue(local.url) as queue:
+        queue.enqueue("greet", job_id="g1")
+    assert local.until_ended("g1").status == "completed"
+
+
 def test_asked_a_second_time_a_worker_hands_back_at_once_and_nothing_is_charged(crew: Crewed) -> None:
     with jobctl.Queue(crew.url) as queue:
         queue.enqueue("endless", job_id="e1", max_attempts=1)

@@ -100,24 +100,27 @@ def test_a_process_of_threads_has_ended_also_where_a_fork_of_a_handler_holds_its
     assert crew.shown("dies")["error"].startswith("killed by SIGKILL, peak ")
 
 
-FORKS_WHILE_ANOTHER_THREAD_SENDS = """
+FORKS_WHILE_ANOTHER_THREAD_TELLS = """
 import os, signal, socket
+from jobctl.model.attempts import AttemptId
+from jobctl.runner.attempt import Attempt
 from jobctl.runner.link import WorkerLink
 
 ours, theirs = socket.socketpair()
 link = WorkerLink(theirs)
-with link._sending:
+attempt = Attempt(AttemptId("j", 1), "t", None, link, "nowhere")
+with link._sending, attempt._telling:
     if os.fork() == 0:
         signal.alarm(20)
-        link.tell(["progress"])
+        attempt.progress(0.5)
         os._exit(0)
 theirs.close()
 print(ours.recv(100))
 """
 
 
-def test_a_fork_may_tell_though_another_thread_was_sending_as_it_was_made() -> None:
-    script = [sys.executable, "-c", FORKS_WHILE_ANOTHER_THREAD_SENDS]
+def test_a_fork_may_tell_though_another_thread_was_telling_as_it_was_made() -> None:
+    script = [sys.executable, "-c", FORKS_WHILE_ANOTHER_THREAD_TELLS]
     told = subprocess.run(script, check=True, capture_output=True, text=True, timeout=60).stdout
     assert "progress" in told
 
@@ -133,6 +136,24 @@ def test_what_handlers_started_does_not_outlive_their_worker_or_their_crew(
     program, forkserver = map(int, (tmp_path / "pids").read_text().split())
     os.kill(worker.pid if victim == "worker" else forkserver, signal.SIGKILL)
     crew.until(lambda: not is_running(program))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_forks_that_outlive_their_handlers_hang_nowhere_and_end_with_their_worker(
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Four threads fork at once: what one holds locked just then is locked in the forks of the others."""
+    names = [f"f{each}" for each in range(4)]
+    for name in names:
+        queue.enqueue("leaves-a-fork", {"place": str(tmp_path), "at_once": 4}, job_id=name, max_attempts=1)
+    worker = crew.start("--isolation", "thread", tasks="tempers", slots=4)
+    assert {crew.until_ended(name).status for name in names} == {"completed"}
+    crew.until(lambda: all((tmp_path / f"{name}.told").exists() for name in names))
+    forks = [crew.result(name) for name in names]
+    assert all(map(is_running, forks))
+    worker.send_signal(number)
+    assert worker.wait(timeout=120) in {0, -signal.SIGKILL}
+    crew.until(lambda: not any(map(is_running, forks)))
 
 
 def test_marks_tell_which_were_begun_and_which_were_not_ended() -> None:
@@ -159,7 +180,7 @@ forks = forkserver.Forks(control, {})
 forkserver._signal_group = note
 pid = os.fork() or os._exit(0)
 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-forks._children[pid] = forkserver._Child(AttemptId("j", 1), 0)
+forks._children[pid] = forkserver._Child(AttemptId("j", 1), "nowhere", 0)
 forks._reap()
 print(told.recv(1000).decode())
 """

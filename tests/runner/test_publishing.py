@@ -15,7 +15,7 @@ from sqlalchemy import delete, update
 
 from jobctl import clock
 from jobctl.core.reporting.periods import Period
-from jobctl.errors import JobctlError, PublishRefused
+from jobctl.errors import JobctlError, PublishRefused, StaleJob
 from jobctl.model.attempts import AttemptId
 from jobctl.model.enqueued import New
 from jobctl.model.job import Job
@@ -27,7 +27,7 @@ from jobctl.runner.attempt import Attempt, answer_of
 from jobctl.runner.crew import Told
 from jobctl.runner.publishing import Desk
 from jobctl.settings import load_settings
-from jobctl.store import jobs, workers
+from jobctl.store import jobs, roots, workers
 from jobctl.store.enqueue import enqueue
 from jobctl.store.leases import Holder, open_leases
 from jobctl.store.schema import job, root
@@ -209,6 +209,16 @@ def test_whatever_an_attempt_asks_its_worker_answers(stage: Stage, words: list[A
     assert answer.kind == PublishRefused.code
 
 
+def test_a_video_that_was_made_under_its_final_name_is_refused_and_stays(stage: Stage) -> None:
+    """Nobody could tell when it is whole; and it is not in the way of itself."""
+    final = encode(stage.root / "presentation_j1.mp4")
+    made = final.read_bytes()
+    with pytest.raises(PublishRefused, match="it has its final name already; it was left where it is"):
+        stage.attempt.publish(final, final)
+    assert final.read_bytes() == made
+    assert not list(stage.root.glob(".jobctl/quarantine/*/1"))
+
+
 def test_a_copied_video_keeps_its_mode(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it was made on another file system, as scratch directories often are."""
     film = stage.film()
@@ -248,9 +258,57 @@ def test_the_same_job_may_publish_anew_and_the_earlier_file_is_kept_aside(stage:
     assert aside.read_bytes() == earlier
 
 
-def test_an_attempt_that_lost_its_job_publishes_nothing(stage: Stage) -> None:
+def overtaken(stage: Stage, *, at: str) -> Attempt:
+    """The attempt of a stage, whose job the next attempt takes just when it asks this."""
+
+    class Overtaken(Direct):
+        def ask(self, message: list[Any]) -> Any:
+            if message[0] == at:
+                with stage.site.store.write() as connection:
+                    connection.execute(update(job).values(attempt=2))
+            return super().ask(message)
+
+    return Attempt(stage.attempt_id, "film", None, Overtaken(Desk(stage.site, "w1")), stage.attempt.scratch)
+
+
+@pytest.mark.parametrize("step", ["place", "offer", "published"])
+def test_an_attempt_that_lost_its_job_publishes_nothing(stage: Stage, step: str) -> None:
+    """Nor is what it named while it held the job still called the job's."""
+    final, film = stage.root / "presentation_j1.mp4", stage.film()
+    made = film.read_bytes()
+    with pytest.raises(StaleJob, match="no longer holds it"):
+        overtaken(stage, at=step).publish(film, final)
+    # What is refused at once is not even stamped.
+    assert (film.exists() and film.read_bytes() == made) is (step == "place")
+    with stage.site.store.read() as connection:
+        assert jobs.artifacts_of(connection, "j1") == []
+        assert jobs.get_job(connection, "j1").video_url is None
+        assert bool(workers.offers_of(connection, "j1")) is (step == "published")
+    assert final.exists() is (step == "published")
+
+
+def test_an_attempt_that_lost_its_job_moves_nothing_aside(stage: Stage) -> None:
+    final = stage.root / "presentation_j1.mp4"
+    stage.attempt.publish(stage.film(), final)
+    accepted = final.read_bytes()
+    with pytest.raises(StaleJob):
+        overtaken(stage, at="room").publish(stage.film(seed=2), final)
+    assert final.read_bytes() == accepted
+
+
+def test_an_attempt_that_lost_its_job_withdraws_nothing_and_records_nothing(stage: Stage) -> None:
+    """What lies there, and what may be published, is the next attempt's."""
+    final, image = stage.root / "presentation_j1.mp4", stage.root / "thumbnail_j1.jpg"
     with stage.site.store.write() as connection:
-        connection.execute(update(job).values(attempt=2))
-    with pytest.raises(JobctlError, match="no longer holds it"):
-        stage.attempt.publish(stage.film(), stage.root / "presentation_j1.mp4")
-    assert not (stage.root / "presentation_j1.mp4").exists()
+        (row,) = roots.get_roots(connection)
+        offer = workers.Offer(*stage.attempt_id, row.root_id, final.name, "video", 1, "0" * 64)
+        workers.offer(connection, offer, at=clock.now())
+    stale = overtaken(stage, at="withdraw")
+    with pytest.raises(StaleJob):
+        stale.publish(truncate(stage.film(), keep=0.5), final)
+    image.write_bytes(b"a picture")
+    with pytest.raises(StaleJob):
+        stale.artifact(image, "thumbnail")
+    with stage.site.store.read() as connection:
+        assert workers.offers_of(connection, "j1") == [offer]
+        assert jobs.artifacts_of(connection, "j1") == []

@@ -11,6 +11,7 @@ import jobctl
 from jobctl import __version__, clock
 from jobctl.store import workers
 from jobctl.store.engine import create_store, open_store
+from runner.test_faults import is_running
 from runner.working import Crewed
 
 
@@ -40,6 +41,24 @@ def test_a_store_that_comes_back_is_gone_on_with(crew: Crewed, queue: jobctl.Que
     put_back()
     job = crew.until_ended("w1")
     assert (job.status, job.attempt) == ("completed", 1)
+
+
+def test_a_worker_that_is_to_end_writes_what_came_of_its_attempts_once_its_store_is_back(
+    crew: Crewed, queue: jobctl.Queue, tmp_path: Path
+) -> None:
+    queue.enqueue("number", str(tmp_path), job_id="late", max_attempts=1)
+    worker = crew.start("--grace", "1h", tasks="greedy")
+    crew.until((tmp_path / "1").exists)
+    attempts = int((tmp_path / "1").read_text())
+    put_back = move_away(crew.url)
+    crew.until(lambda: "attempts go on, trying again" in crew.said())
+    worker.terminate()
+    crew.until(lambda: "asked to stop" in crew.said())
+    (tmp_path / "go-1").touch()
+    crew.until(lambda: not is_running(attempts))
+    put_back()
+    assert worker.wait(timeout=120) == 0, crew.said()
+    assert (crew.job("late").status, crew.result("late")) == ("completed", 1)
 
 
 def test_a_worker_ends_with_what_it_runs_once_its_store_was_migrated(

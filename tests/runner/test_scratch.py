@@ -49,6 +49,16 @@ def test_a_living_workers_place_stays_and_goes_with_it(temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.usefixtures("deep_place")
+def test_a_place_goes_with_all_that_is_in_it_however_deep(temporary: Path) -> None:
+    with scratch_place() as place:
+        deep = f"{place}/deep"
+        for _ in range(1_200):
+            os.mkdir(deep)
+            deep += "/d"
+    assert list(temporary.iterdir()) == []
+
+
 def test_what_is_young_or_no_place_of_a_worker_stays(temporary: Path) -> None:
     left(temporary / "jobctl-scratch-young", age_s=0)
     left(temporary / "somebody-elses")

@@ -108,6 +108,7 @@ def test_a_payload_that_is_too_large_is_refused_and_nothing_enqueued(
         ({"priority": 1 << 40}, "priority 1099511627776 is no whole number"),
         ({"priority": "high"}, "priority 'high' is no whole number"),
         ({"max_attempts": 0}, "max_attempts 0 is no whole number"),
+        ({"key": ""}, "the key is empty"),
         ({"at": datetime(2030, 1, 1)}, "with its zone"),
         ({"at": "2030-01-01"}, "with its zone"),
         ({"at": datetime(2030, 1, 1, tzinfo=UTC), "delay": 5}, "delay and at exclude each other"),

@@ -66,11 +66,16 @@ def new_job(
     key: str | None = None,
     retries: int | None = None,
 ) -> Job:
-    """A job for a task; what is left out is as the task says. Raises ``ValueError`` for names too long."""
+    """A job for a task; what is left out is as the task says.
+
+    Raises ``ValueError`` for names too long, and for an empty key.
+    """
     names = (("job id", job_id), ("task", spec.name), ("queue", queue), ("key", key), ("owner", owner))
     for what, name in names:
         if (length := length_if_too_long(name)) is not None:
             raise ValueError(f"the {what} is {length:,} bytes long, more than {LONGEST_NAME}")
+    if key == "":
+        raise ValueError("the key is empty: with it, all jobs of the task would be one")
     return Job(
         job_id=job_id or new_job_id(),
         kind=spec.name,
@@ -89,12 +94,10 @@ def new_job_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
-def enqueue_one(
-    site: Site, new: New, *, at: datetime | None = None, delay_s: float | None = None
-) -> Enqueued:
+def enqueue_one(site: Site, new: New, *, at: datetime | None = None, delay_s: float = 0.0) -> Enqueued:
     """Enqueue one job. Raises ``JobExists`` or ``ValueError``."""
     new.job.run_at = None if at is None else unless_past(at, moments_after(site)(timedelta(0)))
-    return enqueue_alone(site.store, new, actor=site.actor, delay_s=delay_s or 0.0)
+    return enqueue_alone(site.store, new, actor=site.actor, delay_s=delay_s)
 
 
 def enqueue_stream(site: Site, news: Iterator[New], note: Callable[[Left], None] = lambda _: None) -> int:
@@ -132,7 +135,7 @@ def moments_after(site: Site) -> Callable[[timedelta], datetime]:
 
 
 def enqueue_within(
-    site: Site, connection: Connection, new: New, *, at: datetime | None, delay_s: float | None
+    site: Site, connection: Connection, new: New, *, at: datetime | None, delay_s: float
 ) -> Enqueued:
     """Enqueue one job on a connection of somebody else's, who commits. Raises as ``enqueue_one`` does."""
     if place_of(connection) != place_of(site.store.engine):
@@ -142,7 +145,7 @@ def enqueue_within(
         )
     with within_schema(connection) as translated:
         now = site.store.now(translated)
-        wait = timedelta(seconds=delay_s or 0.0)
+        wait = timedelta(seconds=delay_s)
         new.job.run_at = now + wait if at is None else unless_past(at, now) or now
         return enqueue(translated, new, actor=site.actor, at=now)
 

@@ -72,8 +72,7 @@ def publish(
     """
     source, target = os.path.abspath(temporary), os.path.abspath(final)
     _expect_publishable(source, target, job_id)
-    directory_fd = os.open(os.path.dirname(target), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with _directory_of(target) as directory_fd:
         if make_room is None:
             _expect_free(directory_fd, source, target, job_id)
         published = _make_ready(directory_fd, source, target, job_id, is_video=is_video)
@@ -84,8 +83,6 @@ def publish(
             _write_sidecar(directory_fd, source, published, job_id, sidecar)
         _move(directory_fd, source, target, job_id, make_room)
         effects.fsync_directory(directory_fd)
-    finally:
-        os.close(directory_fd)
     return published
 
 
@@ -131,13 +128,17 @@ def _write_sidecar(
 
 
 def _discard(path: str) -> None:
-    directory, name = os.path.split(path)
-    with suppress(OSError):
-        directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            effects.unlink(directory_fd, name)
-        finally:
-            os.close(directory_fd)
+    with suppress(OSError), _directory_of(path) as directory_fd:
+        effects.unlink(directory_fd, os.path.basename(path))
+
+
+@contextmanager
+def _directory_of(path: str) -> Iterator[int]:
+    fd = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _refused(source: str, why: str, hint: str) -> PublishRefused:
@@ -149,6 +150,10 @@ def _taken(source: str, target: str, job_id: str) -> PublishRefused:
 
 
 def _expect_publishable(source: str, target: str, job_id: str) -> None:
+    if source == target:
+        raise _refused(
+            source, "it has its final name already", "write it under another name, and publish that"
+        )
     if os.path.dirname(source) != os.path.dirname(target):
         raise _refused(source, f"it is not in the directory of {target}", "write it beside the final file")
     if not is_stampable(job_id):
@@ -165,7 +170,7 @@ def _expect_free(directory_fd: int, source: str, target: str, job_id: str) -> No
     with suppress(FileNotFoundError):
         ours = os.stat(os.path.basename(source), dir_fd=directory_fd, follow_symlinks=False)
         # Both names on one file: a crash between link and unlink; the move completes it.
-        if os.path.samestat(there, ours) and source != target:
+        if os.path.samestat(there, ours):
             return
     raise _taken(source, target, job_id)
 

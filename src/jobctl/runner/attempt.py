@@ -11,8 +11,8 @@ import re
 import shutil
 import stat
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from jobctl import clock
@@ -20,6 +20,7 @@ from jobctl.errors import JobctlError, PublishRefused, StaleJob
 from jobctl.model.attempts import AttemptId
 from jobctl.model.files import Role
 from jobctl.outputs.publish import Published, hidden_beside, publish
+from jobctl.runner.scratch import remove
 
 _PROGRESS_EVERY_S = 0.05
 _LONGEST_PLAIN = 100
@@ -58,6 +59,7 @@ class Attempt:
         self._cancelled = threading.Event()
         self._on_stop: Callable[[], object] | None = None
         self._telling = threading.Lock()
+        self._home = os.getpid()
         self._latest: list[Any] = []
         self._is_awaited = False
         self._told_at = float("-inf")
@@ -98,6 +100,9 @@ class Attempt:
         percent = float(fraction) * 100
         if not math.isfinite(percent):
             return
+        if self._home != os.getpid():
+            # Whoever was telling as this process was forked is not here, nor is what was to tell it later.
+            self._telling, self._home, self._is_awaited = threading.Lock(), os.getpid(), False
         with self._telling:
             self._latest = [percent, note]
             is_awaited, self._is_awaited = self._is_awaited, True
@@ -158,28 +163,20 @@ class Attempt:
         source, target = os.path.abspath(temporary), os.path.abspath(final)
         # Asked before anything is touched there.
         self._ask(["place", target, role])
-        hidden = _beside(source, target)
-        try:
-            published = publish(
-                hidden,
-                target,
-                job_id=self.job_id,
-                sidecar=sidecar,
-                is_video=role == Role.VIDEO,
-                make_room=lambda: self._ask(["room", target]),
-                before_rename=lambda ready: self._ask(["offer", target, role, ready.size, ready.sha256]),
-            )
-        except PublishRefused as error:
-            _put_back(hidden, source)
-            self._ask(["withdraw", target])
-            raise PublishRefused(error.message.replace(hidden, source), hint=error.hint) from None
-        except BaseException:
-            _put_back(hidden, source)
-            raise
-        if hidden != source:
-            # It was copied, where it could not be moved.
-            with suppress(FileNotFoundError):
-                os.unlink(source)
+        with _beside(source, target) as hidden:
+            try:
+                published = publish(
+                    hidden,
+                    target,
+                    job_id=self.job_id,
+                    sidecar=sidecar,
+                    is_video=role == Role.VIDEO,
+                    make_room=lambda: self._ask(["room", target]),
+                    before_rename=lambda ready: self._ask(["offer", target, role, ready.size, ready.sha256]),
+                )
+            except PublishRefused as error:
+                self._ask(["withdraw", target])
+                raise PublishRefused(error.message.replace(hidden, source), hint=error.hint) from None
         told = (published.size, published.sha256, os.stat(target).st_mtime_ns, published.duration_s)
         self._ask(["published", target, role, *told])
         return published
@@ -199,7 +196,7 @@ class Attempt:
     def clean_up(self) -> None:
         """Remove the scratch directory."""
         if self._has_scratch:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            remove(self._scratch)
 
     def _ask(self, message: list[Any]) -> Any:
         return self._link.ask([message[0], self.job_id, self.number, *message[1:]])
@@ -218,21 +215,38 @@ def as_file_name(job_id: str) -> str:
     return f"{plain[:_LONGEST_PLAIN]}.{hashlib.sha256(job_id.encode(errors='replace')).hexdigest()[:16]}"
 
 
-def _beside(source: str, target: str) -> str:
-    """The file in the directory of its target, under a hidden name; moved there, or copied."""
+@contextmanager
+def _beside(source: str, target: str) -> Iterator[str]:
+    """The file in the directory of its target: moved there under a hidden name, or copied.
+
+    Where the block raises, it is where it was given, and nothing is left beside the target.
+    """
     directory = os.path.dirname(target)
     if os.path.dirname(source) == directory:
-        return source
+        yield source
+        return
     os.makedirs(directory, exist_ok=True)
     hidden = hidden_beside(target)
+    is_copy = _moved_or_copied(source, hidden)
     try:
+        yield hidden
+    except BaseException:
+        with suppress(FileNotFoundError):
+            if is_copy:
+                os.unlink(hidden)
+            else:
+                os.rename(hidden, source)
+        raise
+    if is_copy:
+        with suppress(FileNotFoundError):
+            os.unlink(source)
+
+
+def _moved_or_copied(source: str, hidden: str) -> bool:
+    """Move a file, or copy it to another file system; whether it was copied."""
+    with suppress(OSError):
         os.rename(source, hidden)
-    except OSError:
-        _copy(source, hidden)
-    return hidden
-
-
-def _copy(source: str, hidden: str) -> None:
+        return False
     try:
         shutil.copyfile(source, hidden)
         shutil.copymode(source, hidden)
@@ -241,17 +255,7 @@ def _copy(source: str, hidden: str) -> None:
         with suppress(FileNotFoundError):
             os.unlink(hidden)
         raise
-
-
-def _put_back(hidden: str, source: str) -> None:
-    """Leave the file where it was given, and nothing beside its target."""
-    with suppress(FileNotFoundError):
-        if hidden == source:
-            return
-        if os.path.lexists(source):
-            os.unlink(hidden)
-        else:
-            os.rename(hidden, source)
+    return True
 
 
 def answer_of(reply: list[Any]) -> Any:

@@ -69,6 +69,7 @@ class Setup(NamedTuple):
 class Crew(Protocol):
     """Runs attempts. Nothing an attempt does reaches the worker but as a report."""
 
+    setup: Setup
     mark: str
     """A variable and its value that all processes of this crew have in their environment, and no others."""
     specs: Mapping[str, TaskSpec]

@@ -12,7 +12,7 @@ from jobctl.runner.crew import Crew, Report, Setup
 from jobctl.runner.process_crew import ProcessCrew
 from jobctl.runner.thread_crew import ThreadCrew
 from jobctl.runner.timers import Backoff
-from jobctl.work import TaskSpec
+from jobctl.work import TaskSpec, Work
 
 _RETRY_S = (0.1, 5.0)
 _HOPELESS = 3
@@ -27,13 +27,12 @@ class Crews:
         self._isolation = isolation
         self._selector = selector
         self._say = say
-        self._setup: Setup | None = None
         self._current: Crew | None = None
         self._retired: list[Crew] = []
-        self._next_setup: Setup | None = None
         self._next: Crew | None = None
         self._backoff = Backoff(*_RETRY_S)
         self._starts_in_vain = 0
+        self._begins = True
         limits.adopt_orphans()
 
     def _open(self, setup: Setup) -> Crew:
@@ -42,15 +41,17 @@ class Crews:
 
     def begin(self, setup: Setup) -> None:
         """Import the handlers, and begin attempts with them."""
-        self._setup = setup
         self._current = self._open(setup)
 
-    def renew(self, setup: Setup) -> None:
-        """Import the handlers anew; until that has worked, attempts begin with those there are."""
+    def renew(self, work: Work) -> None:
+        """Import the handlers anew, as this says; until that has worked, attempts begin with the old ones.
+
+        Raises ``OSError`` where no process can be started for them.
+        """
         if self._next is not None:
             self._end(self._next)
-        self._next_setup = setup
-        self._next = self._open(setup)
+            self._next = None
+        self._next = self._open(self._begun.setup._replace(work=work))
 
     def renewal(self) -> Sequence[str] | None:
         """What is wrong with the new handlers; if nothing is, attempts begin with them from now on.
@@ -70,8 +71,13 @@ class Crews:
             return troubles
         old.recall("its worker read its handlers anew")
         self._retired.append(old)
-        self._setup, self._current = self._next_setup, new
+        self._current = new
         return []
+
+    @property
+    def work(self) -> Work:
+        """The configuration with which attempts begin."""
+        return self._begun.setup.work
 
     @property
     def is_ready(self) -> bool:
@@ -96,16 +102,14 @@ class Crews:
 
     @property
     def next_start_at(self) -> float:
-        """When a crew that ended is to be started again; never, while it runs."""
+        """When a crew that ended is to be started again; never, while it runs or nothing is to begin."""
         is_over = self._current is None or self._current.is_over
-        return self._backoff.at if is_over else float("inf")
+        return self._backoff.at if is_over and self._begins else float("inf")
 
     def start(self, claims: Sequence[Claim]) -> Crew:
         """Begin attempts; the crew that runs them."""
-        if self._current is None:
-            raise RuntimeError("attempts are begun before their crew")
-        self._current.start(claims)
-        return self._current
+        self._begun.start(claims)
+        return self._begun
 
     def reports(self) -> list[Report]:
         """What happened since the last call."""
@@ -116,19 +120,24 @@ class Crews:
         if self._current is not None:
             self._current.recall(why)
 
+    def begin_no_more(self, why: str) -> None:
+        """What was not begun never will be, and a crew that ends is not started again."""
+        self._begins = False
+        self.recall(why)
+
     def note_ready(self) -> None:
         """The handlers were imported: the next time one ends, it is started again at once."""
         self._backoff.succeed()
         self._starts_in_vain = 0
 
-    def keep(self, now: float, *, needed: Iterable[Crew], begins: bool) -> bool:
+    def keep(self, now: float, *, needed: Iterable[Crew]) -> bool:
         """End the earlier crews that nothing runs in, and start the current one again; whether it did."""
         busy = set(map(id, needed))
         for crew in self._retired:
             if id(crew) not in busy:
                 self._end(crew)
         self._retired = [crew for crew in self._retired if id(crew) in busy]
-        if not begins or self._setup is None or self._current is None or not self._current.is_over:
+        if not self._begins or self._current is None or not self._current.is_over:
             return False
         if not self._backoff.pause:
             self._say("the process that runs handlers ended; it is started again")
@@ -140,7 +149,7 @@ class Crews:
             self._say(_ENDS_EACH_TIME)
         try:
             self._end(self._current)
-            begun = self._open(self._setup)
+            begun = self._open(self._current.setup)
         except OSError as error:
             self._say(f"the process that runs handlers cannot be started: {error.strerror}; tried again")
             return False
@@ -153,6 +162,12 @@ class Crews:
         """End all of them, at once."""
         for crew in self._all():
             self._end(crew)
+
+    @property
+    def _begun(self) -> Crew:
+        if self._current is None:
+            raise RuntimeError("attempts are begun before their crew")
+        return self._current
 
     def _end(self, crew: Crew) -> None:
         """End it, and what attempts had started in it: where it was killed itself, it could not."""

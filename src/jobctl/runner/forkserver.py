@@ -29,6 +29,7 @@ from jobctl.runner.channel import Message, encode
 from jobctl.runner.handling import run
 from jobctl.runner.link import WorkerLink
 from jobctl.runner.marks import Marks
+from jobctl.runner.scratch import remove
 from jobctl.runner.tasks import Loaded, Task, load_tasks
 from jobctl.work import TaskSpec, Work
 
@@ -138,7 +139,7 @@ class Forks:
         if pid == 0:
             self._become_attempt(AttemptId(job_id, attempt), kind, scratch, fd)
         os.close(fd)
-        self._children[pid] = _Child(AttemptId(job_id, attempt), kills)
+        self._children[pid] = _Child(AttemptId(job_id, attempt), scratch, kills)
 
     def _become_attempt(self, of: AttemptId, kind: str, scratch: str, fd: int) -> NoReturn:
         """Run one attempt in this process, which was just made for it."""
@@ -172,11 +173,13 @@ class Forks:
                 # Whatever it left running ends with it. Until it is waited for, its number is nobody else's.
                 _signal_group(ended.si_pid, signal.SIGKILL)
             _, status, usage = os.wait4(ended.si_pid, 0)
-            if child is not None:
-                was_oom = limits.oom_kills() > child.oom_kills
-                self._tell(["exited", *child.of, status, usage.ru_maxrss * 1024, was_oom])
             # Also what left its group: it was left to this process. So were the children of one that was.
             limits.kill(limits.strays({*self._children, *self._known}))
+            if child is not None:
+                was_oom = limits.oom_kills() > child.oom_kills
+                # What it could not remove itself. It may be much: its worker would not beat for as long.
+                remove(child.scratch)
+                self._tell(["exited", *child.of, status, usage.ru_maxrss * 1024, was_oom])
 
     def _tell(self, message: Message) -> None:
         try:
@@ -195,6 +198,7 @@ class _Child(NamedTuple):
     """An attempt that runs, and how many processes the kernel had killed for memory when it began."""
 
     of: AttemptId
+    scratch: str
     oom_kills: int
 
 
@@ -228,6 +232,7 @@ def _run_alone(task: Task, of: AttemptId, scratch: str, end: socket.socket) -> N
     # A handler that forked may return in both processes: the attempt is the first one's.
     if os.getpid() == pid:
         link.tell([outcome[0], *of, *outcome[1:]])
+        attempt.clean_up()
     os._exit(0)
 
 
@@ -240,6 +245,7 @@ class Threads:
         self._marks = marks
         self._waiting: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
         self._running: dict[AttemptId, Attempt] = {}
+        self._to_stop: set[AttemptId] = set()
         self._results: deque[Message] = deque()
         self._has_results = threading.Event()
         self._slots = slots
@@ -257,7 +263,10 @@ class Threads:
             for order in message[1]:
                 self._waiting.put(order)
         elif what == "stop":
-            running = self._running.get(AttemptId(message[1], message[2]))
+            of = AttemptId(message[1], message[2])
+            # Noted first: one that is just being begun looks there after it was put among those that run.
+            self._to_stop.add(of)
+            running = self._running.get(of)
             if running is not None:
                 running.ask_to_stop()
         elif what == "recall":
@@ -287,12 +296,15 @@ class Threads:
             of = AttemptId(job_id, number)
             attempt = Attempt(of, kind, payload, self._link, scratch)
             self._running[of] = attempt
+            if of in self._to_stop:
+                attempt.ask_to_stop()
             outcome = run(self._tasks[kind], attempt)
             if os.getpid() != pid:
                 # A handler that forked returned in both processes: this one has a copy of all that waits.
                 os._exit(0)
             attempt.clean_up()
             del self._running[of]
+            self._to_stop.discard(of)
             self._results.append([outcome[0], job_id, number, *outcome[1:]])
             self._marks.end(thread, order)
             # At the end of a batch at once; within one, a few at a time.

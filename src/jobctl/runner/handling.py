@@ -117,7 +117,7 @@ def _run_command(task: Task, attempt: Attempt) -> Any:
                 stdout=out,
                 stderr=err,
                 env={**os.environ, **names},
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - there is no other thread that holds a lock
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - it waits for no lock that another thread may have
             )
         except OSError as error:
             raise _CommandFailed(f"{vector[0]} cannot be started: {error.strerror}", "") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
@@ -31,11 +30,13 @@ from jobctl.runner.crew import (
     told_in,
 )
 from jobctl.runner.forkserver import LARGEST_ORDER
+from jobctl.runner.scratch import remove
 from jobctl.work import TaskSpec
 
 _PAUSE_S = 5.0
 _END_WITHIN_S = 1.0
 _ENDED = "the process that runs handlers ended"
+_NOT_TO_BEGIN = "it was asked to stop before it began"
 
 
 @dataclass(slots=True)
@@ -55,7 +56,7 @@ class ProcessCrew:
         self.troubles: Sequence[str] = ()
         self.is_ready = False
         self.is_over = False
-        self._setup = setup
+        self.setup = setup
         self._selector = selector
         self._waiting: list[Claim] = []
         self._children: dict[AttemptId, _Child] = {}
@@ -89,9 +90,10 @@ class ProcessCrew:
         if of in self._children:
             self._send(self._children[of], ["stop"])
         else:
-            self._drop(lambda claim: claim.id == of, "it was asked to stop before it began")
+            self._drop(lambda claim: claim.id == of, _NOT_TO_BEGIN)
 
     def signal(self, of: AttemptId, number: int) -> None:
+        self._drop(lambda claim: claim.id == of, _NOT_TO_BEGIN)
         self._order(["signal", *of, number])
 
     def recall(self, why: str) -> None:
@@ -108,7 +110,7 @@ class ProcessCrew:
         self._lose_all()
 
     def _fill(self) -> None:
-        while self._waiting and self.is_ready and len(self._children) < self._setup.slots:
+        while self._waiting and self.is_ready and len(self._children) < self.setup.slots:
             if not self._fork(self._waiting[0]):
                 break
 
@@ -120,7 +122,7 @@ class ProcessCrew:
             why = f"no channel could be made for it: {error.strerror}"
             self._found.append(Ended(claim.id, NotBegun(why, _PAUSE_S)))
             return True
-        scratch = scratch_of(self._setup.scratch, claim.id)
+        scratch = scratch_of(self.setup.scratch, claim.id)
         with theirs:
             try:
                 order = json.dumps(["fork", *claim.id, claim.kind, scratch]).encode()
@@ -204,7 +206,6 @@ class ProcessCrew:
             self._selector.unregister(child.channel)
             child.channel.close()
         del self._children[of]
-        shutil.rmtree(scratch_of(self._setup.scratch, of), ignore_errors=True)
         self._found.append(Ended(of, child.outcome or death))
 
     def _drop(self, condition: Callable[[Claim], bool], why: str) -> None:
@@ -236,4 +237,5 @@ class ProcessCrew:
         self._process.wait()
         for of in list(self._children):
             self._end(of, Lost("was killed"))
+            remove(scratch_of(self.setup.scratch, of))
         self._drop(lambda _: True, _ENDED)

@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,12 +26,25 @@ _MOST_AT_ONCE = 100
 @contextmanager
 def scratch_place() -> Iterator[str]:
     """A directory of this worker's own below TMPDIR, removed at the end. Raises ``OSError``."""
-    with (
-        tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as place,
-        _opened(place) as fd,
-    ):
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield place
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as place:
+        try:
+            with _opened(place) as fd:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                yield place
+        finally:
+            # What is left then is what nobody may write to, for which more is tried.
+            remove(place)
+
+
+def remove(place: str) -> None:
+    """Remove a directory with all that is in it; what cannot be removed stays. Never raises."""
+    try:
+        shutil.rmtree(place, ignore_errors=True)
+    except RecursionError:
+        # It goes down by calling itself, and handlers may have dug as deep as they like.
+        with suppress(OSError):
+            program = ["rm", "-rf", "--", place]
+            subprocess.run(program, stderr=subprocess.DEVNULL, check=False)
 
 
 def clear_left_behind() -> int:
@@ -57,7 +71,7 @@ def _may_go(entry: os.DirEntry[str]) -> bool:
 def _is_cleared(place: str) -> bool:
     with suppress(OSError), _opened(place) as fd:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(place, ignore_errors=True)
+        remove(place)
         return not os.path.lexists(place)
     return False
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import selectors
-import shutil
 import signal
 import socket
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,7 @@ from jobctl.runner.crew import (
     told_in,
 )
 from jobctl.runner.marks import make_marks
+from jobctl.runner.scratch import remove
 from jobctl.work import TaskSpec
 
 _ENDED = "the process it was to run in ended"
@@ -47,7 +47,7 @@ class ThreadCrew:
         self.troubles: Sequence[str] = ()
         self.is_ready = False
         self.is_over = False
-        self._setup = setup
+        self.setup = setup
         self._selector = selector
         self._orders: list[list[Any]] = []
         self._given = 0
@@ -78,7 +78,7 @@ class ThreadCrew:
             return
         for claim in claims:
             self._given += 1
-            scratch = scratch_of(self._setup.scratch, claim.id)
+            scratch = scratch_of(self.setup.scratch, claim.id)
             self._running[claim.id] = self._given
             self._orders.append([self._given, *claim.id, claim.kind, claim.payload, scratch])
         self._send_orders()
@@ -186,6 +186,6 @@ class ThreadCrew:
                 self._end(of, death if of == self._victim else NotBegun(_FOR_ANOTHER))
             else:
                 self._end(of, death if suspects == {number} else Lost(how_ended(status)))
-            shutil.rmtree(scratch_of(self._setup.scratch, of), ignore_errors=True)
+            remove(scratch_of(self.setup.scratch, of))
         self._marks.close()
         os.close(self._life)

@@ -3,77 +3,55 @@
 It hears what its crews report, visits the store (settle and claim in one transaction), and keeps
 time: heartbeat, progress, the other workers, schedules, time limits. A store that does not answer
 stops none of the attempts: what they came to is kept and written when it is back.
+
+Its parts: ``line`` (its connection to the store), ``crews`` (what runs its handlers), ``held`` (its
+attempts), ``lookout`` (when it looks for more), ``questions`` (of its attempts), ``upkeep`` (what it
+does beside its own jobs) and ``leaving`` (how it ends).
 """
 
 from __future__ import annotations
 
-import random
 import secrets
 import selectors
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from threading import Thread
 
 from jobctl import clock
-from jobctl.core.pace import Pace
-from jobctl.core.settling import Ending, NotBegun, Raised, Returned, Stop, if_cancelled, settle
+from jobctl.core.settling import Stop
 from jobctl.errors import JobctlError, StoreSchemaMismatch, StoreUnreachable
 from jobctl.model.amounts import counted
-from jobctl.model.attempts import AttemptId, Claim, Lease, ProgressReport, Settlement, Turn
-from jobctl.model.files import Role
+from jobctl.model.attempts import ProgressReport, Settlement, Turn
 from jobctl.model.status import Status
-from jobctl.ops.site import Site
-from jobctl.ops.tallies import close_periods
+from jobctl.ops.site import Site, store_now
 from jobctl.runner import limits
 from jobctl.runner.counters import Counters
-from jobctl.runner.crew import Ended, Setup, Told
+from jobctl.runner.crew import Ended, Setup
 from jobctl.runner.crews import Crews
+from jobctl.runner.held import Held
+from jobctl.runner.leaving import Leaving
 from jobctl.runner.line import Line
-from jobctl.runner.neighbours import Neighbours
+from jobctl.runner.lookout import LOOK_EVERY_S, Lookout
 from jobctl.runner.options import Voice, WorkerOptions
-from jobctl.runner.publishing import Desk
-from jobctl.runner.running import STUCK_CREW_S, Running
-from jobctl.runner.schedules import Schedules
+from jobctl.runner.questions import Questions
 from jobctl.runner.scratch import clear_left_behind, scratch_place
 from jobctl.runner.signals import Signals
 from jobctl.runner.systemd import Notifier
-from jobctl.runner.timers import Calls, Every
+from jobctl.runner.timers import Every
 from jobctl.runner.turns import take_turn
-from jobctl.runner.unserved import LOOK_EVERY_S, Unserved
-from jobctl.store import tallies, workers
+from jobctl.runner.upkeep import Upkeep
+from jobctl.store import workers
 from jobctl.store.declared import tell_tasks
 from jobctl.store.leases import Holder, Leases
 from jobctl.work import Work
 
-_LOOK_EVERY_S = 1.0
 _FLUSH_EVERY_S = 0.5
 _LIFE_EVERY_S = 30.0
-_ORDERS_EVERY_S = 0.2
-_ASK_AGAIN_S = 0.3
 _SETTLE_AT_ONCE = 1_000
-_TALLY_EVERY_S = 10.0
-_TALLY_AT_ONCE = 4_000
-_PERIODS_EVERY_S, _PERIODS_WITHIN_S = 300.0, 0.2
 _REMEMBERED = timedelta(days=30)
 _FILES = 64
 """How many files a worker has open at most beside one for each attempt."""
-
-
-@dataclass(slots=True)
-class _Timers:
-    beat: Every
-    vigil: Every
-    alive: Every
-    flush: Every = field(default_factory=lambda: Every(_FLUSH_EVERY_S))
-    life: Every = field(default_factory=lambda: Every(_LIFE_EVERY_S))
-    look: Every = field(default_factory=lambda: Every(_LOOK_EVERY_S))
-    orders: Every = field(default_factory=lambda: Every(_ORDERS_EVERY_S))
-    tally: Every = field(default_factory=lambda: Every(_TALLY_EVERY_S))
-    periods: Every = field(default_factory=lambda: Every(_PERIODS_EVERY_S))
-    asks: Every = field(default_factory=lambda: Every(_ASK_AGAIN_S))
-    unserved: Every = field(default_factory=lambda: Every(LOOK_EVERY_S))
 
 
 class Worker:
@@ -88,11 +66,8 @@ class Worker:
         voice: Voice,
         reload: Callable[[], Work],
     ) -> None:
-        self._site = site
-        self._options = options
-        self._work = self._new_work = self._begun_with = work
-        self._voice = voice
-        self._reload = reload
+        self._site, self._options, self._voice = site, options, voice
+        self._begun_with, self._reload = work, reload
         self.counters = Counters()
         self._selector = selectors.DefaultSelector()
         self._signals = Signals()
@@ -106,26 +81,16 @@ class Worker:
             greet=self._greet,
             say=voice.say,
         )
-        self._running: dict[AttemptId, Running] = {}
-        self._settling: list[Settlement] = []
-        self._reports: dict[AttemptId, ProgressReport] = {}
-        self._asks: list[Told] = []
-        self._pace = Pace()
-        self._timers = _Timers(
-            Every(options.lease_s / 3), Every(options.lease_s / 5), Every(self._notifier.alive_every_s)
-        )
-        self._looks = True
-        self._was_woken = False
-        self._may_have_orders = False
-        self._calls = Calls()
-        self._found_nothing = False
+        self._held = Held(options.slots, self.counters, voice)
+        self._lookout = Lookout(self._line)
+        self._questions = Questions(site, self._line)
+        self._leaving = Leaving(grace_s=options.grace_s, lease_s=options.lease_s)
+        self._upkeep = Upkeep(site, self._line, options, counters=self.counters, say=voice.say)
+        self._beat_timer = Every(options.lease_s / 3)
+        self._alive_timer = Every(self._notifier.alive_every_s)
+        self._flush_timer = Every(_FLUSH_EVERY_S)
+        self._life_timer = Every(_LIFE_EVERY_S)
         self._is_introduced = False
-        self._unserved = Unserved(site, options.queues, voice.say)
-        self._drain_until: float | None = None
-        self._was_asked_to_stop = False
-        # From when on a worker that ends waits no longer for a store that is away.
-        self._gone_by = float("inf")
-        self._outdated: StoreSchemaMismatch | None = None
 
     def run(self) -> Counters:
         """Work until asked to stop, or until nothing is due.
@@ -140,12 +105,12 @@ class Worker:
             scratch_place() as scratch,
             self._signals.heard_by(self._selector),
         ):
-            self._scratch = scratch
             self._line.open()
             # Not waited for: what a killed worker left may be large.
             Thread(target=clear_left_behind, name="scratch", daemon=True).start()
             try:
-                self._start_crew()
+                options = self._options
+                self._crews.begin(Setup(options.modules, self._begun_with, options.slots, scratch))
                 while not self._is_over():
                     self._wait()
                     self._hear()
@@ -153,9 +118,9 @@ class Worker:
                     self._keep_time()
             finally:
                 self._end_life()
-        if self._outdated is not None:
-            raise self._outdated
-        if self._settling:
+        if self._leaving.reason is not None:
+            raise self._leaving.reason
+        if self._held.unwritten:
             raise self._left_unwritten()
         return self.counters
 
@@ -185,69 +150,49 @@ class Worker:
                 at=now,
             )
         self._holder, self._began_at = holder, now
-        self._desk = Desk(self._site, holder.actor)
-        self._neighbours = Neighbours(self._site, holder, lease_s=self._options.lease_s, say=self._voice.say)
-        self._schedules = Schedules(self._site.store, self._work, actor=holder.actor)
+        self._questions.begin(holder)
+        self._upkeep.begin(holder)
         self._is_introduced = False
         return holder
 
     def _greet(self, leases: Leases) -> bool:
         """See over a new connection what this worker holds, also by a commit whose answer was lost."""
-        self._expect_store(leases)
-        if not leases.beat(self.counters.as_json(), self._state):
+        if not self._beat_over(leases):
             self._let_go()
             return False
         held = leases.held()
-        self._compare(held)
-        self._note_written(held)
-        self._neighbours.begin_anew()
-        self._looks = True
+        self._held.agree_with(held, clock.monotonic())
+        self._held.note_found_written(held)
+        self._upkeep.neighbours.begin_anew()
+        self._lookout.expect()
         return True
 
-    def _expect_store(self, leases: Leases) -> None:
-        """Finish what runs and end where the store was migrated meanwhile. Raises ``StoreReplaced``."""
+    def _beat_over(self, leases: Leases) -> bool:
+        """Show that this worker lives; whether the others think so. Raises ``StoreReplaced``.
+
+        Where the store was migrated meanwhile, it finishes what runs and ends.
+        """
         try:
             leases.expect_store()
         except StoreSchemaMismatch as error:
-            if self._outdated is None:
-                self._outdated = error
+            if self._leaving.reason is None:
+                self._leaving.reason = error
                 self._voice.say(f"{error.message}; this worker ends")
-                self._begin_drain()
+                self._begin_to_leave()
+        return leases.beat(self.counters.as_json(), "draining" if self._leaving.has_begun else "running")
 
     def _let_go(self) -> None:
-        """The others gave this worker up and took its jobs: whatever it runs is somebody else's now."""
+        """The others gave this worker up and took its jobs."""
         self._voice.say(f"worker {self._holder.worker_id} was given up by the others; it starts over")
-        for of in self._running:
-            self._fence(of)
-        self._settling.clear()
+        self._held.let_go()
 
-    def _compare(self, held: list[Lease]) -> None:
-        """Settle what is held and not run here, and stop what is run and no longer held."""
-        known = {*self._running, *(each.id for each in self._settling)}
-        for lease in held:
-            if lease.id not in known:
-                claim = Claim(*lease.id, 0, 0, "", None, 0.0)
-                stop = Stop.CANCEL if lease.is_cancelled else None
-                lost = NotBegun("the answer to its claim was lost")
-                self._settling.append(settle(claim, lost, spec=None, stop=stop))
-        mine = {lease.id for lease in held}
-        for of in self._running:
-            if of not in mine:
-                self._fence(of)
-
-    def _note_written(self, held: list[Lease]) -> None:
-        """Settlements whose answer was lost: nobody but this worker can have ended what it held."""
-        mine = {lease.id for lease in held}
-        for settlement in self._settling:
-            if settlement.id not in mine:
-                self.counters.note(settlement, self._voice, is_settled=True)
-        self._settling = [each for each in self._settling if each.id in mine]
-
-    def _fence(self, of: AttemptId) -> None:
-        running = self._running[of]
-        if not running.is_fenced:
-            self._voice.say(f"job {of.job_id}: attempt {of.attempt} no longer holds it, and is stopped")
-            running.fence()
+    def _is_over(self) -> bool:
+        if self._leaving.has_begun:
+            is_in_vain = not self._line.is_open and self._leaving.is_late(clock.monotonic())
+            return not self._held.running and (is_in_vain or not self._held.unwritten)
+        is_idle = self._held.is_empty and not self._upkeep.neighbours.is_rescuing
+        knows_nothing_due = self._lookout.found_nothing and self._crews.is_ready
+        return self._options.is_burst and is_idle and (knows_nothing_due or self._crews.is_hopeless)
 
     def _end_life(self) -> None:
         self._crews.end()
@@ -259,36 +204,19 @@ class Worker:
         self._notifier.close()
 
     def _left_unwritten(self) -> StoreUnreachable:
-        left = counted(len(self._settling), "attempt")
+        left = counted(len(self._held.unwritten), "attempt")
         return StoreUnreachable(
             f"the job store {self._site.store.url} stayed away: how {left} ended could not be written",
             hint="once it answers, the other workers take those jobs over: see them with 'jobctl workers'",
         )
-
-    def _is_over(self) -> bool:
-        is_idle = not self._running and not self._settling
-        if self._drain_until is not None:
-            return is_idle or (not self._running and self._is_in_vain)
-        is_idle = is_idle and not self._neighbours.is_rescuing
-        knows_nothing_due = self._found_nothing and self._crews.is_ready
-        return self._options.is_burst and is_idle and (knows_nothing_due or self._crews.is_hopeless)
-
-    @property
-    def _is_in_vain(self) -> bool:
-        """Whether the store is away still, though after a lease what could be written is fenced anyway."""
-        return not self._line.is_open and clock.monotonic() >= self._gone_by
-
-    @property
-    def _state(self) -> str:
-        return "running" if self._drain_until is None else "draining"
 
     # --- waiting and hearing ----------------------------------------------------------------------
 
     def _wait(self) -> None:
         self._signals.drain(self._select())
         if self._signals.stops:
-            self._drain()
-        if self._signals.reloads and self._drain_until is None:
+            self._leave()
+        if self._signals.reloads and not self._leaving.has_begun:
             self._reload_work()
 
     def _select(self) -> list[tuple[selectors.SelectorKey, int]]:
@@ -296,50 +224,44 @@ class Worker:
         deadline = clock.monotonic() + self._longest_wait()
         while True:
             wait = max(0.0, deadline - clock.monotonic())
-            pause = self._line.look_every_s if self._drain_until is None else None
+            pause = None if self._leaving.has_begun else self._line.look_every_s
             found = self._selector.select(wait if pause is None else min(wait, pause))
-            if found or not wait or (pause is not None and self._hears_call()):
+            if found or not wait or (pause is not None and self._lookout.hears_call()):
                 return found
 
-    def _hears_call(self) -> bool:
-        self._was_woken = bool(self._line.visit(lambda leases: leases.was_woken())) or self._was_woken
-        return self._was_woken or not self._line.is_open
-
     def _longest_wait(self) -> float:
-        if self._settling and self._line.is_open:
+        if self._held.unwritten and self._line.is_open:
             return 0.0
-        timers = self._timers
-        moments = [timers.beat.at, timers.vigil.at, timers.alive.at, timers.look.at, self._calls.next_at]
-        moments.append(self._crews.next_start_at)
-        if self._reports:
-            moments.append(timers.flush.at)
-        if self._asks:
-            moments.append(timers.asks.at)
-        if self._may_have_orders and self._running:
-            moments.append(timers.orders.at)
-        if self._drain_until is not None:
-            moments.append(self._drain_until)
-        moments += [running.deadline for running in self._running.values()]
-        return min(max(0.0, min(moments) - clock.monotonic()), _LOOK_EVERY_S)
+        moments = [
+            self._beat_timer.at,
+            self._alive_timer.at,
+            self._flush_timer.at if self._held.progress else float("inf"),
+            self._lookout.next_at(is_busy=bool(self._held.running)),
+            self._questions.next_at,
+            self._held.next_deadline,
+            self._crews.next_start_at,
+            self._upkeep.next_at,
+            self._leaving.stops_at,
+        ]
+        return min(max(0.0, min(moments) - clock.monotonic()), LOOK_EVERY_S)
 
     def _hear(self) -> None:
         self._listen()
         self._end_reload()
         if self._crews.is_ready and not self._is_introduced:
             self._introduce()
-        self._answer()
+        self._questions.answer(self._held.running, clock.monotonic())
 
     def _listen(self) -> None:
         """Take in what the crews report."""
         for report in self._crews.reports():
             if isinstance(report, Ended):
-                self._finish(report.of, report.ending)
+                self._held.finish(report.of, report.ending, clock.monotonic())
             elif report.what == "progress":
                 percent, note = report.words
-                self._reports[report.of] = ProgressReport(*report.of, float(percent), note)
+                self._held.progress[report.of] = ProgressReport(*report.of, float(percent), note)
             else:
-                self._asks.append(report)
-                self._timers.asks.at = 0.0
+                self._questions.add(report)
 
     def _introduce(self) -> None:
         """Handlers are imported: tell which, and begin to take jobs."""
@@ -353,7 +275,7 @@ class Worker:
         queues, known = ", ".join(self._options.queues), ", ".join(names) or "no task"
         self._voice.say(f"worker {self._holder.worker_id} serves {queues} with {known}")
         self._notifier.ready(f"{len(names)} tasks, {self._options.slots} slots")
-        self._timers.unserved.at = 0.0
+        self._upkeep.note_tasks()
 
     def _tell_tasks(self) -> bool:
         specs = {name: spec.told for name, spec in self._crews.specs.items()}
@@ -362,135 +284,64 @@ class Worker:
             tell_tasks(connection, self._holder.worker_id, specs, troubles=troubles, since=since)
         return True
 
-    def _answer(self) -> None:
-        """Answer what attempts ask; where the store is away or a lock is held, a little later."""
-        now = clock.monotonic()
-        if not self._asks or now < self._timers.asks.at:
-            return
-        asks, self._asks = self._asks, []
-        self._timers.asks.at = now + _ASK_AGAIN_S
-        for told in asks:
-            running = self._running.get(told.of)
-            if running is None:
-                continue
-            answer = self._line.visit(lambda _, told=told: (self._desk.answer(told),))  # type: ignore[misc]
-            if answer is None or answer[0] is None:
-                self._asks.append(told)
-                continue
-            if told.what == "published" and told.words[1] == Role.VIDEO and answer[0].kind == "ok":
-                running.has_published = True
-            running.crew.answer(told.of, told.number or 0, *answer[0])
-
-    def _finish(self, of: AttemptId, ending: Ending) -> None:
-        running = self._running.pop(of, None)
-        self._reports.pop(of, None)
-        if running is None:
-            return
-        now = clock.monotonic()
-        self._pace.note_end(now, len(self._running))
-        self.counters.run_s += now - running.since
-        if running.is_fenced:
-            self.counters.fenced += 1
-            return
-        self._settling.append(
-            settle(
-                running.claim,
-                ending,
-                spec=running.spec,
-                stop=running.stop,
-                has_published=running.has_published,
-                luck=_luck(),
-            )
-        )
-        has_died = not isinstance(ending, Returned | Raised | NotBegun)
-        self.counters.deaths += has_died and running.stop is None
-
     # --- claim and settle -------------------------------------------------------------------------
 
     def _visit(self) -> None:
         """Write what ended and take what is due, in one transaction."""
-        self._look_whether_woken()
+        self._lookout.look_around(clock.monotonic(), others=self._upkeep.neighbours.count)
         want = self._wanted()
-        if not self._settling and not want:
+        if not self._held.unwritten and not want:
             return
         visited = self._line.visit(lambda leases: self._take_turn(leases, want))
         if visited is None:
             return
-        pending, turn = visited
-        del self._settling[: len(pending)]
-        for settlement in pending:
-            instead = if_cancelled(settlement) if settlement.id in turn.cancelled else None
-            self.counters.note(instead or settlement, self._voice, is_settled=settlement.id in turn.settled)
+        written, turn = visited
+        self._held.note_written(written, turn)
         if turn.claims:
-            self._begin(turn.claims)
+            specs, crew = self._crews.specs, self._crews.start(turn.claims)
+            self._held.begin(turn.claims, specs, crew, clock.monotonic())
         if want:
-            self._looks = len(turn.claims) == want
-            self._found_nothing = not turn.claims
-        if any(settlement.to is Status.QUEUED for settlement in pending):
+            self._lookout.note_taken(len(turn.claims), wanted=want)
+        if any(settlement.to is Status.QUEUED for settlement in written):
             # What was given back may be due: nothing else would tell this worker of it.
-            self._looks, self._found_nothing = True, False
+            self._lookout.expect()
 
     def _take_turn(self, leases: Leases, want: int) -> tuple[list[Settlement], Turn]:
         """What was to be written, and what came of it; a new connection may show that some is written."""
-        pending = self._settling[:_SETTLE_AT_ONCE]
-        return pending, take_turn(leases, pending, want, self._crews.specs, self._listen_meanwhile)
+        unwritten = self._held.unwritten[:_SETTLE_AT_ONCE]
+        return unwritten, take_turn(leases, unwritten, want, self._crews.specs, self._listen_meanwhile)
 
     def _listen_meanwhile(self) -> None:
         """While the store is at work: hear what ends, which is written the next time."""
-        while found := self._selector.select(_LOOK_EVERY_S):
+        while found := self._selector.select(LOOK_EVERY_S):
             if self._line.is_heard(found) or self._signals.are_heard(found):
                 return
             self._listen()
 
-    def _look_whether_woken(self) -> None:
-        now = clock.monotonic()
-        if self._line.is_open and self._hears_call():
-            self._was_woken, self._may_have_orders = False, True
-            self._calls.note(now, others=self._neighbours.count, luck=_luck())
-        if self._timers.look.is_due(now) or self._calls.is_due(now):
-            self._looks = True
-
     def _wanted(self) -> int:
         """How many jobs to take now."""
-        is_able = self._looks and self._is_introduced and self._crews.is_ready
-        if not is_able or self._drain_until is not None:
-            return 0
-        return self._pace.wanted(self._options.slots, len(self._running))
-
-    def _begin(self, claims: list[Claim]) -> None:
-        """Have the crew run them: it has handlers for all that was asked for."""
-        now, specs = clock.monotonic(), self._crews.specs
-        self.counters.started += len(claims)
-        self.counters.wait_s += sum(claim.waited_s for claim in claims)
-        self._pace.note_start(now)
-        crew = self._crews.start(claims)
-        for claim in claims:
-            self._running[claim.id] = Running(claim, specs[claim.kind], crew, now)
+        is_able = self._lookout.may_find and self._is_introduced and self._crews.is_ready
+        return self._held.wanted() if is_able and not self._leaving.has_begun else 0
 
     # --- time -------------------------------------------------------------------------------------
 
     def _keep_time(self) -> None:
-        now, timers = clock.monotonic(), self._timers
-        if timers.beat.is_due(now):
+        now = clock.monotonic()
+        if self._beat_timer.is_due(now):
             self._beat()
-        if timers.alive.is_due(now):
+        if self._alive_timer.is_due(now):
             self._notifier.alive()
-        if self._may_have_orders and self._running and timers.orders.is_due(now):
-            self._may_have_orders = False
+        if self._held.running and self._lookout.is_time_for_orders(now):
             self._obey_orders()
-        if self._reports and timers.flush.is_due(now):
+        if self._held.progress and self._flush_timer.is_due(now):
             self._flush()
-        if self._running and timers.life.is_due(now):
+        if self._held.running and self._life_timer.is_due(now):
             self._line.visit(lambda leases: leases.show_life())
-        if timers.vigil.is_due(now):
-            self._keep_vigil(now)
-        if self._is_introduced and timers.unserved.is_due(now):
-            self._line.visit(lambda _: self._unserved.look())
-        if timers.tally.is_due(now):
-            self._line.visit(lambda _: tallies.fold(self._site.store, at_most=_TALLY_AT_ONCE))
-        if self._is_introduced and timers.periods.is_due(now):
-            self._line.visit(lambda _: close_periods(self._site, within_s=_PERIODS_WITHIN_S))
-        self._press(now)
+        if self._upkeep.keep(self._crews.work, now, is_introduced=self._is_introduced):
+            self._lookout.expect()
+        self._held.press(now)
+        if self._leaving.is_grace_over(now):
+            self._held.stop_all(Stop.DRAIN, now)
         self._keep_crews(now)
 
     def _beat(self) -> None:
@@ -501,96 +352,55 @@ class Worker:
         else:
             self._obey_orders()
 
-    def _beat_over(self, leases: Leases) -> bool:
-        self._expect_store(leases)
-        return leases.beat(self.counters.as_json(), self._state)
-
     def _obey_orders(self) -> None:
         """See what is still held, and what is asked to stop."""
         held = self._line.visit(lambda leases: leases.held())
-        if held is None:
-            return
-        self._compare(held)
-        for lease in held:
-            running = self._running.get(lease.id)
-            if lease.is_cancelled and running is not None:
-                running.ask_to_stop(Stop.CANCEL, clock.monotonic())
+        if held is not None:
+            self._held.agree_with(held, clock.monotonic())
 
     def _flush(self) -> None:
-        reports, self._reports = self._reports, {}
-        stale = self._line.visit(lambda leases: leases.report(list(reports.values())))
-        if stale is None:
-            self._reports = {**reports, **self._reports}
-            return
-        for of in stale:
-            if of in self._running:
-                self._fence(of)
-
-    def _keep_vigil(self, now: float) -> None:
-        """Look after the other workers' jobs, and what the clock says is to be enqueued."""
-        rescued = self._neighbours.look_after(self._line, now)
-        self.counters.rescued += len(rescued)
-        made = self._line.visit(lambda _: self._schedules.enqueue_due())
-        self._looks = self._looks or bool(rescued or made)
-
-    def _press(self, now: float) -> None:
-        """Go one step further with each attempt that should have ended."""
-        for running in list(self._running.values()):
-            if now >= running.deadline:
-                running.press(now)
-        if self._drain_until is not None and now >= self._drain_until:
-            for running in list(self._running.values()):
-                running.ask_to_stop(Stop.DRAIN, now)
-            self._drain_until = now + STUCK_CREW_S
+        told = self._held.progress
+        stale = self._line.visit(lambda leases: leases.report(list(told.values())))
+        if stale is not None:
+            told.clear()
+            self._held.fence(stale)
 
     def _keep_crews(self, now: float) -> None:
-        if self._pace.is_stuck(now, self._options.slots, len(self._running)):
+        if self._held.is_stuck(now):
             self._crews.recall("it was taken ahead, and would have waited for a longer one")
-        needed = [running.crew for running in self._running.values()]
-        if self._crews.keep(now, needed=needed, begins=self._drain_until is None):
+        needed = [running.crew for running in self._held.running.values()]
+        if self._crews.keep(now, needed=needed):
             self._is_introduced = False
 
-    # --- beginning and stopping -------------------------------------------------------------------
+    # --- stopping and reloading -------------------------------------------------------------------
 
-    def _start_crew(self) -> None:
-        self._crews.begin(self._setup(self._work))
-        self._is_introduced = False
-
-    def _setup(self, work: Work) -> Setup:
-        return Setup(self._options.modules, work, self._options.slots, self._scratch)
-
-    def _drain(self) -> None:
+    def _leave(self) -> None:
         """The first signal: finish what runs, within the grace. Any further one: hand it back at once."""
-        asked, self._signals.stops = self._signals.stops, 0
-        # It may have begun to end by itself, where its store was migrated: that was no signal.
-        is_again, self._was_asked_to_stop = self._was_asked_to_stop or asked > 1, True
-        self._begin_drain()
-        if is_again:
+        signals, self._signals.stops = self._signals.stops, 0
+        now = clock.monotonic()
+        self._begin_to_leave()
+        if self._leaving.is_asked_again(signals, now):
             self._voice.say("asked again: handing back at once")
-            self._gone_by = clock.monotonic()
-            for running in list(self._running.values()):
-                running.kill(Stop.DRAIN, clock.monotonic())
+            self._held.kill_all(Stop.DRAIN, now)
 
-    def _begin_drain(self) -> None:
-        if self._drain_until is not None:
+    def _begin_to_leave(self) -> None:
+        if not self._leaving.begin(clock.monotonic()):
             return
-        self._drain_until = clock.monotonic() + self._options.grace_s
-        self._gone_by = self._drain_until + self._options.lease_s
-        who = counted(len(self._running), "attempt has", "attempts have")
+        who = counted(len(self._held.running), "attempt has", "attempts have")
         self._voice.say(f"asked to stop: {who} {self._options.grace_s:g} s to finish")
         self._notifier.stopping()
-        self._crews.recall("its worker was asked to stop")
+        self._crews.begin_no_more("its worker was asked to stop")
 
     def _reload_work(self) -> None:
         """Read the configuration and import the handlers anew; what runs goes on as it began."""
         self._signals.reloads = 0
         self._notifier.reloading()
         try:
-            self._new_work = self._reload()
+            self._crews.renew(self._reload())
         except JobctlError as error:
             self._go_on(error.message)
-            return
-        self._crews.renew(self._setup(self._new_work))
+        except OSError as error:
+            self._go_on(f"the process that imports the handlers cannot be started: {error.strerror}")
 
     def _end_reload(self) -> None:
         """Once the handlers are imported anew: begin with them, unless something is wrong with them now."""
@@ -600,23 +410,12 @@ class Worker:
         if troubles:
             self._go_on("; ".join(troubles))
             return
-        kept = self._begun_with.only_from_next_start(self._new_work)
-        self._work = self._new_work
-        self._began_at = self._line.visit(lambda _: self._now()) or self._began_at
-        self._schedules = replace(self._schedules, work=self._work)
+        kept = self._begun_with.only_from_next_start(self._crews.work)
+        self._began_at = self._line.visit(lambda _: store_now(self._site)) or self._began_at
         self._is_introduced = False
         still = f"; {', '.join(kept)} in [worker] count only from its next start" if kept else ""
         self._voice.say(f"reloaded{still}")
 
-    def _now(self) -> datetime:
-        with self._site.store.read() as connection:
-            return self._site.store.now(connection)
-
     def _go_on(self, why: str) -> None:
         self._voice.say(f"{why}; everything goes on as before")
         self._notifier.ready("not reloaded")
-
-
-def _luck() -> float:
-    """A number between 0 and 1: so that what failed together does not come back together."""
-    return random.random()  # noqa: S311 - no secret

@@ -93,14 +93,12 @@ class Queue:
         Raises ``JobExists`` for a job id that is taken, ``ValueError`` for a payload that is no
         JSON and for what makes no sense.
         """
-        request = Request(task, payload, key, queue, priority, owner, job_id, max_attempts, delay, at)
-        new = self._new(request)
-        wait = _duration(delay)
-        wait_s = None if wait is None else wait.total_seconds()
-        if connection is not None:
-            made = operations.enqueue_within(self._site, connection, new, at=at, delay_s=wait_s)
+        new = self._new(Request(task, payload, key, queue, priority, owner, job_id, max_attempts, delay, at))
+        delay_s = _duration(delay).total_seconds()
+        if connection is None:
+            made = operations.enqueue_one(self._site, new, at=at, delay_s=delay_s)
         else:
-            made = operations.enqueue_one(self._site, new, at=at, delay_s=wait_s)
+            made = operations.enqueue_within(self._site, connection, new, at=at, delay_s=delay_s)
         if not made.has_same_payload:
             said = "job %s has the key %r, with another payload; nothing was enqueued"
             _log.warning(said, made.job.job_id, key)
@@ -185,9 +183,9 @@ def _warn_of_another(left: Left) -> None:
         _log.warning("%s", left.said)
 
 
-def _duration(delay: float | timedelta | str | None) -> timedelta | None:
+def _duration(delay: float | timedelta | str | None) -> timedelta:
     if delay is None:
-        return None
+        return timedelta(0)
     if isinstance(delay, str):
         return parse_duration(delay)
     try:

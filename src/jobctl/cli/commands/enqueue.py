@@ -120,8 +120,9 @@ def enqueue(
                 spec, job_id=job_id, key=key, queue=queue, owner=owner, priority=priority, retries=retries
             )
         except ValueError as error:
-            raise UsageError(f"{error}; nothing was enqueued", hint="use a shorter one") from None
-        delay_s = wait.total_seconds() if wait else None
+            hint = "leave it out" if key == "" else "use a shorter one"
+            raise UsageError(f"{error}; nothing was enqueued", hint=hint) from None
+        delay_s = wait.total_seconds() if wait else 0.0
         made = operations.enqueue_one(site, New(job, words), at=moment, delay_s=delay_s)
     if made.existed:
         other = "" if made.has_same_payload else ", with another payload"
