@@ -42,16 +42,21 @@ def lose(site: Site, jobs: int, *, published: int) -> None:
         workers.end_worker(connection, HOLDER.worker_id, "lost", at=at)
 
 
+def publish(site: Site, path: Path) -> None:
+    """Have the lost worker publish a video of its first job."""
+    with site.store.write() as connection:
+        (root,) = get_roots(connection)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        wanted = ("j000", 1, root.root_id, path.name, Role.VIDEO, path.stat().st_size, sha256)
+        workers.offer(connection, workers.Offer(*wanted), at=site.store.now(connection))
+
+
 def test_a_rescued_video_is_recorded_with_its_length(world: World) -> None:
     """It was read through to complete its job: that is when its length is known."""
     path = encode(world.root / "j000.mp4")
     with world.site() as site:
         lose(site, 1, published=0)
-        with site.store.write() as connection:
-            (root,) = get_roots(connection)
-            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-            wanted = ("j000", 1, root.root_id, path.name, Role.VIDEO, path.stat().st_size, sha256)
-            workers.offer(connection, workers.Offer(*wanted), at=site.store.now(connection))
+        publish(site, path)
         (rescued,) = Rescuer(site, actor="test", warn=lambda _: None).rescue_all()
         assert rescued.to is Status.COMPLETED
         with site.store.read() as connection:
@@ -74,3 +79,18 @@ def test_jobs_below_a_root_that_is_away_are_told_once_and_the_others_are_rescued
         (tmp_path / "away").rename(world.root)
         assert len(rescuer.rescue_all()) == 120
         assert not rescuer.is_needed()
+
+
+def test_a_video_that_somebody_has_open_for_writing_is_judged_once_it_is_closed(world: World) -> None:
+    """A child that outlived its worker may be about to close it; the other jobs do not wait for it."""
+    said: list[str] = []
+    path = encode(world.root / "j000.mp4")
+    with world.site() as site:
+        lose(site, 2, published=0)
+        publish(site, path)
+        rescuer = Rescuer(site, actor="test", warn=said.append)
+        with path.open("r+b"):
+            assert [each.job_id for each in rescuer.rescue_all()] == ["j001"]
+        assert [each.to for each in rescuer.rescue_all()] == [Status.COMPLETED]
+    (warning,) = said
+    assert "cannot be judged yet: it is open for writing" in warning
