@@ -107,6 +107,23 @@ def test_after_an_older_store_was_accepted_nothing_is_taken_before_a_recover(
     assert world.cleanup_plan().total == 1
 
 
+def test_after_an_older_store_was_accepted_no_job_expires_before_a_recover(
+    world: World, calendar: Calendar
+) -> None:
+    """Jobs that have files by now of which these records know nothing: they would be left over."""
+    world.start_job(0)
+    world.finish_job(0)
+    world.queue_job(1)
+    calendar.pass_(days=40)
+    with world.site() as site:
+        adopt_root(site, str(world.root))
+    plan = world.expire_plan(MONTH)
+    assert (plan.total, plan.kept_count) == (0, 2)
+    assert all("a complete 'jobctl recover' comes first" in reason for reason in kept(plan))
+    world.recover()
+    assert verbs(world.expire_plan(MONTH)) == [Verb.EXPIRE, Verb.EXPIRE]
+
+
 def test_every_age_that_cleanup_waits_for_begins_anew_where_an_older_store_was_accepted(
     world: World, calendar: Calendar
 ) -> None:
