@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -19,6 +20,7 @@ from jobctl.core.backups import BackupName, parse_name
 from jobctl.errors import BackupFailed, ToolMissing, UsageError
 from jobctl.model.backup import Backup, BackupKind
 from jobctl.ops.backup import Target, make_backup, target_of
+from jobctl.outputs import effects
 from jobctl.policy import Backups
 from jobctl.store import postgresql_tools
 from jobctl.store.engine import HEAD
@@ -92,6 +94,50 @@ def test_nothing_is_removed_that_is_not_proven_to_be_this_stores_own(world: Worl
     }
     assert len(made.warnings) == 2
     assert any(str(damaged) in warning for warning in made.warnings)
+
+
+@pytest.mark.parametrize(
+    ("effect", "said"),
+    [
+        ("unlink", "could not be removed: Operation not permitted"),
+        ("fsync-directory", "could not be synced: Operation not permitted"),
+    ],
+)
+def test_where_an_older_one_cannot_be_removed_the_new_one_is_there_all_the_same(
+    world: World, tmp_path: Path, effect: str, said: str
+) -> None:
+    old = age(back_up(world, tmp_path), days=9)
+    done: list[str] = []
+
+    def refuse(name: str, _: int) -> None:
+        done.append(name)
+        # The new backup's own name is synced before anything is removed.
+        if name == effect and "unlink" in done:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    effects.observe(before=refuse)
+    try:
+        made = back_up(world, tmp_path, keep=1)
+    finally:
+        effects.observe()
+    assert os.path.exists(made.path)
+    assert old.exists() == (effect == "unlink")
+    assert made.removed == ([] if old.exists() else [str(old)])
+    (warning,) = made.warnings
+    assert said in warning
+
+
+def test_a_backup_is_on_the_disk_before_it_has_its_name_and_before_an_older_one_goes(
+    world: World, tmp_path: Path
+) -> None:
+    age(back_up(world, tmp_path), days=9)
+    done: list[str] = []
+    effects.observe(after=lambda name, _: done.append(name))
+    try:
+        back_up(world, tmp_path, keep=1)
+    finally:
+        effects.observe()
+    assert done == ["create", "fsync", "rename", "fsync-directory", "unlink", "fsync-directory"]
 
 
 def test_a_name_that_is_taken_is_left_as_it_is(world: World, tmp_path: Path) -> None:
