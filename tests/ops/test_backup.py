@@ -175,6 +175,38 @@ def test_what_a_killed_backup_left_is_cleared_away_but_not_another_stores(
     assert others.exists()
 
 
+def test_two_that_are_made_at_once_leave_each_other_alone(world: World, tmp_path: Path) -> None:
+    others: list[Backup] = []
+
+    def make_another(_: object) -> None:
+        if not others:
+            others.append(back_up(world, tmp_path))
+
+    with world.site() as site:
+        made = make_backup(site, Target(str(tmp_path)), progress=make_another)
+    for each in (made, *others):
+        assert os.path.getsize(each.path) == each.size > 0
+
+
+def test_another_store_that_was_put_in_its_place_is_not_backed_up_under_its_name(
+    embedded: World, tmp_path: Path
+) -> None:
+    stranger = World(str(tmp_path / "other" / "jobs.db"), tmp_path / "others")
+    stranger.init()
+
+    def exchange(name: str, _: int) -> None:
+        if name == "create":
+            os.replace(stranger.url, embedded.url)
+
+    effects.observe(before=exchange)
+    try:
+        with pytest.raises(BackupFailed, match="another store was put in the place"):
+            back_up(embedded, tmp_path)
+    finally:
+        effects.observe()
+    assert list(tmp_path.glob("jobctl-*")) == []
+
+
 def test_writers_go_on_while_a_copy_is_made_and_it_is_of_one_moment(embedded: World, tmp_path: Path) -> None:
     with embedded.site() as site, site.store.write() as connection:
         connection.exec_driver_sql("CREATE TABLE ballast (a)")

@@ -38,6 +38,7 @@ from jobctl.ops.runs import list_runs
 from jobctl.ops.site import Progress, operator
 from jobctl.ops.undo import roots_of_run
 from jobctl.policy import Policy, Rule
+from jobctl.report.backup_screen import already_said
 from jobctl.store import backup_contents, schema
 from jobctl.store.engine import HEAD
 from jobctl.store.migrations import migrate
@@ -580,12 +581,19 @@ def test_a_store_that_was_lost_left_nothing_to_take_back(embedded: World, tmp_pa
     assert "nothing was kept" in how_to_take_back(put_back)
 
 
-def test_it_works_for_a_second_time_in_the_same_place(world: World, tmp_path: Path) -> None:
+def test_it_works_for_a_second_time_and_tells_what_the_first_time_kept(world: World, tmp_path: Path) -> None:
+    """Whoever was cut off runs the same again, and what was lost to the store lies in the first one kept."""
     world.queue_job(0)
     made = back_up(world, tmp_path / "backups")
-    first, second = (restore(world, made.path).plan.kept_as for _ in range(2))
-    assert first != second
-    assert kept_jobs(world, first) == kept_jobs(world, second) == {a_job_id(0)}
+    world.queue_job(1)
+    first, second = (restore(world, made.path).plan for _ in range(2))
+    assert kept_jobs(world, first.kept_as) == {a_job_id(0), a_job_id(1)}
+    assert kept_jobs(world, second.kept_as) == {a_job_id(0)}
+    assert first.already is None
+    assert second.already is not None
+    assert f"the store before it is kept as {first.kept_as}; " in already_said(*second.already)
+    other = restore(world, shutil.copy(made.path, tmp_path / "other"))
+    assert other.plan.already is None
 
 
 def test_a_directory_that_was_lost_with_the_store_is_made(embedded: World, tmp_path: Path) -> None:
