@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from databases import pg_dump_for
 from jobctl import clock
@@ -22,7 +23,7 @@ from jobctl.model.backup import Backup, BackupKind
 from jobctl.ops.backup import Target, make_backup, target_of
 from jobctl.outputs import effects
 from jobctl.policy import Backups
-from jobctl.store import postgresql_tools
+from jobctl.store import postgresql_tools, schema
 from jobctl.store.engine import HEAD
 from ops.world import World
 
@@ -70,6 +71,27 @@ def test_only_as_many_are_kept_as_asked_for_and_by_their_names_not_by_mtime(
     made = back_up(world, tmp_path, keep=2)
     assert made.removed == [str(backups[1]), str(backups[0])]
     assert {str(path) for path in tmp_path.glob("jobctl-*")} == {str(backups[2]), made.path}
+
+
+def test_the_new_one_stays_though_the_clock_was_set_back_since_others_were_made(
+    world: World, tmp_path: Path
+) -> None:
+    ahead = age(back_up(world, tmp_path), days=-9)
+    made = back_up(world, tmp_path, keep=1)
+    assert (os.path.exists(made.path), ahead.exists()) == (True, True)
+
+
+def test_what_bears_the_name_of_this_store_and_is_anothers_stays(world: World, tmp_path: Path) -> None:
+    older = back_up(world, tmp_path)
+    with world.site() as site, site.store.write() as connection:
+        connection.execute(update(schema.store).values(store_id="0123456789abcdef"))
+    name = parse_name(os.path.basename(older.path))
+    assert name is not None
+    renamed = tmp_path / str(name._replace(store_id="0123456789abcdef"))
+    os.rename(older.path, renamed)
+    made = back_up(world, tmp_path, keep=1)
+    assert (made.removed, renamed.exists()) == ([], True)
+    assert "another store is in it" in made.warnings[0]
 
 
 def test_nothing_is_removed_that_is_not_proven_to_be_this_stores_own(world: World, tmp_path: Path) -> None:
@@ -232,17 +254,23 @@ def test_writers_go_on_while_a_copy_is_made_and_it_is_of_one_moment(embedded: Wo
     assert made.seconds < 20
 
 
-def test_a_damaged_store_gives_no_backup(embedded: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("table", ["event", "run"])
+def test_a_damaged_store_gives_no_backup_and_no_older_one_goes_for_it(
+    embedded: World, tmp_path: Path, table: str
+) -> None:
+    """Wherever the damage is: what a backup is said to hold is counted in some of the tables alone."""
     embedded.queue_job(0)
+    older = age(back_up(embedded, tmp_path / "backups"), days=1)
     with closing(sqlite3.connect(embedded.url)) as connection:
-        page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'event'").fetchone()[0]
+        named = f"SELECT rootpage FROM sqlite_master WHERE name = '{table}'"
+        page = connection.execute(named).fetchone()[0]
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     with open(embedded.url, "r+b") as file:
         file.seek((page - 1) * 4096)
         file.write(b"\xff" * 200)
     with pytest.raises(BackupFailed, match="no backup was made"):
-        back_up(embedded, tmp_path / "backups")
-    assert [name for name in os.listdir(tmp_path / "backups") if not name.endswith(".lock")] == []
+        back_up(embedded, tmp_path / "backups", keep=1)
+    assert [path for path in older.parent.iterdir() if path.suffix != ".lock"] == [older]
 
 
 def test_a_missing_or_old_program_is_told(

@@ -10,16 +10,23 @@ import pytest
 from sqlalchemy import update
 
 import demo_tree
+from jobctl.core.planning import propose
 from jobctl.errors import ExitCode, PlanStale, UsageError
 from jobctl.evidence.executor import current_executor, this_boot_id
+from jobctl.model.files import Tier
 from jobctl.model.finding import FindingKind as Kind
 from jobctl.model.job import Executor, Origin
 from jobctl.model.plan import Verb
-from jobctl.model.status import Status
+from jobctl.model.status import Cause, Status
 from jobctl.ops.apply import apply_plan
 from jobctl.ops.explain import explain
 from jobctl.ops.hold import hold_roots
-from jobctl.ops.plan import load_plan
+from jobctl.ops.inspect import Inspector
+from jobctl.ops.plan import header_of, load_plan
+from jobctl.ops.recover import Gathering, terms_of
+from jobctl.ops.scan import Scan
+from jobctl.ops.scan_report import ScanOptions
+from jobctl.ops.site import no_progress
 from jobctl.outputs.stamp import make_stamp
 from jobctl.store import jobs
 from jobctl.store.schema import job
@@ -262,6 +269,35 @@ def test_a_record_made_after_the_plan_is_not_overwritten(world: World) -> None:
     report = world.apply(plan)
     assert (report.counts["done"], report.counts["conflict"]) == (0, 1)
     assert world.job().status is Status.PROCESSING
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["cancelled", "deleted"])
+def test_a_job_that_changes_while_a_plan_is_made_is_left_for_the_next_one(
+    world: World, deleted: bool
+) -> None:
+    world.start_job(0, executor=dead_executor())
+    world.start_job(1, executor=dead_executor())
+    with world.site() as site, hold_roots(site, command="recover") as hold:
+        cases = list(Scan(site, ScanOptions(full=True), no_progress, opened=list(hold.roots)).cases())
+        with site.store.write() as connection:
+            at = site.store.now(connection)
+            if deleted:
+                jobs.delete_job(connection, a_job_id(0), actor="ada", at=at)
+            else:
+                jobs.change_status(
+                    connection,
+                    a_job_id(0),
+                    Status.CANCELLED,
+                    expect=Status.PROCESSING,
+                    cause=Cause.OPERATOR,
+                    actor="ada",
+                    at=at,
+                )
+        with Inspector(site, hold.roots, Tier.DEMUX) as inspector:
+            terms = terms_of(site, header_of(hold, "recover"))
+            found = list(Gathering(site, inspector, terms, no_progress).materials(cases))
+    assert [propose(each).actions[0].verb for each in found] == [Verb.FAIL]
+    assert [each.case.key for each in found] == [a_job_id(1)]
 
 
 def test_a_saved_plan_is_applied_just_as_it_is(world: World, tmp_path: Path) -> None:
