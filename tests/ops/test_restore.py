@@ -35,7 +35,7 @@ from jobctl.ops.quarantine import PurgeOptions, plan_purge
 from jobctl.ops.restore import Restored, carry_out, prepare_restore
 from jobctl.ops.roots import adopt_root, list_roots
 from jobctl.ops.runs import list_runs
-from jobctl.ops.site import Progress, operator
+from jobctl.ops.site import Progress, no_progress, operator
 from jobctl.ops.undo import roots_of_run
 from jobctl.policy import Policy, Rule
 from jobctl.report.backup_screen import already_said
@@ -649,8 +649,19 @@ def test_where_the_store_was_lost_a_backup_is_no_older_than_its_roots(
         embedded.recover()
     for path in Path(embedded.url).parent.glob("jobs.db*"):
         path.unlink()
-    restore(embedded, made.path)
+    with prepare_restore(embedded.settings, made.path) as prepared:
+        prepared.put_back(no_progress)
+    # Killed before any root knew of it.
     assert embedded.recover().counts["done"] == 2
+
+
+def test_the_store_that_was_kept_is_older_than_its_roots_at_once(embedded: World, tmp_path: Path) -> None:
+    made = back_up(embedded, tmp_path / "backups")
+    kept = restore(embedded, made.path).plan.kept_as
+    assert kept is not None
+    shutil.copy(kept, embedded.url)
+    with pytest.raises(StoreOlderThanRoot):
+        embedded.recover()
 
 
 def test_a_backup_that_can_be_read_and_is_damaged_is_refused(embedded: World, tmp_path: Path) -> None:
