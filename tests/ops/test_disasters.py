@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from jobctl.errors import (
     JobctlError,
@@ -30,7 +31,7 @@ from jobctl.ops.site import Progress
 from jobctl.outputs import effects
 from jobctl.outputs.walk import walk
 from jobctl.source import sources_from_list
-from jobctl.store import jobs
+from jobctl.store import jobs, schema
 from ops.test_safety import failing_scandir
 from ops.tidying import (
     MONTH,
@@ -39,6 +40,7 @@ from ops.tidying import (
     leftover,
     link,
     notes,
+    observed,
     purge,
     purge_plan,
     restore,
@@ -170,6 +172,36 @@ def test_below_a_directory_that_cannot_be_read_and_beside_it_nothing_is_taken(
     plan = world.cleanup_plan()
     assert (plan.total, plan.is_incomplete) == (0, True)
     assert "its root was not read completely: below" in kept(plan)[0]
+
+
+@pytest.mark.parametrize("first", ["complete", "with a gap", "of one job", "by older records"])
+def test_only_a_walk_that_left_nothing_out_counts_as_the_first_one(
+    world: World, calendar: Calendar, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    world.start_job(0, executor=dead_executor())
+    world.expire(MONTH)
+    path = world.file(f"below/avatar_{a_job_id(0)}.mp4")
+    world.file("beside/temp_composition_7.mp4")
+    if first == "complete":
+        world.scan(full=True)
+    elif first == "with a gap":
+        scandir = failing_scandir(world, "beside")
+        with monkeypatch.context() as patched:
+            patched.setattr(
+                "jobctl.ops.scan.walk", lambda *given, **named: walk(*given, scandir=scandir, **named)
+            )
+            world.scan(full=True)
+    elif first == "of one job":
+        world.scan(full=True, only=(a_job_id(0),))
+    else:
+        with world.site() as site:
+            adopt_root(site, str(world.root))
+        world.scan(full=True)
+        with world.site() as site, site.store.write() as connection:
+            connection.execute(update(schema.root).values(negatives_suspended_at=None))
+    calendar.pass_(hours=25)
+    plan = world.cleanup_plan()
+    assert (f"below/{path.name}" in [action.path for action in plan]) == (first == "complete")
 
 
 def test_a_table_that_cannot_be_read_stops_all_that_takes_away(world: World, calendar: Calendar) -> None:
@@ -343,6 +375,36 @@ def test_a_retried_job_keeps_its_leftovers(world: World, calendar: Calendar) -> 
             at=site.store.now(connection),
         )
     assert (world.apply(plan).counts["conflict"], path.exists()) == (1, True)
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["free", "taken"])
+def test_a_job_that_is_retried_while_its_leftover_is_being_moved_gets_it_back(
+    world: World, calendar: Calendar, taken: bool
+) -> None:
+    """Or, where another file has its name by now, it is told that it did not."""
+    world.start_job(0, executor=dead_executor())
+    world.expire(MONTH)
+    path = world.file(f"avatar_{a_job_id(0)}.mp4", b"old")
+    settle(world, calendar)
+    plan = world.cleanup_plan()
+    moved: list[str] = []
+
+    def retry(name: str, _: int) -> None:
+        if name != "rename" or moved:
+            return
+        moved.append(name)
+        if taken:
+            path.write_bytes(b"new")
+        with world.site() as site, site.store.write() as connection:
+            at = site.store.now(connection)
+            change = {"expect": Status.FAILED, "cause": Cause.OPERATOR, "actor": "ops", "at": at}
+            jobs.change_status(connection, a_job_id(0), Status.QUEUED, **change)
+
+    with observed(after=retry):
+        report = world.apply(plan)
+    assert (report.counts["conflict"], path.read_bytes()) == (1, b"new" if taken else b"old")
+    ((_, note),) = notes(world, report)
+    assert ("it could not be put back" in str(note)) == taken
 
 
 @pytest.mark.parametrize("how", ["replaced", "overwritten"])

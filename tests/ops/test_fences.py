@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -21,23 +20,13 @@ from jobctl.ops.hold import hold_roots, open_registered, visible_roots
 from jobctl.ops.init import initialise
 from jobctl.ops.recover import plan_recover
 from jobctl.ops.runs import list_runs
-from jobctl.outputs import effects
 from jobctl.outputs.turn import hold_files
 from jobctl.policy import Policy
 from jobctl.store import runs, schema
-from ops.tidying import leftover, store_now
+from ops.tidying import leftover, observed, store_now
 from ops.world import World
 
 NO_GRACE = Policy(grace=timedelta(0))
-
-
-@contextmanager
-def observed(**observers: Callable[[str, int], None]) -> Iterator[None]:
-    effects.observe(**observers)  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        effects.observe()
 
 
 def set_lock(world: World, **values: Any) -> None:

@@ -30,7 +30,7 @@ from jobctl.ops.site import no_progress
 from jobctl.outputs.stamp import make_stamp
 from jobctl.store import jobs
 from jobctl.store.schema import job
-from ops.world import World, a_job_id, dead_executor, set_age
+from ops.world import Calendar, World, a_job_id, dead_executor, set_age
 from store.records import show_life
 
 
@@ -358,6 +358,16 @@ def test_an_old_plan_is_stale(world: World) -> None:
     world.video(0)
     plan = world.plan()
     world.changes["plan_max_age_h"] = 1e-9
+    with pytest.raises(PlanStale, match="old"):
+        world.apply(plan)
+
+
+def test_a_plan_that_is_dated_after_the_present_is_stale(world: World, calendar: Calendar) -> None:
+    """The clock was wrong then, or is now: how old it is cannot be told."""
+    world.video(0)
+    calendar.jump(days=3)
+    plan = world.plan()
+    calendar.jump(days=-3)
     with pytest.raises(PlanStale, match="old"):
         world.apply(plan)
 

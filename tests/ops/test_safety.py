@@ -37,6 +37,7 @@ from jobctl.ops.scan import scan
 from jobctl.ops.scan_report import ScanOptions
 from jobctl.outputs import walk
 from jobctl.store import jobs, roots
+from ops.tidying import observed
 from ops.world import World, a_job_id, set_age
 
 
@@ -260,6 +261,23 @@ def failing_scandir(world: World, directory: str):
         return os.scandir(fd)
 
     return scandir
+
+
+def test_what_is_put_back_while_a_recover_is_applied_stays_suspended(world: World) -> None:
+    """It was planned before that."""
+    world.video()
+    done: list[str] = []
+
+    def adopt(name: str, _: int) -> None:
+        done.append(name)
+        if done.count("replace") == 1 and name == "fsync-directory":
+            with world.site() as site:
+                adopt_root(site, str(world.root))
+
+    with observed(after=adopt):
+        assert world.recover().counts["done"] == 1
+    with world.site() as site:
+        assert list_roots(site)[0].is_suspended
 
 
 def test_below_a_failing_directory_nothing_is_missing(world: World, monkeypatch) -> None:
