@@ -174,6 +174,56 @@ def test_below_a_directory_that_cannot_be_read_and_beside_it_nothing_is_taken(
     assert "its root was not read completely: below" in kept(plan)[0]
 
 
+def test_no_job_expires_whose_files_lie_below_a_root_that_was_not_read_completely(
+    world: World, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.video()
+    world.file("below/temp_composition_7.mp4")
+    world.recover()
+    calendar.pass_(days=40)
+    scandir = failing_scandir(world, "below")
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "jobctl.ops.scan.walk", lambda *given, **named: walk(*given, scandir=scandir, **named)
+        )
+        plan = world.expire_plan(MONTH)
+    assert (plan.total, plan.is_incomplete) == (0, True)
+    assert kept(plan) == ["its root was not read completely: below: Input/output error"]
+    assert verbs(world.expire_plan(MONTH)) == [Verb.EXPIRE, Verb.QUARANTINE]
+
+
+def test_no_job_expires_whose_files_lie_below_another_root_than_is_looked_at(
+    world: World, calendar: Calendar, tmp_path: Path
+) -> None:
+    second = World(world.url, tmp_path / "second")
+    initialise(
+        world.settings,
+        roots=[str(second.root)],
+        layout="presentations",
+        host_local=False,
+        now=store_now(world),
+    )
+    world.video()
+    world.recover()
+    calendar.pass_(days=40)
+    with world.site() as site, hold_roots(site, command="expire", only=str(second.root)) as hold:
+        with plan_expire(hold, ExpireOptions(policy=MONTH)) as plan:
+            assert plan.total == 0
+            assert "which is not seen from here" in kept(plan)[0]
+
+
+def test_an_intermediate_stays_where_the_video_went_after_the_plan(world: World, calendar: Calendar) -> None:
+    """It may be all that is left of its job."""
+    video = world.video()
+    world.recover()
+    path = world.file(f"avatar_{a_job_id(0)}.mp4")
+    settle(world, calendar)
+    plan = world.cleanup_plan()
+    assert [action.path for action in plan] == [path.name]
+    video.unlink()
+    assert (world.apply(plan).counts["conflict"], path.exists()) == (1, True)
+
+
 @pytest.mark.parametrize("first", ["complete", "with a gap", "of one job", "by older records"])
 def test_only_a_walk_that_left_nothing_out_counts_as_the_first_one(
     world: World, calendar: Calendar, monkeypatch: pytest.MonkeyPatch, first: str

@@ -96,6 +96,17 @@ def test_files_are_moved_only_by_who_has_the_lock_that_lies_beside_them(world: W
     assert world.cleanup().counts["done"] == 1
 
 
+def test_the_root_knows_of_a_run_before_anything_in_it_moves(world: World) -> None:
+    """Else an older copy of the store, put back after a crash, would not be told."""
+    world.changes["policy"] = NO_GRACE
+    leftover(world)
+    world.scan(full=True)
+    done: list[str] = []
+    with observed(after=lambda name, _: done.append(name)):
+        clean_up(world)
+    assert done.index("replace") < done.index("rename")
+
+
 def fail_once(world: World, command: Callable[[], object], *, after: str, at: str) -> str:
     """Have a run broken off by its disk, at the first ``at`` that follows an ``after``; its id."""
     done: list[str] = []

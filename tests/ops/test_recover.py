@@ -30,6 +30,7 @@ from jobctl.ops.site import no_progress
 from jobctl.outputs.stamp import make_stamp
 from jobctl.store import jobs
 from jobctl.store.schema import job
+from ops.tidying import observed
 from ops.world import Calendar, World, a_job_id, dead_executor, set_age
 from store.records import show_life
 
@@ -308,6 +309,13 @@ def test_a_saved_plan_is_applied_just_as_it_is(world: World, tmp_path: Path) -> 
         report = world.apply(plan)
     assert report.counts["done"] == 1
     assert world.job_ids() == {a_job_id(0)}
+
+
+def test_a_saved_plan_is_on_the_disk_before_it_has_its_name(embedded: World, tmp_path: Path) -> None:
+    plan, done = embedded.plan(), []
+    with observed(after=lambda name, _: done.append(name)):
+        plan.save(str(tmp_path / "plan"))
+    assert done == ["create", "fsync", "rename", "fsync-directory"]
 
 
 def test_an_altered_plan_is_refused(world: World, tmp_path: Path) -> None:
