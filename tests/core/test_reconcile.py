@@ -114,6 +114,20 @@ POLICY = {
         [],
         "",
     ),
+    "the hidden file of a job at work may be being written": (
+        case(
+            other(Role.TEMPORARY, f".presentation_{JOB}.mp4.part"),
+            record=record("processing", last_heartbeat="2025-11-05T23:59:00.000000Z"),
+            liveness=ALIVE,
+        ),
+        [],
+        "",
+    ),
+    "the hidden file of a job that ended is that of a publication that did not": (
+        case(other(Role.TEMPORARY, f".presentation_{JOB}.mp4.part"), record=record("cancelled")),
+        [(Kind.TEMPORARY, False)],
+        "has not ended",
+    ),
     "a living executor that has fallen silent is a zombie, not completed behind its back": (
         case(video(), record=record("processing"), liveness=ALIVE),
         [(Kind.ZOMBIE, False)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -12,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from databases import pg_dump_for
 from jobctl import clock
@@ -19,8 +21,9 @@ from jobctl.core.backups import BackupName, parse_name
 from jobctl.errors import BackupFailed, ToolMissing, UsageError
 from jobctl.model.backup import Backup, BackupKind
 from jobctl.ops.backup import Target, make_backup, target_of
+from jobctl.outputs import effects
 from jobctl.policy import Backups
-from jobctl.store import postgresql_tools
+from jobctl.store import postgresql_tools, schema
 from jobctl.store.engine import HEAD
 from ops.world import World
 
@@ -70,6 +73,27 @@ def test_only_as_many_are_kept_as_asked_for_and_by_their_names_not_by_mtime(
     assert {str(path) for path in tmp_path.glob("jobctl-*")} == {str(backups[2]), made.path}
 
 
+def test_the_new_one_stays_though_the_clock_was_set_back_since_others_were_made(
+    world: World, tmp_path: Path
+) -> None:
+    ahead = age(back_up(world, tmp_path), days=-9)
+    made = back_up(world, tmp_path, keep=1)
+    assert (os.path.exists(made.path), ahead.exists()) == (True, True)
+
+
+def test_what_bears_the_name_of_this_store_and_is_anothers_stays(world: World, tmp_path: Path) -> None:
+    older = back_up(world, tmp_path)
+    with world.site() as site, site.store.write() as connection:
+        connection.execute(update(schema.store).values(store_id="0123456789abcdef"))
+    name = parse_name(os.path.basename(older.path))
+    assert name is not None
+    renamed = tmp_path / str(name._replace(store_id="0123456789abcdef"))
+    os.rename(older.path, renamed)
+    made = back_up(world, tmp_path, keep=1)
+    assert (made.removed, renamed.exists()) == ([], True)
+    assert "another store is in it" in made.warnings[0]
+
+
 def test_nothing_is_removed_that_is_not_proven_to_be_this_stores_own(world: World, tmp_path: Path) -> None:
     old = age(back_up(world, tmp_path), days=9)
     damaged = age(back_up(world, tmp_path), days=8)
@@ -92,6 +116,50 @@ def test_nothing_is_removed_that_is_not_proven_to_be_this_stores_own(world: Worl
     }
     assert len(made.warnings) == 2
     assert any(str(damaged) in warning for warning in made.warnings)
+
+
+@pytest.mark.parametrize(
+    ("effect", "said"),
+    [
+        ("unlink", "could not be removed: Operation not permitted"),
+        ("fsync-directory", "could not be synced: Operation not permitted"),
+    ],
+)
+def test_where_an_older_one_cannot_be_removed_the_new_one_is_there_all_the_same(
+    world: World, tmp_path: Path, effect: str, said: str
+) -> None:
+    old = age(back_up(world, tmp_path), days=9)
+    done: list[str] = []
+
+    def refuse(name: str, _: int) -> None:
+        done.append(name)
+        # The new backup's own name is synced before anything is removed.
+        if name == effect and "unlink" in done:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    effects.observe(before=refuse)
+    try:
+        made = back_up(world, tmp_path, keep=1)
+    finally:
+        effects.observe()
+    assert os.path.exists(made.path)
+    assert old.exists() == (effect == "unlink")
+    assert made.removed == ([] if old.exists() else [str(old)])
+    (warning,) = made.warnings
+    assert said in warning
+
+
+def test_a_backup_is_on_the_disk_before_it_has_its_name_and_before_an_older_one_goes(
+    world: World, tmp_path: Path
+) -> None:
+    age(back_up(world, tmp_path), days=9)
+    done: list[str] = []
+    effects.observe(after=lambda name, _: done.append(name))
+    try:
+        back_up(world, tmp_path, keep=1)
+    finally:
+        effects.observe()
+    assert done == ["create", "fsync", "rename", "fsync-directory", "unlink", "fsync-directory"]
 
 
 def test_a_name_that_is_taken_is_left_as_it_is(world: World, tmp_path: Path) -> None:
@@ -129,6 +197,38 @@ def test_what_a_killed_backup_left_is_cleared_away_but_not_another_stores(
     assert others.exists()
 
 
+def test_two_that_are_made_at_once_leave_each_other_alone(world: World, tmp_path: Path) -> None:
+    others: list[Backup] = []
+
+    def make_another(_: object) -> None:
+        if not others:
+            others.append(back_up(world, tmp_path))
+
+    with world.site() as site:
+        made = make_backup(site, Target(str(tmp_path)), progress=make_another)
+    for each in (made, *others):
+        assert os.path.getsize(each.path) == each.size > 0
+
+
+def test_another_store_that_was_put_in_its_place_is_not_backed_up_under_its_name(
+    embedded: World, tmp_path: Path
+) -> None:
+    stranger = World(str(tmp_path / "other" / "jobs.db"), tmp_path / "others")
+    stranger.init()
+
+    def exchange(name: str, _: int) -> None:
+        if name == "create":
+            os.replace(stranger.url, embedded.url)
+
+    effects.observe(before=exchange)
+    try:
+        with pytest.raises(BackupFailed, match="another store was put in the place"):
+            back_up(embedded, tmp_path)
+    finally:
+        effects.observe()
+    assert list(tmp_path.glob("jobctl-*")) == []
+
+
 def test_writers_go_on_while_a_copy_is_made_and_it_is_of_one_moment(embedded: World, tmp_path: Path) -> None:
     with embedded.site() as site, site.store.write() as connection:
         connection.exec_driver_sql("CREATE TABLE ballast (a)")
@@ -154,17 +254,23 @@ def test_writers_go_on_while_a_copy_is_made_and_it_is_of_one_moment(embedded: Wo
     assert made.seconds < 20
 
 
-def test_a_damaged_store_gives_no_backup(embedded: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("table", ["event", "run"])
+def test_a_damaged_store_gives_no_backup_and_no_older_one_goes_for_it(
+    embedded: World, tmp_path: Path, table: str
+) -> None:
+    """Wherever the damage is: what a backup is said to hold is counted in some of the tables alone."""
     embedded.queue_job(0)
+    older = age(back_up(embedded, tmp_path / "backups"), days=1)
     with closing(sqlite3.connect(embedded.url)) as connection:
-        page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'event'").fetchone()[0]
+        named = f"SELECT rootpage FROM sqlite_master WHERE name = '{table}'"
+        page = connection.execute(named).fetchone()[0]
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     with open(embedded.url, "r+b") as file:
         file.seek((page - 1) * 4096)
         file.write(b"\xff" * 200)
     with pytest.raises(BackupFailed, match="no backup was made"):
-        back_up(embedded, tmp_path / "backups")
-    assert [name for name in os.listdir(tmp_path / "backups") if not name.endswith(".lock")] == []
+        back_up(embedded, tmp_path / "backups", keep=1)
+    assert [path for path in older.parent.iterdir() if path.suffix != ".lock"] == [older]
 
 
 def test_a_missing_or_old_program_is_told(

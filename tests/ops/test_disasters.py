@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from jobctl.errors import (
     JobctlError,
@@ -30,7 +31,7 @@ from jobctl.ops.site import Progress
 from jobctl.outputs import effects
 from jobctl.outputs.walk import walk
 from jobctl.source import sources_from_list
-from jobctl.store import jobs
+from jobctl.store import jobs, schema
 from ops.test_safety import failing_scandir
 from ops.tidying import (
     MONTH,
@@ -39,6 +40,7 @@ from ops.tidying import (
     leftover,
     link,
     notes,
+    observed,
     purge,
     purge_plan,
     restore,
@@ -107,6 +109,23 @@ def test_after_an_older_store_was_accepted_nothing_is_taken_before_a_recover(
     assert world.cleanup_plan().total == 1
 
 
+def test_after_an_older_store_was_accepted_no_job_expires_before_a_recover(
+    world: World, calendar: Calendar
+) -> None:
+    """Jobs that have files by now of which these records know nothing: they would be left over."""
+    world.start_job(0)
+    world.finish_job(0)
+    world.queue_job(1)
+    calendar.pass_(days=40)
+    with world.site() as site:
+        adopt_root(site, str(world.root))
+    plan = world.expire_plan(MONTH)
+    assert (plan.total, plan.kept_count) == (0, 2)
+    assert all("a complete 'jobctl recover' comes first" in reason for reason in kept(plan))
+    world.recover()
+    assert verbs(world.expire_plan(MONTH)) == [Verb.EXPIRE, Verb.EXPIRE]
+
+
 def test_every_age_that_cleanup_waits_for_begins_anew_where_an_older_store_was_accepted(
     world: World, calendar: Calendar
 ) -> None:
@@ -153,6 +172,86 @@ def test_below_a_directory_that_cannot_be_read_and_beside_it_nothing_is_taken(
     plan = world.cleanup_plan()
     assert (plan.total, plan.is_incomplete) == (0, True)
     assert "its root was not read completely: below" in kept(plan)[0]
+
+
+def test_no_job_expires_whose_files_lie_below_a_root_that_was_not_read_completely(
+    world: World, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.video()
+    world.file("below/temp_composition_7.mp4")
+    world.recover()
+    calendar.pass_(days=40)
+    scandir = failing_scandir(world, "below")
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "jobctl.ops.scan.walk", lambda *given, **named: walk(*given, scandir=scandir, **named)
+        )
+        plan = world.expire_plan(MONTH)
+    assert (plan.total, plan.is_incomplete) == (0, True)
+    assert kept(plan) == ["its root was not read completely: below: Input/output error"]
+    assert verbs(world.expire_plan(MONTH)) == [Verb.EXPIRE, Verb.QUARANTINE]
+
+
+def test_no_job_expires_whose_files_lie_below_another_root_than_is_looked_at(
+    world: World, calendar: Calendar, tmp_path: Path
+) -> None:
+    second = World(world.url, tmp_path / "second")
+    initialise(
+        world.settings,
+        roots=[str(second.root)],
+        layout="presentations",
+        host_local=False,
+        now=store_now(world),
+    )
+    world.video()
+    world.recover()
+    calendar.pass_(days=40)
+    with world.site() as site, hold_roots(site, command="expire", only=str(second.root)) as hold:
+        with plan_expire(hold, ExpireOptions(policy=MONTH)) as plan:
+            assert plan.total == 0
+            assert "which is not seen from here" in kept(plan)[0]
+
+
+def test_an_intermediate_stays_where_the_video_went_after_the_plan(world: World, calendar: Calendar) -> None:
+    """It may be all that is left of its job."""
+    video = world.video()
+    world.recover()
+    path = world.file(f"avatar_{a_job_id(0)}.mp4")
+    settle(world, calendar)
+    plan = world.cleanup_plan()
+    assert [action.path for action in plan] == [path.name]
+    video.unlink()
+    assert (world.apply(plan).counts["conflict"], path.exists()) == (1, True)
+
+
+@pytest.mark.parametrize("first", ["complete", "with a gap", "of one job", "by older records"])
+def test_only_a_walk_that_left_nothing_out_counts_as_the_first_one(
+    world: World, calendar: Calendar, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    world.start_job(0, executor=dead_executor())
+    world.expire(MONTH)
+    path = world.file(f"below/avatar_{a_job_id(0)}.mp4")
+    world.file("beside/temp_composition_7.mp4")
+    if first == "complete":
+        world.scan(full=True)
+    elif first == "with a gap":
+        scandir = failing_scandir(world, "beside")
+        with monkeypatch.context() as patched:
+            patched.setattr(
+                "jobctl.ops.scan.walk", lambda *given, **named: walk(*given, scandir=scandir, **named)
+            )
+            world.scan(full=True)
+    elif first == "of one job":
+        world.scan(full=True, only=(a_job_id(0),))
+    else:
+        with world.site() as site:
+            adopt_root(site, str(world.root))
+        world.scan(full=True)
+        with world.site() as site, site.store.write() as connection:
+            connection.execute(update(schema.root).values(negatives_suspended_at=None))
+    calendar.pass_(hours=25)
+    plan = world.cleanup_plan()
+    assert (f"below/{path.name}" in [action.path for action in plan]) == (first == "complete")
 
 
 def test_a_table_that_cannot_be_read_stops_all_that_takes_away(world: World, calendar: Calendar) -> None:
@@ -326,6 +425,36 @@ def test_a_retried_job_keeps_its_leftovers(world: World, calendar: Calendar) -> 
             at=site.store.now(connection),
         )
     assert (world.apply(plan).counts["conflict"], path.exists()) == (1, True)
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["free", "taken"])
+def test_a_job_that_is_retried_while_its_leftover_is_being_moved_gets_it_back(
+    world: World, calendar: Calendar, taken: bool
+) -> None:
+    """Or, where another file has its name by now, it is told that it did not."""
+    world.start_job(0, executor=dead_executor())
+    world.expire(MONTH)
+    path = world.file(f"avatar_{a_job_id(0)}.mp4", b"old")
+    settle(world, calendar)
+    plan = world.cleanup_plan()
+    moved: list[str] = []
+
+    def retry(name: str, _: int) -> None:
+        if name != "rename" or moved:
+            return
+        moved.append(name)
+        if taken:
+            path.write_bytes(b"new")
+        with world.site() as site, site.store.write() as connection:
+            at = site.store.now(connection)
+            change = {"expect": Status.FAILED, "cause": Cause.OPERATOR, "actor": "ops", "at": at}
+            jobs.change_status(connection, a_job_id(0), Status.QUEUED, **change)
+
+    with observed(after=retry):
+        report = world.apply(plan)
+    assert (report.counts["conflict"], path.read_bytes()) == (1, b"new" if taken else b"old")
+    ((_, note),) = notes(world, report)
+    assert ("it could not be put back" in str(note)) == taken
 
 
 @pytest.mark.parametrize("how", ["replaced", "overwritten"])

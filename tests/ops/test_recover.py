@@ -10,20 +10,28 @@ import pytest
 from sqlalchemy import update
 
 import demo_tree
+from jobctl.core.planning import propose
 from jobctl.errors import ExitCode, PlanStale, UsageError
 from jobctl.evidence.executor import current_executor, this_boot_id
+from jobctl.model.files import Tier
 from jobctl.model.finding import FindingKind as Kind
 from jobctl.model.job import Executor, Origin
 from jobctl.model.plan import Verb
-from jobctl.model.status import Status
+from jobctl.model.status import Cause, Status
 from jobctl.ops.apply import apply_plan
 from jobctl.ops.explain import explain
 from jobctl.ops.hold import hold_roots
-from jobctl.ops.plan import load_plan
+from jobctl.ops.inspect import Inspector
+from jobctl.ops.plan import header_of, load_plan
+from jobctl.ops.recover import Gathering, terms_of
+from jobctl.ops.scan import Scan
+from jobctl.ops.scan_report import ScanOptions
+from jobctl.ops.site import no_progress
 from jobctl.outputs.stamp import make_stamp
 from jobctl.store import jobs
 from jobctl.store.schema import job
-from ops.world import World, a_job_id, dead_executor, set_age
+from ops.tidying import observed
+from ops.world import Calendar, World, a_job_id, dead_executor, set_age
 from store.records import show_life
 
 
@@ -264,6 +272,35 @@ def test_a_record_made_after_the_plan_is_not_overwritten(world: World) -> None:
     assert world.job().status is Status.PROCESSING
 
 
+@pytest.mark.parametrize("deleted", [False, True], ids=["cancelled", "deleted"])
+def test_a_job_that_changes_while_a_plan_is_made_is_left_for_the_next_one(
+    world: World, deleted: bool
+) -> None:
+    world.start_job(0, executor=dead_executor())
+    world.start_job(1, executor=dead_executor())
+    with world.site() as site, hold_roots(site, command="recover") as hold:
+        cases = list(Scan(site, ScanOptions(full=True), no_progress, opened=list(hold.roots)).cases())
+        with site.store.write() as connection:
+            at = site.store.now(connection)
+            if deleted:
+                jobs.delete_job(connection, a_job_id(0), actor="ada", at=at)
+            else:
+                jobs.change_status(
+                    connection,
+                    a_job_id(0),
+                    Status.CANCELLED,
+                    expect=Status.PROCESSING,
+                    cause=Cause.OPERATOR,
+                    actor="ada",
+                    at=at,
+                )
+        with Inspector(site, hold.roots, Tier.DEMUX) as inspector:
+            terms = terms_of(site, header_of(hold, "recover"))
+            found = list(Gathering(site, inspector, terms, no_progress).materials(cases))
+    assert [propose(each).actions[0].verb for each in found] == [Verb.FAIL]
+    assert [each.case.key for each in found] == [a_job_id(1)]
+
+
 def test_a_saved_plan_is_applied_just_as_it_is(world: World, tmp_path: Path) -> None:
     world.video(0)
     world.plan().save(str(tmp_path / "plan.jsonl"))
@@ -272,6 +309,13 @@ def test_a_saved_plan_is_applied_just_as_it_is(world: World, tmp_path: Path) -> 
         report = world.apply(plan)
     assert report.counts["done"] == 1
     assert world.job_ids() == {a_job_id(0)}
+
+
+def test_a_saved_plan_is_on_the_disk_before_it_has_its_name(embedded: World, tmp_path: Path) -> None:
+    plan, done = embedded.plan(), []
+    with observed(after=lambda name, _: done.append(name)):
+        plan.save(str(tmp_path / "plan"))
+    assert done == ["create", "fsync", "rename", "fsync-directory"]
 
 
 def test_an_altered_plan_is_refused(world: World, tmp_path: Path) -> None:
@@ -322,6 +366,16 @@ def test_an_old_plan_is_stale(world: World) -> None:
     world.video(0)
     plan = world.plan()
     world.changes["plan_max_age_h"] = 1e-9
+    with pytest.raises(PlanStale, match="old"):
+        world.apply(plan)
+
+
+def test_a_plan_that_is_dated_after_the_present_is_stale(world: World, calendar: Calendar) -> None:
+    """The clock was wrong then, or is now: how old it is cannot be told."""
+    world.video(0)
+    calendar.jump(days=3)
+    plan = world.plan()
+    calendar.jump(days=-3)
     with pytest.raises(PlanStale, match="old"):
         world.apply(plan)
 

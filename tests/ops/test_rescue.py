@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from jobctl.model.enqueued import New
 from jobctl.model.files import Role
@@ -15,7 +17,7 @@ from jobctl.model.status import Status
 from jobctl.ops.rescue import Rescuer
 from jobctl.ops.site import Site
 from jobctl.store import jobs as job_store
-from jobctl.store import workers
+from jobctl.store import schema, workers
 from jobctl.store.enqueue import enqueue_many
 from jobctl.store.leases import Holder, open_leases
 from jobctl.store.roots import get_roots
@@ -42,22 +44,53 @@ def lose(site: Site, jobs: int, *, published: int) -> None:
         workers.end_worker(connection, HOLDER.worker_id, "lost", at=at)
 
 
+def publish(site: Site, path: Path, content: bytes | None = None) -> None:
+    """Have the lost worker publish a video of its first job; ``content``: what it was allowed to publish."""
+    with site.store.write() as connection:
+        (root,) = get_roots(connection)
+        sha256 = hashlib.sha256(path.read_bytes() if content is None else content).hexdigest()
+        wanted = ("j000", 1, root.root_id, path.name, Role.VIDEO, path.stat().st_size, sha256)
+        workers.offer(connection, workers.Offer(*wanted), at=site.store.now(connection))
+
+
 def test_a_rescued_video_is_recorded_with_its_length(world: World) -> None:
     """It was read through to complete its job: that is when its length is known."""
     path = encode(world.root / "j000.mp4")
     with world.site() as site:
         lose(site, 1, published=0)
-        with site.store.write() as connection:
-            (root,) = get_roots(connection)
-            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-            wanted = ("j000", 1, root.root_id, path.name, Role.VIDEO, path.stat().st_size, sha256)
-            workers.offer(connection, workers.Offer(*wanted), at=site.store.now(connection))
+        publish(site, path)
         (rescued,) = Rescuer(site, actor="test", warn=lambda _: None).rescue_all()
         assert rescued.to is Status.COMPLETED
         with site.store.read() as connection:
             (file,) = job_store.artifacts_of(connection, "j000")
     assert file.media is not None
     assert file.media["duration_s"] == pytest.approx(2.0, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("share", "accepted"), [(1.0, b"other"), (0.5, None)], ids=["of other bytes", "not whole"]
+)
+def test_another_video_than_was_published_completes_no_job(
+    world: World, share: float, accepted: bytes | None
+) -> None:
+    path = encode(world.root / "j000.mp4")
+    os.truncate(path, int(path.stat().st_size * share))
+    with world.site() as site:
+        lose(site, 1, published=0)
+        publish(site, path, accepted)
+        (rescued,) = Rescuer(site, actor="test", warn=lambda _: None).rescue_all()
+        assert rescued.to is not Status.COMPLETED
+
+
+def test_what_an_earlier_attempt_published_is_not_the_video_of_the_one_that_was_lost(world: World) -> None:
+    path = encode(world.root / "j000.mp4")
+    with world.site() as site:
+        lose(site, 1, published=0)
+        publish(site, path)
+        with site.store.write() as connection:
+            connection.execute(update(schema.publication).values(attempt=0))
+        (rescued,) = Rescuer(site, actor="test", warn=lambda _: None).rescue_all()
+        assert rescued.to is not Status.COMPLETED
 
 
 def test_jobs_below_a_root_that_is_away_are_told_once_and_the_others_are_rescued(
@@ -74,3 +107,18 @@ def test_jobs_below_a_root_that_is_away_are_told_once_and_the_others_are_rescued
         (tmp_path / "away").rename(world.root)
         assert len(rescuer.rescue_all()) == 120
         assert not rescuer.is_needed()
+
+
+def test_a_video_that_somebody_has_open_for_writing_is_judged_once_it_is_closed(world: World) -> None:
+    """A child that outlived its worker may be about to close it; the other jobs do not wait for it."""
+    said: list[str] = []
+    path = encode(world.root / "j000.mp4")
+    with world.site() as site:
+        lose(site, 2, published=0)
+        publish(site, path)
+        rescuer = Rescuer(site, actor="test", warn=said.append)
+        with path.open("r+b"):
+            assert [each.job_id for each in rescuer.rescue_all()] == ["j001"]
+        assert [each.to for each in rescuer.rescue_all()] == [Status.COMPLETED]
+    (warning,) = said
+    assert "cannot be judged yet: it is open for writing" in warning

@@ -35,9 +35,10 @@ from jobctl.ops.quarantine import PurgeOptions, plan_purge
 from jobctl.ops.restore import Restored, carry_out, prepare_restore
 from jobctl.ops.roots import adopt_root, list_roots
 from jobctl.ops.runs import list_runs
-from jobctl.ops.site import Progress, operator
+from jobctl.ops.site import Progress, no_progress, operator
 from jobctl.ops.undo import roots_of_run
 from jobctl.policy import Policy, Rule
+from jobctl.report.backup_screen import already_said
 from jobctl.store import backup_contents, schema
 from jobctl.store.engine import HEAD
 from jobctl.store.migrations import migrate
@@ -580,12 +581,19 @@ def test_a_store_that_was_lost_left_nothing_to_take_back(embedded: World, tmp_pa
     assert "nothing was kept" in how_to_take_back(put_back)
 
 
-def test_it_works_for_a_second_time_in_the_same_place(world: World, tmp_path: Path) -> None:
+def test_it_works_for_a_second_time_and_tells_what_the_first_time_kept(world: World, tmp_path: Path) -> None:
+    """Whoever was cut off runs the same again, and what was lost to the store lies in the first one kept."""
     world.queue_job(0)
     made = back_up(world, tmp_path / "backups")
-    first, second = (restore(world, made.path).plan.kept_as for _ in range(2))
-    assert first != second
-    assert kept_jobs(world, first) == kept_jobs(world, second) == {a_job_id(0)}
+    world.queue_job(1)
+    first, second = (restore(world, made.path).plan for _ in range(2))
+    assert kept_jobs(world, first.kept_as) == {a_job_id(0), a_job_id(1)}
+    assert kept_jobs(world, second.kept_as) == {a_job_id(0)}
+    assert first.already is None
+    assert second.already is not None
+    assert f"the store before it is kept as {first.kept_as}; " in already_said(*second.already)
+    other = restore(world, shutil.copy(made.path, tmp_path / "other"))
+    assert other.plan.already is None
 
 
 def test_a_directory_that_was_lost_with_the_store_is_made(embedded: World, tmp_path: Path) -> None:
@@ -641,8 +649,19 @@ def test_where_the_store_was_lost_a_backup_is_no_older_than_its_roots(
         embedded.recover()
     for path in Path(embedded.url).parent.glob("jobs.db*"):
         path.unlink()
-    restore(embedded, made.path)
+    with prepare_restore(embedded.settings, made.path) as prepared:
+        prepared.put_back(no_progress)
+    # Killed before any root knew of it.
     assert embedded.recover().counts["done"] == 2
+
+
+def test_the_store_that_was_kept_is_older_than_its_roots_at_once(embedded: World, tmp_path: Path) -> None:
+    made = back_up(embedded, tmp_path / "backups")
+    kept = restore(embedded, made.path).plan.kept_as
+    assert kept is not None
+    shutil.copy(kept, embedded.url)
+    with pytest.raises(StoreOlderThanRoot):
+        embedded.recover()
 
 
 def test_a_backup_that_can_be_read_and_is_damaged_is_refused(embedded: World, tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jobctl import clock
 from jobctl.errors import (
     ExitCode,
     Locked,
@@ -36,6 +37,7 @@ from jobctl.ops.scan import scan
 from jobctl.ops.scan_report import ScanOptions
 from jobctl.outputs import walk
 from jobctl.store import jobs, roots
+from ops.tidying import observed
 from ops.world import World, a_job_id, set_age
 
 
@@ -261,6 +263,23 @@ def failing_scandir(world: World, directory: str):
     return scandir
 
 
+def test_what_is_put_back_while_a_recover_is_applied_stays_suspended(world: World) -> None:
+    """It was planned before that."""
+    world.video()
+    done: list[str] = []
+
+    def adopt(name: str, _: int) -> None:
+        done.append(name)
+        if done.count("replace") == 1 and name == "fsync-directory":
+            with world.site() as site:
+                adopt_root(site, str(world.root))
+
+    with observed(after=adopt):
+        assert world.recover().counts["done"] == 1
+    with world.site() as site:
+        assert list_roots(site)[0].is_suspended
+
+
 def test_below_a_failing_directory_nothing_is_missing(world: World, monkeypatch) -> None:
     video = world.video()
     (world.root / "2025").mkdir()
@@ -457,6 +476,26 @@ def test_ten_recovers_at_once_make_one_set_of_records(world: World) -> None:
     with world.site() as site, site.store.read() as connection:
         for number in range(5):
             assert len(jobs.history(connection, a_job_id(number))) == 1
+
+
+def test_a_root_that_is_registered_while_one_waits_is_not_held(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has locked it."""
+    later = World(world.url, tmp_path / "later")
+    with world.site() as site, ExitStack() as first:
+        first.enter_context(hold_roots(site, command="first"))
+
+        def register(_: float) -> None:
+            later.init()
+            first.close()
+
+        monkeypatch.setattr(clock, "sleep", register)
+        with hold_roots(site, command="second", wait_s=60) as hold:
+            assert [root.path for root in hold.roots] == [str(world.root)]
+            assert len(hold.fences) == 1
+    with world.site() as site, hold_roots(site, command="third") as hold:
+        assert len(hold.roots) == len(hold.fences) == 2
 
 
 # --- hostile trees -------------------------------------------------------------------------------

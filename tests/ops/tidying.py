@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from jobctl.ops.plan import Plan
 from jobctl.ops.quarantine import PurgeOptions, Wanted, plan_purge, plan_restore
 from jobctl.ops.runs import actions_of
 from jobctl.ops.verify import Verification
+from jobctl.outputs import effects
 from jobctl.policy import Policy, Rule
 from ops.world import Calendar, World, a_job_id
 
@@ -84,3 +87,13 @@ def link(world: World, number: int, path: str, *, role: str = "video") -> None:
 def store_now(world: World) -> datetime:
     with world.site() as site, site.store.read() as connection:
         return site.store.now(connection)
+
+
+@contextmanager
+def observed(**observers: Callable[[str, int], None]) -> Iterator[None]:
+    """Call ``before`` or ``after`` around each effect within the block."""
+    effects.observe(**observers)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        effects.observe()

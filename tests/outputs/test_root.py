@@ -93,6 +93,16 @@ def test_a_registered_root_bears_a_marker_that_only_its_owner_can_read(outputs: 
     assert marker_of(outputs).parent.stat().st_mode & 0o777 == 0o700
 
 
+def test_every_name_on_the_way_to_a_marker_is_on_the_disk(outputs: Path) -> None:
+    done: list[str] = []
+    effects.observe(after=lambda name, _: done.append(name))
+    try:
+        registered(outputs)
+    finally:
+        effects.observe()
+    assert done == ["mkdir", "fsync-directory", "create", "write", "fsync", "replace", "fsync-directory"]
+
+
 def test_registering_again_leaves_the_marker_as_it_is(outputs: Path) -> None:
     registered(outputs)
     with opened(outputs) as root:

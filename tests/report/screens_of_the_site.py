@@ -39,6 +39,10 @@ RESTORE = RestorePlan(
     lost=Lost(27, 9, 154),
     kept_as=f"/var/lib/{HOSTILE}.before-20261123T120000.118204Z",
     migrates_from="0004",
+    already=(
+        ago(minutes=5),
+        PutBack(f"/srv/{HOSTILE}.db", BackupKind.SQLITE, None, f"/var/lib/{HOSTILE}.before", was_sound=True),
+    ),
 )
 
 

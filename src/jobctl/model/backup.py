@@ -78,7 +78,8 @@ class RestorePlan(NamedTuple):
 
     ``now`` is what is in the store's place, ``None`` where that cannot be read: ``now_said`` says
     why. ``kept_as``: where that will be found afterwards, ``None`` where there is nothing to keep.
-    ``migrates_from``: the older schema that is brought up to date.
+    ``migrates_from``: the older schema that is brought up to date. ``already``: when this very file
+    was put back last, and what the store before is kept as, where that is the last restore of all.
     """
 
     file: str
@@ -91,3 +92,4 @@ class RestorePlan(NamedTuple):
     lost: Lost | None
     kept_as: str | None
     migrates_from: str | None
+    already: tuple[datetime, PutBack] | None = None

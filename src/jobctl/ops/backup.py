@@ -6,7 +6,7 @@ import fcntl
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import NamedTuple
 
@@ -237,12 +237,22 @@ def _rotate(
             warnings.append(f"{path} was left alone, and is not counted: {doubt}")
         elif kept < keep or name == newest:
             kept += 1
+        elif why := _why_refused(effects.unlink, directory_fd, name):
+            warnings.append(f"{path} could not be removed: {why}")
         else:
-            effects.unlink(directory_fd, name)
             removed.append(path)
-    if removed:
-        effects.fsync_directory(directory_fd)
+    if removed and (why := _why_refused(effects.fsync_directory, directory_fd)):
+        warnings.append(f"{directory} could not be synced: {why}; what was removed there may come back")
     return removed, warnings
+
+
+def _why_refused(effect: Callable[..., None], *arguments: object) -> str | None:
+    """Why the system did not do what the rotation asked for, or ``None``. The new backup is there by then."""
+    try:
+        effect(*arguments)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def _why_not_ours(site: Site, path: str, kind: BackupKind) -> str | None:

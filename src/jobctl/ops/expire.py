@@ -104,11 +104,14 @@ class _Planning:
     writer: PlanWriter = field(init=False)
     scanning: Scan = field(init=False)
     troubles: list[JobctlError] = field(default_factory=list)
+    _suspended: dict[str, str] = field(init=False)
+    """Roots below which there may be more than the records know, and why."""
     _unknown: dict[str, str] = field(default_factory=dict)
     """Roots whose files cannot be judged, and why."""
 
     def __post_init__(self) -> None:
         self.writer = PlanWriter(header_of(self.hold, "expire"))
+        self._suspended = suspended(self.hold)
         stale_after = self.options.stale_after
         options = ScanOptions(
             full=True,
@@ -134,7 +137,7 @@ class _Planning:
         expect_references(report)
         self.troubles.extend([*report.errors, *clock_troubles(report.clock_jump)])
         self.writer.is_incomplete = not report.is_complete
-        self._unknown = suspended(self.hold) | gaps(report)
+        self._unknown = self._suspended | gaps(report)
 
     def look_at_ended_jobs(self, files: SortedSpool) -> None:
         """Expire what is kept no longer; put aside the files that go with it."""
@@ -217,10 +220,13 @@ class _Planning:
             answer = judge_queued(
                 case, self._with_version(case, job_row), self.options.policy, self.scanning.report.known_ages
             )
-            if isinstance(answer, Action):
-                self.writer.add(answer)
-            else:
+            older = self._why_older(job_row)
+            if isinstance(answer, Kept):
                 self.writer.keep(answer)
+            elif older:
+                self.writer.keep(Kept(case.key, "", "", older))
+            else:
+                self.writer.add(answer)
         else:
             self.writer.keep(Kept(case.key, "", "", why_left_open(case)))
 
@@ -255,7 +261,7 @@ class _Planning:
             job_row, rows = job_rows.get(job_id), artifact_rows.get(job_id, {})
             if job_row is None:
                 continue
-            blind = self._why_blind(rows)
+            blind = self._why_blind(rows) or self._why_older(job_row)
             if blind:
                 self.writer.keep(Kept(job_id, "", "", blind))
                 continue
@@ -272,6 +278,13 @@ class _Planning:
             if root_id in self._unknown:
                 return self._unknown[root_id]
         return None
+
+    def _why_older(self, job_row: Row) -> str | None:
+        """Why a record may not know yet what became of its job, or ``None``. One without a root: of any."""
+        root_id = job_row["root_id"]
+        if root_id is None:
+            return next(iter(self._suspended.values()), None)
+        return self._suspended.get(root_id)
 
     def _put_aside(self, row: Row, version: int, files: SortedSpool) -> None:
         seen = self._look(row) if row["state"] == "present" else None

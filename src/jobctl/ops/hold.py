@@ -89,16 +89,16 @@ def hold_roots(site: Site, *, command: str, only: str | None = None, wait_s: flo
     """
     with ExitStack() as stack:
         holder = uuid.uuid4().hex
-        fences = []
+        fences = {}
         for row in sorted(visible_roots(site, only), key=lambda row: row.root_id):
             fence = _acquire(site, f"root:{row.root_id}", holder=holder, command=command, wait_s=wait_s)
             stack.callback(_release, site, fence)
-            fences.append(fence)
-        # Read only now: until the lock was ours, another run may have raised the generation.
-        rows = visible_roots(site, only)
+            fences[row.root_id] = fence
+        # Read only now: until the lock was ours, another run may have raised the generation. A root
+        # that was registered meanwhile is not locked.
+        rows = [row for row in visible_roots(site, only) if row.root_id in fences]
         opened = [stack.enter_context(open_registered(site, row)) for row in rows]
-        held = Hold(site, opened, fences)
-        held.renewed_at = clock.monotonic()
+        held = Hold(site, opened, list(fences.values()), clock.monotonic())
         _suspend_older_trees(site, rows, opened)
         yield held
 

@@ -82,16 +82,21 @@ class Gathering:
     troubles: list[JobctlError] = field(default_factory=list)
 
     def materials(self, batch: list[Case]) -> Iterator[Material]:
+        """What is known of each case, but for those whose record was changed or deleted meanwhile."""
         known = [case.key for case in batch if case.record is not None]
         with self.site.store.read() as connection:
-            job_rows = runs.job_documents(connection, known)
+            job_rows = runs.job_documents(connection, known, with_version=True)
             artifact_rows = runs.artifact_documents(connection, known)
         for done, case in enumerate(batch, start=1):
+            job_row = job_rows.get(case.key)
+            version = job_row.pop("version") if job_row else None
+            if case.record is not None and version != case.record.version:
+                continue
             probes = {seen: self.inspector.look(seen, Tier.DEMUX) for seen in _to_check(case)}
             sidecars = {seen: list(self._sidecars(case, seen, probe)) for seen, probe in probes.items()}
             self.report(Progress("check", done, len(batch), case.key))
             rows = artifact_rows.get(case.key, {})
-            yield Material(case, probes, job_rows.get(case.key), rows, self.terms, sidecars)
+            yield Material(case, probes, job_row, rows, self.terms, sidecars)
 
     def _sidecars(self, case: Case, video: Seen, probe: Probe) -> Iterator[SidecarSays]:
         """What the sidecars of a job say beside one of its videos; one that is none is told."""

@@ -21,7 +21,7 @@ from jobctl.ops.hold import open_registered, visible_roots
 from jobctl.ops.inspect import Inspector
 from jobctl.ops.site import Site
 from jobctl.outputs.directories import stat_below
-from jobctl.outputs.fingerprint import Reach
+from jobctl.outputs.fingerprint import FileChanged, Reach
 from jobctl.outputs.identity import identity_of
 from jobctl.outputs.root import OpenRoot
 from jobctl.store import jobs, workers
@@ -29,6 +29,7 @@ from jobctl.store.engine import Connection
 from jobctl.store.roots import RootRow
 
 _AT_ONCE = 50
+_UNJUDGED = frozenset({Verdict.UNSETTLED, Verdict.UNREADABLE})
 
 
 class Rescued(NamedTuple):
@@ -160,6 +161,8 @@ class Rescuer:
             return Published(None, unseen=f"its video may lie below a root that is away: {error.message}")
         except OSError as error:
             return Published(None, unseen=f"its video {offer.path!r} cannot be read: {error.strerror}")
+        except FileChanged as changed:
+            return _not_yet(offer, str(changed))
 
     def _roots(self) -> list[RootRow]:
         try:
@@ -173,6 +176,8 @@ class Rescuer:
             return Published(None)
         with Inspector(self._site, [root], Tier.DEMUX) as inspector:
             probe = inspector.look(found, Tier.DEMUX)
+            if probe.check.verdict in _UNJUDGED:
+                return _not_yet(offer, probe.check.reason)
             is_same = inspector.fingerprint(found, Reach.WHOLE, on_bytes=_ignore).sha256 == offer.sha256
         is_whole = probe.check.verdict is Verdict.WHOLE and probe.identity == found.identity
         return Published(offer, found.mtime_ns, probe.media) if is_whole and is_same else Published(None)
@@ -181,6 +186,11 @@ class Rescuer:
 def is_gone(executor: Executor, site: Site) -> bool:
     """Whether it is proven here that a process is gone."""
     return liveness(executor, host=site.host) == "dead"
+
+
+def _not_yet(offer: workers.Offer, why: str) -> Published:
+    """The answer where a video lies there that may be the one: whoever has it open may soon be done."""
+    return Published(None, unseen=f"its video {offer.path!r} cannot be judged yet: {why}")
 
 
 def _changes(settlement: Settlement, at: datetime) -> dict[str, Any]:

@@ -149,6 +149,12 @@ def expect_idle(site: Site, connection: Connection) -> None:
             )
 
 
+def already_put_back(connection: Connection, file: str) -> tuple[datetime, PutBack] | None:
+    """The last restore of a store, if it was of this file: the call before this one may have been killed."""
+    newest = restored.newest(connection)
+    return newest if newest is not None and newest[1].file == file else None
+
+
 def doer_of(settings: Settings) -> Doer:
     """This process, about to restore: a store that cannot be opened knows of nobody."""
     return Doer(new_run_id(clock.now()), storable_text(operator()), current_executor(settings.host_id).host)

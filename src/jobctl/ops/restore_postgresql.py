@@ -13,7 +13,15 @@ from jobctl import clock
 from jobctl.core.backups import kept_schema, made_at
 from jobctl.errors import StoreSchemaMismatch, StoreUninitialised
 from jobctl.model.backup import BackupKind, Contents, RestorePlan
-from jobctl.ops.restore import begin_anew, doer_of, expect_fit, expect_idle, in_use, next_generations
+from jobctl.ops.restore import (
+    already_put_back,
+    begin_anew,
+    doer_of,
+    expect_fit,
+    expect_idle,
+    in_use,
+    next_generations,
+)
 from jobctl.ops.site import Progress, ProgressSink, Site, open_site
 from jobctl.outputs import effects
 from jobctl.settings import Settings
@@ -88,10 +96,11 @@ def prepared(settings: Settings, dialect: PostgreSQL, file: str, show: ProgressS
         check_list(reader, file)
         backup = postgresql_backup.contents_of_dump(reader, file, lambda rows: show(Progress("verify", rows)))
         expect_fit(file, backup, found.contents.store_id if found.contents else None)
-        lost = None
+        lost = already = None
         if found.site is not None:
             with found.site.store.read() as connection:
                 lost = backup_contents.lost_to(connection, backup)
+                already = already_put_back(connection, file)
         plan = RestorePlan(
             file=file,
             size=os.stat(file).st_size,
@@ -103,6 +112,7 @@ def prepared(settings: Settings, dialect: PostgreSQL, file: str, show: ProgressS
             lost=lost,
             kept_as=kept_schema(SCHEMA, clock.now()) if found.has_schema else None,
             migrates_from=backup.schema if backup.schema != HEAD else None,
+            already=already,
         )
         yield _Restore(plan, doer_of(settings), dialect, found.site, reader)
 

@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 from jobctl import clock
@@ -25,8 +26,16 @@ from jobctl.errors import (
     StoreUninitialised,
     StoreUnreachable,
 )
-from jobctl.model.backup import BackupKind, Contents, Lost, RestorePlan
-from jobctl.ops.restore import begin_anew, doer_of, expect_fit, expect_idle, in_use, next_generations
+from jobctl.model.backup import BackupKind, Contents, Lost, PutBack, RestorePlan
+from jobctl.ops.restore import (
+    already_put_back,
+    begin_anew,
+    doer_of,
+    expect_fit,
+    expect_idle,
+    in_use,
+    next_generations,
+)
 from jobctl.ops.site import Progress, ProgressSink, Site, open_site
 from jobctl.ops.stepdown import step_down_to
 from jobctl.outputs import effects
@@ -189,7 +198,7 @@ def prepared(settings: Settings, dialect: SQLite, file: str, show: ProgressSink)
         expect_fit(file, backup, found.contents.store_id if found.contents else None)
         if backup.schema != HEAD:
             _migrate(staged)
-        found, lost = _compare(found, backup)
+        found, compared = _compare(found, file, backup)
         kept = kept_name(name, clock.now())
         plan = RestorePlan(
             file=file,
@@ -199,9 +208,10 @@ def prepared(settings: Settings, dialect: SQLite, file: str, show: ProgressSink)
             backup=backup,
             now=found.contents,
             now_said=found.said,
-            lost=lost,
+            lost=compared.lost,
             kept_as=os.path.join(directory, kept) if os.path.lexists(dialect.path) else None,
             migrates_from=backup.schema if backup.schema != HEAD else None,
+            already=compared.already,
         )
         yield _Restore(plan, doer_of(settings), dialect, found.site, directory_fd, staged, kept)
 
@@ -241,16 +251,24 @@ def _look(settings: Settings, dialect: SQLite) -> _Found:
         return _Found(None, None, error.message)
 
 
-def _compare(found: _Found, backup: Contents) -> tuple[_Found, Lost | None]:
+class _Compared(NamedTuple):
+    """What the store that is there says of the backup; nothing where it cannot be read."""
+
+    lost: Lost | None = None
+    already: tuple[datetime, PutBack] | None = None
+
+
+def _compare(found: _Found, file: str, backup: Contents) -> tuple[_Found, _Compared]:
     if found.site is None:
-        return found, None
+        return found, _Compared()
     try:
         with found.site.store.read() as connection:
-            return found, backup_contents.lost_to(connection, backup)
+            lost = backup_contents.lost_to(connection, backup)
+            return found, _Compared(lost, already_put_back(connection, file))
     except StoreUnreachable as error:
         if not _is_ruin(error):
             raise
-        return _Found(None, found.contents, error.message), None
+        return _Found(None, found.contents, error.message), _Compared()
 
 
 def _is_ruin(error: StoreUnreachable) -> bool:

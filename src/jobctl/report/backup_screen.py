@@ -65,6 +65,9 @@ def plan_item(plan: RestorePlan) -> dict[str, Any]:
         "lost": None if plan.lost is None else plan.lost._asdict(),
         "kept_as": plan.kept_as,
         "migrates_from": plan.migrates_from,
+        "already": None
+        if plan.already is None
+        else {"at": plan.already[0], **_put_back_item(plan.already[1])},
     }
 
 
@@ -134,11 +137,18 @@ def plan_said(plan: RestorePlan) -> Iterator[str]:
                 filter(None, (counted(lost.jobs, "job"), changes, counted(lost.events, "event")))
             )
             yield f"Younger than the backup, and lost to the store: {told}."
+    if plan.already is not None:
+        yield already_said(*plan.already)
     if plan.migrates_from is not None:
         yield f"Its schema {plan.migrates_from} is brought up to date."
     if plan.kept_as is not None:
         yield f"The store that is there is kept as {plan.kept_as}."
     yield "Nothing is called missing afterwards until a complete recover was applied."
+
+
+def already_said(at: datetime, before: PutBack) -> str:
+    """That a backup was put back before, in one sentence: what was lost then is in what was kept then."""
+    return f"It was put back already on {local_time(at)}; {how_to_take_back(before)}."
 
 
 def plan_screen(plan: RestorePlan, width: int) -> Iterator[RenderableType]:

@@ -18,6 +18,7 @@ from jobctl.model.amounts import counted
 from jobctl.model.backup import Lost, RestorePlan
 from jobctl.report.backup_screen import (
     BESIDE_COLUMNS,
+    already_said,
     beside_each_other,
     plan_item,
     plan_said,
@@ -91,6 +92,8 @@ def _end(call: Call, restored: Restored) -> ExitCode:
     )
     if plan.kept_as is not None:
         call.output.say(f"The store that was there is kept as {plan.kept_as}.")
+    if plan.already is not None:
+        call.output.say(already_said(*plan.already))
     if restored.roots:
         call.output.say(
             "Nothing is called missing until a complete recover was applied. "
