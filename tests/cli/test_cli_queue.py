@@ -51,6 +51,7 @@ def test_a_key_gives_back_the_job_that_has_it(store_url: str) -> None:
     [
         (["--payload", "{slides"], "the payload is no JSON"),
         (["--payload", "NaN"], "NaN is no JSON"),
+        (["--payload", "1e999"], "1e999 is too large a number"),
         (["--payload", "[" * 100_000], "nested too deeply"),
         (["--each-line", "-", "--key", "k"], "--each-line goes with"),
         (["--payload", "@/no/such/file"], "/no/such/file cannot be read"),
@@ -218,6 +219,7 @@ def test_lines_whose_jobs_are_there_are_counted_and_another_job_in_their_place_i
         ('{"queue": 5}', "line 1: 'queue' has to be a text; nothing"),
         ('{"delay": 1, "at": "2031-01-31T03:00:00Z"}', "line 1: delay and at exclude each other"),
         ('{"payload": NaN}', "line 1: NaN is no JSON"),
+        ('{"payload": [-1e999]}', "line 1: -1e999 is too large a number"),
         ('{"key": "' + "k" * 501 + '"}', "line 1: the key is 501 bytes long"),
     ],
 )

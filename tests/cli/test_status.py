@@ -117,6 +117,7 @@ def test_a_terminal_gets_one_screen(broken: World, width: int) -> None:
         (("3",), "jobctl status --watch 3"),
         (("--watch", "--json"), "jobctl metrics"),
         (("--watch", "0.5"), "jobctl status --help"),
+        (("--watch", "nan"), "jobctl status --help"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_what_does(

@@ -102,6 +102,22 @@ def test_a_long_error_is_shown_in_part_with_how_to_see_the_rest() -> None:
     assert "".join(whole.split()).count("\\x1b[2J") >= 2 * LONG_ERROR.count("\x1b[2J")
 
 
+def test_of_a_traceback_of_many_lines_the_end_is_shown_with_how_to_see_the_rest() -> None:
+    """An error of a megabyte that has line ends made one of hundreds of lines."""
+    traceback = "".join(f"line {number} of it\n" for number in range(1, 501))
+    failed = {"error": "it broke", "error_code": "error", "traceback": traceback}
+    events = [
+        a_change(1, 2, 1, "queued", "processing", {"cause": "claim"}),
+        a_change(2, 1, 1, "processing", "failed", {"cause": "executor", **failed}),
+    ]
+    detail = JobDetail(a_job(), [], events, NOW)
+    shown = [each.strip() for each in render(job_screen(detail, width=80), 80).splitlines()]
+    first = shown.index("(470 lines before; --verbose shows all)")
+    assert shown[first + 1] == "line 471 of it"
+    assert "line 500 of it" in shown
+    assert "line 1 of it" in render(job_screen(detail, width=80, is_verbose=True), 80)
+
+
 def test_markup_in_a_name_is_only_text() -> None:
     assert render([line("[bold red]loud[/bold red] :smile:")], 80) == "[bold red]loud[/bold red] :smile:\n"
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
+
+import typer
 
 from jobctl.cli.context import Call
 from jobctl.cli.output import Format
@@ -27,6 +30,13 @@ def refuse_json(call: Call, what: str) -> None:
             f"{what} is for people, and JSON is one answer",
             hint="ask again and again for 'jobctl status --json', or let Prometheus read 'jobctl metrics'",
         )
+
+
+def a_number(seconds: float | None) -> float | None:
+    """Refuse nan as a number of seconds, which no range that is checked excludes."""
+    if seconds is not None and math.isnan(seconds):
+        raise typer.BadParameter("nan is no number of seconds")
+    return seconds
 
 
 def placed(call: Call, found: Standing) -> Standing:

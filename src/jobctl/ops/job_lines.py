@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -63,7 +64,7 @@ def parse_json(text: str | bytes) -> Any:
     if len(text) > LARGEST_PAYLOAD:
         raise ValueError(f"it is larger than {LARGEST_PAYLOAD >> 20} MiB")
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -101,6 +102,14 @@ def _said(error: ValueError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"it is no JSON: {error.msg} at column {error.colno}"
     return str(error)
+
+
+def _finite(digits: str) -> float:
+    # What is too large a number for Python becomes infinite in it, which JSON cannot say.
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits[:20]} is too large a number")
+    return number
 
 
 def _refuse(constant: str) -> None:

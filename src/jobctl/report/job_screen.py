@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ _ROOMY = 140
 _LONGEST_JSON = 200
 _LONGEST_VALUE = 1_000
 _LONGEST_LINE = 400
+_MOST_LINES = 30
 
 
 def job_screen(detail: JobDetail, *, width: int, is_verbose: bool = False) -> Iterator[RenderableType]:
@@ -43,17 +44,29 @@ def job_screen(detail: JobDetail, *, width: int, is_verbose: bool = False) -> It
     if attempts:
         blocks.append(Group(line(("Attempts", "bold")), table(ATTEMPT_COLUMNS, attempts, width)))
     traced = [attempt for attempt in attempts if attempt.traceback]
-    longest = None if is_verbose else _LONGEST_LINE
-    blocks += [_traceback(attempt, longest) for attempt in (traced if is_verbose else traced[-1:])]
+    if is_verbose:
+        blocks += [
+            _traceback(attempt, map(to_shown, (attempt.traceback or "").splitlines())) for attempt in traced
+        ]
+    elif traced:
+        blocks.append(_traceback(traced[-1], _end_of(traced[-1].traceback or "")))
     if detail.events:
         blocks.append(Group(line(("History", "bold")), table(EVENT_COLUMNS, detail.events, width)))
     return spaced(blocks)
 
 
-def _traceback(attempt: AttemptLine, longest: int | None) -> RenderableType:
-    lines = (attempt.traceback or "").splitlines()
-    shown_lines = (line(cut(each, longest) if longest else to_shown(each), indent=2) for each in lines)
-    return Group(line((f"How attempt {attempt.number} ended", "bold")), *shown_lines)
+def _traceback(attempt: AttemptLine, lines: Iterable[str]) -> RenderableType:
+    title = line((f"How attempt {attempt.number} ended", "bold"))
+    return Group(title, *(line(each, indent=2) for each in lines))
+
+
+def _end_of(traceback: str) -> Iterator[str]:
+    """Its last lines, where what was raised stands, each no longer than a screen has room for."""
+    lines = traceback.splitlines()
+    left_out = len(lines) - _MOST_LINES
+    if left_out > 0:
+        yield f"({left_out:,} lines before; --verbose shows all)"
+    yield from (cut(each, _LONGEST_LINE) for each in lines[-_MOST_LINES:])
 
 
 def explanation_screen(

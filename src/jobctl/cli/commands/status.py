@@ -8,7 +8,7 @@ import typer
 
 from jobctl.cli.context import Call, call_of
 from jobctl.cli.output import Format
-from jobctl.cli.standing import EVERY_S, LONGEST_S, placed, refuse_json, screen, watch_standing
+from jobctl.cli.standing import EVERY_S, LONGEST_S, a_number, placed, refuse_json, screen, watch_standing
 from jobctl.errors import ExitCode, UsageError
 from jobctl.model.health import Health
 from jobctl.model.standing import Standing
@@ -30,7 +30,11 @@ def status(
     seconds: Annotated[
         float | None,
         typer.Argument(
-            metavar="[SECONDS]", min=1, max=LONGEST_S, help="With --watch: how often; 5 if not told."
+            metavar="[SECONDS]",
+            min=1,
+            max=LONGEST_S,
+            callback=a_number,
+            help="With --watch: how often; 5 if not told.",
         ),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")] = False,
