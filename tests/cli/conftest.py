@@ -10,6 +10,11 @@ import pytest
 from ops.world import World
 
 
+@pytest.fixture(autouse=True)
+def _reader_is_shared(_one_reader: None) -> None:
+    """Each test is a program, and many look at media."""
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """An initialised site without any file."""
