@@ -31,9 +31,9 @@ def calendar(monkeypatch: pytest.MonkeyPatch) -> Calendar:
 
 
 @pytest.fixture
-def embedded(tmp_path: Path) -> Iterator[World]:
+def embedded(sqlite_url: str, tmp_path: Path) -> Iterator[World]:
     """A site on SQLite, for what no database has a part in."""
-    made = World(str(tmp_path / "store" / "jobs.db"), tmp_path / "outputs")
+    made = World(sqlite_url, tmp_path / "outputs")
     made.init()
     yield made
     made.close()
