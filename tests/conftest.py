@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from jobctl import __version__
 from jobctl.store.engine import Store, create_store, open_store
 from order import dealt
 from postgres import at_database, running, system_binaries, wheel_binaries
+from readers import Readers
 
 settings.register_profile("jobctl", deadline=None, print_blob=True)
 settings.load_profile("jobctl")
@@ -90,6 +92,19 @@ def _tools(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", f"{binaries}{os.pathsep}{os.environ['PATH']}")
 
 
+@pytest.fixture(scope="session")
+def _readers() -> Iterator[Readers]:
+    made = Readers()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def _one_reader(_readers: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that reads media is there already."""
+    _readers.share(monkeypatch)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A place for a store, where none is yet; each test runs on both databases."""
@@ -128,6 +143,12 @@ def store(store_url: str) -> Iterator[Store]:
     opened = open_store(store_url)
     yield opened
     opened.close()
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector, here and in processes that are forked, all that the tests themselves are."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)

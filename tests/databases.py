@@ -41,7 +41,6 @@ SELECT md5(string_agg(part, ',' ORDER BY part)) FROM (
         FROM pg_proc AS p JOIN place ON place.oid = pronamespace
     UNION ALL SELECT concat_ws(' ', 'trigger', oid) FROM pg_trigger
     UNION ALL SELECT concat_ws(' ', 'schema', oid, nspname, nspacl::text) FROM pg_namespace
-    UNION ALL SELECT concat_ws(' ', 'analyzed', starelid) FROM pg_statistic JOIN class ON class.oid = starelid
     UNION ALL SELECT concat_ws(' ', 'setting', setconfig::text) FROM pg_db_role_setting
         WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
 ) AS parts (part)
@@ -50,6 +49,11 @@ _WRITTEN = """
 SELECT relname FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
 WHERE n.nspname = %s AND relkind = 'r' AND pg_relation_size(pg_class.oid) > 0
 """
+# What ANALYZE found; TRUNCATE forgets by itself how large a table was.
+_FORGET_COLUMNS = """
+DELETE FROM pg_statistic WHERE starelid IN (SELECT oid FROM pg_class WHERE relnamespace = %s::regnamespace)
+"""
+_FORGET_EXPRESSIONS = "DELETE FROM pg_statistic_ext_data"
 _OTHERS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
@@ -118,6 +122,8 @@ class Databases:
             )
             for name, rows in self._rows.items():
                 _put(connection, name, rows)
+            connection.execute(_FORGET_COLUMNS, (SCHEMA,))
+            connection.execute(_FORGET_EXPRESSIONS)
             connection.execute("SELECT pg_stat_reset()")
         return True
 

@@ -10,10 +10,15 @@ import pytest
 from ops.world import World
 
 
+@pytest.fixture(autouse=True)
+def _reader_is_shared(_one_reader: None) -> None:
+    """Each test is a program, and many look at media."""
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(sqlite_url: str, tmp_path: Path) -> Iterator[World]:
     """An initialised site without any file."""
-    made = World(str(tmp_path / "store" / "jobs.db"), tmp_path / "outputs", host="")
+    made = World(sqlite_url, tmp_path / "outputs", host="")
     made.init()
     yield made
     made.close()

@@ -12,6 +12,7 @@ import gc
 import json
 import os
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +24,7 @@ import psycopg
 import sqlalchemy.dialects.postgresql.psycopg
 import sqlalchemy.dialects.sqlite.pysqlite
 
-from jobctl import cli
+from jobctl import cli, clock
 from jobctl.cli import app
 from jobctl.cli.commands import backup, cleanup, expire, import_, quarantine, recover, restore, scan, undo
 from jobctl.evidence import dumped_job, rules
@@ -48,7 +49,7 @@ from jobctl.ops import recover as recover_op
 from jobctl.ops import restore as restore_op
 from jobctl.ops import runs as runs_op
 from jobctl.ops import undo as undo_op
-from jobctl.outputs import effects, manifest
+from jobctl.outputs import decode, decode_worker, effects, manifest
 from jobctl.store import backup_contents, postgresql_backup, run_steps, sqlite_backup
 
 # Imported before the first fork, so that no child pays for it.
@@ -178,6 +179,41 @@ class _Statement(NamedTuple):
         self.connection.exec_driver_sql(self.text)
 
 
+class _Forked:
+    """A process of the launcher's own kind, as ``Popen`` has one."""
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                run()
+            finally:
+                os._exit(1)
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def _fork_reader(decoder: decode.Decoder) -> decode._Worker:
+    """Start the process that reads media as it is started, but for its imports."""
+    ours, theirs = socket.socketpair()
+
+    def read() -> None:
+        # Nothing of the program's is kept open: a lock would outlive it.
+        os.dup2(theirs.fileno(), 3)
+        os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+        sys.argv[1:] = ["3"]
+        decode_worker.main()
+
+    with theirs:
+        decoder._worker = decode._Worker(_Forked(read), ours)  # type: ignore[arg-type]
+    decode._receive(ours, clock.monotonic() + decode._START_LIMIT_S)
+    return decoder._worker
+
+
 def _become_program(order: dict[str, Any], run: Callable[[], None]) -> None:
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         target = os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -187,6 +223,7 @@ def _become_program(order: dict[str, Any], run: Callable[[], None]) -> None:
     if order.get("variant"):
         _VARIANTS[order["variant"]]()
     _install(order)
+    decode.Decoder._start = _fork_reader  # type: ignore[method-assign]
     sys.argv = ["jobctl", *order["argv"]]
     code = 0
     try:

@@ -10,6 +10,11 @@ import pytest
 from ops.world import Calendar, World
 
 
+@pytest.fixture(autouse=True)
+def _reader_is_shared(_one_reader: None) -> None:
+    """Each test is a program, and many look at media."""
+
+
 @pytest.fixture
 def world(store_url: str, tmp_path: Path) -> Iterator[World]:
     """An initialised site without any file."""
@@ -26,9 +31,9 @@ def calendar(monkeypatch: pytest.MonkeyPatch) -> Calendar:
 
 
 @pytest.fixture
-def embedded(tmp_path: Path) -> Iterator[World]:
+def embedded(sqlite_url: str, tmp_path: Path) -> Iterator[World]:
     """A site on SQLite, for what no database has a part in."""
-    made = World(str(tmp_path / "store" / "jobs.db"), tmp_path / "outputs")
+    made = World(sqlite_url, tmp_path / "outputs")
     made.init()
     yield made
     made.close()

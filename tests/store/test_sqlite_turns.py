@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobctl.store import sqlite_turns
 from jobctl.store.engine import open_store
 from jobctl.store.sqlite_turns import Turns, begin_immediate, pause_s
 
@@ -55,13 +54,12 @@ def test_a_lock_that_is_let_go_is_had(pair: tuple[sqlite3.Connection, sqlite3.Co
 
 
 def test_a_lock_that_is_not_let_go_is_told_after_the_whole_wait(
-    pair: tuple[sqlite3.Connection, sqlite3.Connection], monkeypatch: pytest.MonkeyPatch
+    pair: tuple[sqlite3.Connection, sqlite3.Connection],
 ) -> None:
     one, other = pair
-    monkeypatch.setattr(sqlite_turns, "BUSY_TIMEOUT_S", 0.1)
     begin_immediate(one)
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        begin_immediate(other)
+        begin_immediate(other, patience_s=0.1)
 
 
 def test_other_waits_of_the_connection_stay_as_long_as_they_were(
