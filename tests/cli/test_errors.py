@@ -56,6 +56,17 @@ def _plan(world: World, change: Callable[[str], str]) -> str:
 
 BAD = [
     Bad("no such option", lambda _: ["scan", "--nope"], 2, "usage", "No such option", "jobctl scan --help"),
+    Bad(
+        "no number", lambda _: ["status", "--watch", "abc"], 2, "usage", "'abc' is no number", "status --help"
+    ),
+    Bad(
+        "no whole number",
+        lambda _: ["list", "--limit", "1.5"],
+        2,
+        "usage",
+        "is no whole number",
+        "list --help",
+    ),
     Bad("no such command", lambda _: ["scam"], 2, "usage", "'scam'", "jobctl --help"),
     Bad("option before command", lambda _: ["--quiet", "scan"], 2, "usage", "--quiet", "jobctl scan --quiet"),
     Bad("missing argument", lambda _: ["show"], 2, "usage", "JOB", "jobctl show --help"),
@@ -111,7 +122,9 @@ BAD = [
         "layouts.nope",
     ),
     Bad("unknown job", lambda w: ["show", "x", *_at(w)], 2, "unknown-job", "no job x", "jobctl list"),
-    Bad("unexplained job", lambda w: ["explain", "x", *_at(w)], 2, "unknown-job", "no job x", "jobctl"),
+    Bad(
+        "unexplained job", lambda w: ["explain", "x", *_at(w)], 2, "unknown-job", "no job x", "jobctl show x"
+    ),
     Bad("unknown run", lambda w: ["undo", "x", *_at(w)], 2, "unknown-run", "no run x", "jobctl runs"),
     Bad("unknown run shown", lambda w: ["run", "show", "x", *_at(w)], 2, "unknown-run", "no run x", "runs"),
     Bad("no plan", lambda w: ["apply", "/nowhere", *_at(w)], 2, "usage", "/nowhere", "name"),

@@ -198,6 +198,12 @@ def test_explain_names_source_and_trust_of_each_field(world: World) -> None:
     assert len(rows) == len(fields)
 
 
+def test_explain_takes_the_beginning_of_an_id_that_only_one_job_has(world: World) -> None:
+    world.video(0)
+    world.recover()
+    assert answer("explain", a_job_id(0)[:8], database=world.url)["data"]["job_id"] == a_job_id(0)
+
+
 def test_explain_of_a_job_known_only_by_its_files(world: World) -> None:
     world.video(0)
     world.scan()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ _HELP = {"help_option_names": ["--help", "-h"]}
 _SHARED = frozenset(
     {"--database", "--config", "--as-root", "--json", "--jsonl", "--quiet", "-q", "--verbose", "-v"}
 )
+# Typer names its types as its code does: "is not a valid float range".
+_NO_NUMBER = re.compile(r" is not a valid (?P<kind>int|float)[a-z]*(?: range)?$")
 _KEPT = "what was done until then is kept"
 _GO_ON = "run the same command again to go on"
 
@@ -225,13 +228,18 @@ def _refused(error: BaseException) -> JobctlError | None:
 
 
 def _usage_error(error: typer.TyperException, output: Output) -> UsageError:
-    message = " ".join(error.format_message().split()).rstrip(".")
+    message = _NO_NUMBER.sub(_no_number, " ".join(error.format_message().split()).rstrip("."))
     option = getattr(error, "option_name", "")
     context = getattr(error, "ctx", None)
     command = output.command or "COMMAND"
     if option in _SHARED and context is not None and context.parent is None:
         return UsageError(message, hint=f"options follow the command: jobctl {command} {option}")
     return UsageError(message, hint=f"run '{f'jobctl {output.command}'.strip()} --help'")
+
+
+def _no_number(found: re.Match[str]) -> str:
+    """Instead of a type's name in code."""
+    return " is no whole number" if found["kind"] == "int" else " is no number"
 
 
 def _fault(error: BaseException, output: Output) -> JobctlError:

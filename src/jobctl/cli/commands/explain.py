@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from jobctl.cli.context import call_of
-from jobctl.errors import ExitCode
+from jobctl.core.health.words import shell_word
+from jobctl.errors import ExitCode, UnknownJob
 from jobctl.report.envelope import Ending
 from jobctl.report.listings import FIELD_COLUMNS
 
@@ -15,15 +16,20 @@ from jobctl.report.listings import FIELD_COLUMNS
 def explain(
     context: typer.Context,
     *,
-    job: Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")],
+    job: Annotated[str, typer.Argument(metavar="JOB", help="Its id, or the beginning of it.")],
 ) -> ExitCode:
     """Tell where each field of a job comes from."""
     from jobctl.ops.explain import explain as explain_job  # noqa: PLC0415 - help stays quick
+    from jobctl.ops.lookup import job_named  # noqa: PLC0415
 
     call = call_of(context)
     output = call.output
     with call.open_site() as site:
-        explanation = explain_job(site, job)
+        job = job_named(site, job)
+        try:
+            explanation = explain_job(site, job)
+        except UnknownJob as error:
+            raise UnknownJob(error.message, hint=f"look further: jobctl show {shell_word(job)}") from None
     rows = [{"field": name, **entry} for name, entry in explanation.fields.items()]
     if output.is_terminal:
         from jobctl.report.job_screen import explanation_screen  # noqa: PLC0415 - rich is only for terminals
