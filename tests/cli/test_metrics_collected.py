@@ -298,6 +298,15 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
     assert "cannot be listened on: Address already in use" in result.stderr
 
 
+def test_an_address_that_is_none_of_this_machine_is_told(tmp_path: Path) -> None:
+    path = str(tmp_path / "jobs.db")
+    create_store(path, now=clock.now(), version="test")[0].close()
+    for address in ("192.0.2.1", "not an address"):
+        result = call("metrics", "serve", "--port", "0", "--listen", address, database=path)
+        assert result.exit_code == 2
+        assert "name an address of this machine with --listen" in result.stderr
+
+
 # --- by OTLP --------------------------------------------------------------------------------------
 
 

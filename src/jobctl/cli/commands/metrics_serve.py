@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -51,8 +53,7 @@ def serve(
         except (OSError, UnicodeError) as error:
             said = error.strerror if isinstance(error, OSError) else "it is no address"
             raise UsageError(
-                f"{listen} port {port} cannot be listened on: {said}",
-                hint="choose another with --port, or see who listens there: ss -ltnp",
+                f"{listen} port {port} cannot be listened on: {said}", hint=_way_out(error)
             ) from None
         with server, _asked_to_stop(), suppress(_Stopped):
             name = f"[{listen}]" if ":" in listen else listen
@@ -63,6 +64,14 @@ def serve(
             )
             server.serve_forever()
     return call.output.end()
+
+
+def _way_out(error: OSError | UnicodeError) -> str:
+    """What helps: another address where that one is not this machine's, else another port."""
+    is_elsewhere = isinstance(error, UnicodeError | socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+    if is_elsewhere:
+        return "name an address of this machine with --listen: 127.0.0.1 for itself, 0.0.0.0 for every one"
+    return "choose another with --port, or see who listens there: ss -ltnp"
 
 
 @contextmanager
