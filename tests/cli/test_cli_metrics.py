@@ -259,7 +259,7 @@ def test_the_screen_has_a_table_its_course_and_why_it_failed(
         text = console.file.getvalue()  # type: ignore[attr-defined]
         assert max(map(len, text.splitlines())) <= width
         assert re.search("completed .*█.* 4 in all, most", text)
-        assert "failed because of" in text
+        assert re.search("^failed because of +attempts +share$", text, re.MULTILINE)
         assert not {"\x1b", "\u202e"} & set(text)
         assert "[red]evil[/red]" in text
 

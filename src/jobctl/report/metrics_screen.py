@@ -28,7 +28,13 @@ _FAILURE_COLUMNS: Sequence[Column[Any]] = (
         ),
         may_wrap=True,
     ),
-    Column(name="count", value=lambda item: item["count"], shown=lambda n: f"{n:,}", is_number=True),
+    Column(
+        name="count",
+        title="attempts",
+        value=lambda item: item["count"],
+        shown=lambda n: f"{n:,}",
+        is_number=True,
+    ),
     Column(
         name="share", value=lambda item: item["share"], shown=lambda s: f"{100 * s:.0f} %", is_number=True
     ),
