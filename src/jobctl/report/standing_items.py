@@ -73,6 +73,7 @@ _ROOT: Sequence[Column[_RootSeen]] = (
     Column(name="orphaned", value=lambda row: found_by(row.scan, FindingKind.ORPHAN_VIDEO)),
     Column(name="broken", value=lambda row: found_by(row.scan, FindingKind.BROKEN_VIDEO)),
     Column(name="suspended_at", value=lambda row: row.scan.suspended_at),
+    Column(name="changed_since_scan", value=lambda row: row.scan.is_outdated),
 )
 
 
