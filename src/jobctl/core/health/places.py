@@ -79,7 +79,8 @@ def judge_one_file_system(path: str, *, is_one: bool) -> Diagnosis:
 
 def judge_absence(suspended: Sequence[Suspended], now: datetime) -> Diagnosis:
     """Whether what is absent below the roots may be called missing. ``roots``: id to path."""
-    return together([_judge_suspended(each, now) for each in suspended], well="what is absent is told")
+    found = [_judge_suspended(each, now) for each in suspended]
+    return together(found, well="a file that is missing is told as missing")
 
 
 def _judge_suspended(each: Suspended, now: datetime) -> Diagnosis:

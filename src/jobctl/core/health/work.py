@@ -164,7 +164,8 @@ def judge_running(busy: Sequence[Busy]) -> Diagnosis:
     if not jobs:
         return ok("no job is running")
     where = ", ".join(f"{each.jobs:,} on {_named(each)}" for each in busy)
-    said = f"{counted(jobs, 'job')} running: drain first, or they will be interrupted; {where}"
+    they = "it" if jobs == 1 else "they"
+    said = f"{counted(jobs, 'job')} running: drain first, or {they} will be interrupted; {where}"
     ours = [each for each in busy if each.worker is not None]
     here = [str(each.pid) for each in ours if each.is_here and each.pid]
     ways = []
