@@ -90,12 +90,16 @@ def test_a_period_is_said_in_words(world: World, words: list[str], name: str) ->
 
 def test_billing_is_about_a_month_unless_told_otherwise(world: World) -> None:
     assert len(report(world, "billing")["period"]["name"]) == len("2026-11")
+    assert len(report(world, "billing", "last")["period"]["name"]) == len("2026-11")
+    assert report(world, "billing", "2026-11-22")["period"]["name"] == "2026-11-22"
+    assert report(world, "billing", "2026-11-22", "--month")["period"]["name"] == "2026-11"
     assert len(report(world)["period"]["name"]) == len("2026-11-22")
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--day", "0001-01-01"], "at the edge of the calendar"),
         (["soon"], "names no day, week or month"),
         (["--day", "2025-11"], "names a month, not a day"),
         (["--day", "--week"], "--day and --week are two periods"),

@@ -109,6 +109,19 @@ def test_no_form_holds_what_moves_a_cursor_or_turns_a_line_around(name: str, ren
         assert unprintable(render(page_of(name, words))) == set()  # type: ignore[operator]
 
 
+def test_what_came_back_without_a_restart_in_a_log_is_told_once() -> None:
+    text = to_text(story_page(replace(a_story(), incidents=[], elsewhere=2)), 80)
+    assert "2 jobs came back that no restart took of which a log that was read tells." in text
+    assert "tell of no restart" not in text
+    assert "these restarts" not in text
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_markdown_ends_with_a_note_and_no_empty_quotation(name: str) -> None:
+    *_, last = to_markdown(page_of(name)).splitlines()
+    assert re.fullmatch("> .+", last)
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_megabyte_of_words_does_not_make_a_megabyte_of_page(name: str) -> None:
     for render in (to_html, to_markdown):

@@ -38,9 +38,8 @@ def _lines(page: Page) -> Iterator[str]:
     yield from _paragraphs(page.lead)
     for section in page.sections:
         yield from _section(section)
-    for note in page.notes:
-        yield f"> {escaped(note)}"
-        yield ">"
+    if page.notes:
+        yield "\n>\n".join(f"> {escaped(note)}" for note in page.notes)
     yield ""
 
 

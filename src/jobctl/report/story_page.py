@@ -234,11 +234,9 @@ def _as_what(story: Story) -> str:
 def _sections(story: Story) -> Iterator[Section]:
     times = Times(story.zone, story.period)
     nothing = "The logs that were read tell of no restart."
-    yield Section(
-        title="Restarts",
-        words=_about_restarts(story),
-        grid=Grid(columns=incident_columns(times), rows=story.incidents, otherwise=nothing),
-    )
+    table = Grid(columns=incident_columns(times), rows=story.incidents, otherwise=nothing)
+    has_said_so = story.elsewhere and not story.incidents
+    yield Section(title="Restarts", words=_about_restarts(story), grid=None if has_said_so else table)
     chart = _chart(story)
     yield Section(
         title="What happened",
@@ -264,8 +262,11 @@ def _sections(story: Story) -> Iterator[Section]:
 def _about_restarts(story: Story) -> list[str]:
     said = []
     if story.elsewhere:
-        others = counted(story.elsewhere, "job")
-        said.append(f"{others} came back that none of these restarts is known to have taken.")
+        came_back = f"{counted(story.elsewhere, 'job')} came back that"
+        if story.incidents:
+            said.append(f"{came_back} none of these restarts is known to have taken.")
+        else:
+            said.append(f"{came_back} no restart took of which a log that was read tells.")
     for reason, count in story.interruptions.most_common(_MOST_REASONS):
         said.append(f"{counted(count, 'job')} cut short: {shortened(reason)}")
     return said

@@ -124,12 +124,15 @@ def _outage_columns(times: Times, now: datetime) -> Sequence[Column[Any]]:
 
 
 def _lasted(outage: Outage, now: datetime) -> str:
-    """How long it lasted, at the least where its begin is only bounded."""
-    latest = outage.began.not_later or outage.until
+    """How long it lasted, as far as its begin is bounded: ``30 min``, ``0 s to 2 h``, ``≥ 60 min``."""
+    earliest, latest = outage.began.not_before, outage.began.not_later
     if not latest:
         return ""
     end = parse_timestamp(outage.until) if outage.until else now
-    lasted = age_shown((end - parse_timestamp(latest)).total_seconds())
-    if outage.began.is_known:
-        return lasted
-    return f"≥ {lasted}" if outage.began.not_later else ""
+    least, most = (
+        age_shown((end - parse_timestamp(bound)).total_seconds()) if bound else ""
+        for bound in (latest, earliest)
+    )
+    if not most:
+        return f"≥ {least}"
+    return least if least == most else f"{least} to {most}"

@@ -92,7 +92,7 @@ def report(
     ] = None,
     day: Annotated[bool, typer.Option("--day", help="The day of DATE; today without one.")] = False,
     week: Annotated[bool, typer.Option("--week", help="Its week, from Monday.")] = False,
-    month: Annotated[bool, typer.Option("--month", help="Its month; what billing is about anyway.")] = False,
+    month: Annotated[bool, typer.Option("--month", help="Its month; billing's without a DATE.")] = False,
     since: Annotated[
         str | None,
         typer.Option("--since", metavar="TIME", help="From a time, or the begin of a day or month."),
@@ -122,7 +122,7 @@ def report(
     if output is not None:
         check_new_file(output, replaces=force, hint=_TAKEN)
     grain = _grain(day=day, week=week, month=month)
-    if grain is None and subject is Subject.BILLING and since is None:
+    if grain is None and subject is Subject.BILLING and since is None and date in {None, "this", "last"}:
         grain = Grain.MONTH
     zone = Zone()
     with call.open_site() as site:

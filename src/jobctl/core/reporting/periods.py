@@ -68,8 +68,8 @@ def period_named(text: str, grain: Grain | None, now: datetime, zone: Zone) -> P
         raise ValueError(f"{text!r} names a {own}, not a {grain}")
     try:
         return _around(day, own if grain is None else grain, zone)
-    except OverflowError:
-        raise ValueError(f"{text!r} is no day that can be counted to") from None
+    except (OverflowError, ValueError):
+        raise ValueError(f"{text!r} is at the edge of the calendar, beyond which nothing is told") from None
 
 
 def period_between(since: datetime, until: datetime, zone: Zone) -> Period:
