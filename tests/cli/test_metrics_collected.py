@@ -245,16 +245,38 @@ def test_the_store_is_read_once_a_second_however_many_ask() -> None:
     assert len(made) == len(texts) <= 1 + (clock.monotonic() - began)
 
 
-def test_who_asks_and_says_nothing_keeps_nobody_else_from_an_answer() -> None:
-    with serving(MetricsServer("127.0.0.1", 0, lambda: "up 1\n")) as port:
+def test_who_asks_and_says_nothing_keeps_nobody_else_from_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobctl.ops.metrics_server._Handler.timeout", 60.0)
+    with serving(MetricsServer("127.0.0.1", 0, lambda: "up 1\n", print)) as port:
         silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(4)]
         assert get(port)[2] == "up 1\n"
         more = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
-        # Those for whom there is no room are sent away at once, and the server lives on.
-        assert more[-1].recv(1) == b""
+        # Those for whom there is no room are told so at once, and the server lives on.
+        assert more[-1].makefile("rb").readline() == b"HTTP/1.0 503 Service Unavailable\r\n"
+        status, _, said = get(port)
+        assert (status, said) == (503, "too many ask at once; ask again\n")
         for each in (*silent, *more):
             each.close()
         _until(lambda: _answers(port))
+
+
+def test_a_fault_that_costs_somebody_the_answer_is_told_and_one_who_went_away_is_not() -> None:
+    told: list[str] = []
+
+    def broken() -> str:
+        raise ValueError("no such figure\nand more")
+
+    def gone() -> str:
+        raise BrokenPipeError
+
+    for make in (gone, broken):
+        with (
+            serving(MetricsServer("127.0.0.1", 0, make, told.append)) as port,
+            pytest.raises((OSError, http.client.HTTPException)),
+        ):
+            get(port)
+    # What is told is told before the connection is closed.
+    assert told == ["a request got no answer: ValueError: no such figure"]
 
 
 def _answers(port: int) -> bool:

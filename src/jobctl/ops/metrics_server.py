@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from socketserver import ThreadingMixIn
@@ -19,7 +21,14 @@ from jobctl.errors import JobctlError
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _AT_ONCE = 8
-_PATIENCE_S = 5.0
+_HEAD_PATIENCE_S, _ANSWER_PATIENCE_S = 2.0, 5.0
+"""How long to wait for what is asked, and for the answer to be taken."""
+_LARGEST_HEAD = 65_536
+_NO_ROOM = b"too many ask at once; ask again\n"
+_REFUSAL = (
+    b"HTTP/1.0 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: %d\r\nRetry-After: 1\r\n\r\n%b" % (len(_NO_ROOM), _NO_ROOM)
+)
 _FRESH_S = 1.0
 
 
@@ -51,12 +60,16 @@ class Cached:
 
 
 class MetricsServer(ThreadingMixIn, HTTPServer):
-    """Listens from the moment it is made; ``serve_forever`` answers. Raises ``OSError``."""
+    """Listens from the moment it is made; ``serve_forever`` answers. Raises ``OSError``.
+
+    ``tell`` is told, in a sentence, of a fault that cost somebody the answer.
+    """
 
     daemon_threads = True
     request_queue_size = 32
 
-    def __init__(self, address: str, port: int, make: Callable[[], str]) -> None:
+    def __init__(self, address: str, port: int, make: Callable[[], str], tell: Callable[[str], None]) -> None:
+        self._tell = tell
         self.cached = Cached(make)
         self.is_local = is_loopback(address)
         self._room = threading.BoundedSemaphore(_AT_ONCE)
@@ -72,6 +85,7 @@ class MetricsServer(ThreadingMixIn, HTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread of its own, as long as there is room for one."""
         if not self._room.acquire(blocking=False):
+            _refuse(request)
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)
@@ -83,12 +97,26 @@ class MetricsServer(ThreadingMixIn, HTTPServer):
             self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of one who went away in the middle."""
+        """Say nothing of one who went away in the middle; anything else is told."""
+        del request, client_address
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            said = f"{error}".partition("\n")[0]
+            self._tell(f"a request got no answer: {type(error).__name__}{f': {said}' if said else ''}")
+
+
+def _refuse(request: socket.socket) -> None:
+    """Say that there is no room, without waiting for what is asked."""
+    with suppress(OSError):
+        request.settimeout(0)
+        request.send(_REFUSAL)
+        # Closed with something unread the connection is reset, and the answer may be lost.
+        request.recv(_LARGEST_HEAD)
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: MetricsServer
-    timeout = _PATIENCE_S
+    timeout = _HEAD_PATIENCE_S
     server_version, sys_version = "jobctl", ""
 
     def do_GET(self) -> None:
@@ -100,6 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, with_body: bool) -> None:
         status, kind, text = self._found()
         body = text.encode(errors="backslashreplace")
+        self.connection.settimeout(_ANSWER_PATIENCE_S)
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))

@@ -49,7 +49,9 @@ def serve(
     call = call_of(context)
     with call.open_site() as site:
         try:
-            server = MetricsServer(listen, port, lambda: exposition(all_metrics(look(site, most=top))))
+            server = MetricsServer(
+                listen, port, lambda: exposition(all_metrics(look(site, most=top))), call.output.alert
+            )
         except (OSError, UnicodeError) as error:
             said = error.strerror if isinstance(error, OSError) else "it is no address"
             raise UsageError(
