@@ -166,13 +166,27 @@ def test_a_running_job_is_cancelled_once_that_was_confirmed(filled: Filled, size
 
 def test_what_cannot_be_done_is_told_with_what_can(filled: Filled) -> None:
     async def script(pilot: Pilot[int], view: Top) -> None:
-        await choose(pilot, view, "running", "runs")
-        await pilot.press("r", "y")
+        await choose(pilot, view, "failed", "broke")
+        await pilot.press("r")
+        source: Any = view._source
+        source.retry("broke")
+        await pilot.press("y")
         await until(pilot, lambda: told(view))
-        assert "not allowed; the record was left as it was (run 'jobctl show runs'" in told(view)
-        assert status_of(filled.store, "runs") is Status.PROCESSING
+        assert "broke is queued already; nothing was changed (run 'jobctl show broke'" in told(view)
 
     play(filled, (120, 40), script)
+
+
+def test_a_job_that_runs_is_not_offered_to_be_enqueued_again(filled: Filled) -> None:
+    async def script(pilot: Pilot[int], view: Top) -> None:
+        await choose(pilot, view, "running", "runs")
+        await pilot.press("r")
+        await until(pilot, lambda: told(view) == "Job runs is running: c cancels it, then r enqueues it.")
+        assert not isinstance(view.screen, Question)
+        assert "silent  " in screen_of(view)
+        assert "step" not in screen_of(view)
+
+    play(filled, (80, 24), script)
 
 
 def test_enter_opens_the_history_of_a_job_and_escape_leads_back(filled: Filled) -> None:
@@ -220,7 +234,7 @@ def test_only_cells_that_changed_are_drawn_and_the_cursor_stays(
         with filled.store.write() as connection:
             show_life(connection, "runs", progress=75.0, at=clock.now())
         await until(pilot, lambda: ("runs", "done", "75 %") in changed)
-        assert {column for _, column, _ in changed} <= {"done", "left", "sign", "ago"}
+        assert {column for _, column, _ in changed} <= {"done", "left", "silent", "ago"}
         with filled.store.write() as connection:
             create(connection, "new")
             claim(connection, "new", at=clock.now())

@@ -332,7 +332,14 @@ class Top(App[int]):
         self._in_thread(work)
 
     def action_retry(self) -> None:
-        """Enqueue the chosen job again, if that is wanted."""
+        """Enqueue the chosen job again, if that is wanted; one that runs has to end first."""
+        if (
+            isinstance(self.focused, LiveTable)
+            and self.focused.id == "running"
+            and (job_id := self._chosen())
+        ):
+            self.notify(f"Job {cut(job_id, 60)} is running: c cancels it, then r enqueues it.", markup=False)
+            return
         self._ask("Enqueue job {} again?", self._source.retry, lambda _: "is queued again")
 
     def action_cancel(self) -> None:

@@ -95,8 +95,8 @@ RUNNING_COLUMNS: Columns = (
     ("task", 12),
     ("done", 5),
     ("left", 7),
-    ("sign", 6),
-    ("at", 20),
+    ("silent", 8),
+    ("step", 20),
     ("worker", 36),
 )
 FAILED_COLUMNS: Columns = (("job", _LONGEST_ID), ("ago", 6), ("code", 12), ("error", 80), ("task", 12))
