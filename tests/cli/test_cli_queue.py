@@ -31,12 +31,19 @@ def test_an_enqueued_job_is_named_alone_on_stdout(store_url: str) -> None:
     shown = answer("show", job_id, database=store_url)["data"]
     assert (shown["status"], shown["owner"]) == ("queued", "u1")
     start = f"jobctl worker --tasks MODULE --database {shlex.quote(store_url)}"
-    assert f"no worker serves the queue default, so that the job waits; start one: {start}" in result.stderr
+    waits = "warning: no worker serves the queue default, so that the job waits"
+    guessed = "with 2 retries unless --retries says otherwise"
+    assert result.stderr == f"{waits}, {guessed}; start one: {start}\n"
     assert start in call("show", job_id, database=store_url).stderr
-    guessed = "no worker has told of the task render yet: it gets 2 retries; --retries N says otherwise"
-    assert guessed in result.stderr
     told = call("enqueue", "render", "--retries", "0", database=store_url)
-    assert "yet: it gets" not in told.stderr
+    assert told.stderr == f"{waits}; start one: {start}\n"
+
+
+def test_who_asked_for_a_job_to_wait_is_not_warned_that_it_does(store_url: str) -> None:
+    for later in (["--delay", "2h"], ["--at", "2999-01-31T03:00Z"]):
+        assert call("enqueue", "render", *later, "--retries", "0", database=store_url).stderr == ""
+        guessed = "no worker has told of the task render yet: it gets 2 retries; --retries N says otherwise"
+        assert call("enqueue", "render", *later, database=store_url).stderr == f"warning: {guessed}\n"
 
 
 def test_a_key_gives_back_the_job_that_has_it(store_url: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobctl import clock
 from jobctl.cli.context import Call, call_of
 from jobctl.cli.limits import duration_of
 from jobctl.core.health.workers import start_of
@@ -104,10 +105,11 @@ def enqueue(
     if not task:
         raise UsageError("'' is no name of a task; nothing was enqueued", hint="write jobctl enqueue render")
     words = _payload(payload)
+    is_for_later = bool(wait) or (moment is not None and moment > clock.now())
     with call.open_site() as site:
         named = named_task(site, task, queue=queue)
         spec = named.spec
-        _warn_of(call, named, queue=queue, retries=retries)
+        _warn_of(call, named, queue=queue, retries=retries, is_for_later=is_for_later)
         if stream:
             common = Common(queue, priority, owner, retries)
             with ExitStack() as stack:
@@ -134,12 +136,17 @@ def enqueue(
     return call.output.end(Ending(counts=counts, data=job_item(made.job)))
 
 
-def _warn_of(call: Call, named: NamedTask, *, queue: str | None, retries: int | None) -> None:
+def _warn_of(
+    call: Call, named: NamedTask, *, queue: str | None, retries: int | None, is_for_later: bool
+) -> None:
+    """Say once what may surprise: that the job waits, unless that was asked for, and guessed retries."""
     spec = named.spec
-    if named.lack:
+    is_guessed = retries is None and not named.is_told
+    if named.lack and not is_for_later:
+        guess = f", with {spec.retries} retries unless --retries says otherwise" if is_guessed else ""
         start = start_of([queue or spec.queue])
-        call.output.warn(f"{named.lack}, so that the job waits; start one: {start}")
-    if retries is None and not named.is_told:
+        call.output.warn(f"{named.lack}, so that the job waits{guess}; start one: {start}")
+    elif is_guessed:
         known = f"no worker has told of the task {spec.name} yet"
         call.output.warn(f"{known}: it gets {spec.retries} retries; --retries N says otherwise")
 
