@@ -100,18 +100,18 @@ def _trail() -> list[Event]:
 
 
 def _events(width: int) -> Iterable[RenderableType]:
-    return [table(event_screen_columns(NOW, of_one=False), _trail(), width)]
+    return [table(event_screen_columns(NOW, width, of_one=False), _trail(), width)]
 
 
 def _followed(width: int) -> Iterable[RenderableType]:
     """Tables that come one after another stand in line."""
-    columns = event_screen_columns(NOW, of_one=False)
+    columns = event_screen_columns(NOW, width, of_one=False)
     for number, event in enumerate(_trail()[:4]):
         yield table(columns, [event], width, with_heading=not number)
 
 
 def _events_of_one(width: int) -> Iterable[RenderableType]:
-    return [table(event_screen_columns(NOW, of_one=True), _trail()[:4], width)]
+    return [table(event_screen_columns(NOW, width, of_one=True), _trail()[:4], width)]
 
 
 def _listed(width: int) -> Iterable[RenderableType]:

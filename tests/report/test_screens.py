@@ -70,7 +70,7 @@ def test_long_words_of_others_push_neither_ids_nor_other_rows_off_the_screen(wid
     told = Event(1, JOB, NOW, "status", "a" * 300, None, 1, "processing", "failed", {"error": LONG_ERROR})
     for listing in (
         table(job_screen_columns(NOW), [job], width),
-        table(event_screen_columns(NOW, of_one=False), [told], width),
+        table(event_screen_columns(NOW, width, of_one=False), [told], width),
     ):
         shown = render([listing], width)
         assert JOB in shown
@@ -86,6 +86,24 @@ def test_a_job_with_a_long_id_squeezes_no_other_column(width: int, error: str | 
     assert JOB in shown
     assert "status" in shown.splitlines()[0]
     assert shown.count("failed") == 2
+
+
+def test_on_a_wide_terminal_a_job_has_its_row_and_one_line_for_its_error() -> None:
+    url = f"https://videos.example.org/presentations/{JOB}/video?of=one"
+    job = replace(a_job(), video_url=url, error=LONG_ERROR)
+    _, row, error = render([table(job_screen_columns(NOW), [job], 200)], 200).splitlines()
+    assert (row.startswith(JOB), "https://videos.example.org/" in row, "…" in row) == (True, True, True)
+    assert error.endswith("…")
+
+
+def test_a_narrow_terminal_tells_below_an_event_why_it_happened() -> None:
+    told = Event(1, JOB, NOW, "status", "x", None, 1, "processing", "failed", {"error": LONG_ERROR})
+    for width in (80, 120):
+        _, row, why = render(
+            [table(event_screen_columns(NOW, width, of_one=False), [told], width)], width
+        ).splitlines()
+        assert "processing → failed" in row
+        assert (why.startswith("  "), why.endswith("…")) == (True, True)
 
 
 def test_a_long_error_is_shown_in_part_with_how_to_see_the_rest() -> None:

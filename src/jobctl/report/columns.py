@@ -27,7 +27,8 @@ class Column(Generic[RowT]):
     many characters together is narrower only where it says no more: a long id does not squeeze the others,
     and an ordinary one stands on one line. Of anybody's
     words a terminal shows ``most`` characters, so that one row does not push the others away.
-    What ``is_below`` stands on a line of its own, below the rows that have it.
+    What ``is_below`` stands on a line of its own, below the rows that have it. What ``is_cut`` may wrap,
+    but is cut at the end of its line instead.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Column(Generic[RowT]):
     keeps: int = 0
     most: int = 0
     is_below: bool = False
+    is_cut: bool = False
 
     @property
     def heading(self) -> str:

@@ -10,6 +10,9 @@ from jobctl.model.job import Event
 from jobctl.report.columns import Column
 from jobctl.report.listings import MOST_OF_A_NAME, WIDE, WIDER, reason_column
 
+# Of a line below a row.
+INDENT = 2
+
 _SAME_YEAR = timedelta(days=300)
 
 
@@ -51,8 +54,8 @@ EVENT_LINE_COLUMNS: Sequence[Column[Event]] = (
 """What ``events`` writes off a terminal."""
 
 
-def event_screen_columns(now: datetime, *, of_one: bool) -> Sequence[Column[Event]]:
-    """What ``events`` shows on a terminal; ``of_one``: of one job alone, which needs no naming."""
+def event_screen_columns(now: datetime, width: int, *, of_one: bool) -> Sequence[Column[Event]]:
+    """What ``events`` shows on a terminal so wide; ``of_one``: of one job alone, which needs no naming."""
     job: Column[Event] = Column(name="job_id", value=lambda event: event.job_id, least=36, may_wrap=True)
     further = 0 if of_one else WIDE
     return (
@@ -70,5 +73,12 @@ def event_screen_columns(now: datetime, *, of_one: bool) -> Sequence[Column[Even
         ),
         Column(name="cause", value=cause_of, from_width=WIDER, least=14),
         Column(name="run_id", title="run", value=lambda event: event.run_id, from_width=190),
-        reason_column("reason", _why, title="why", from_width=WIDER if further else 0),
+        _why_column(width, is_below=not of_one and width < WIDER),
     )
+
+
+def _why_column(width: int, *, is_below: bool) -> Column[Event]:
+    """Why it happened; on a line of its own, and no more of it than that holds, where none is left beside."""
+    if is_below:
+        return Column(name="reason", value=_why, most=max(1, width - INDENT), is_below=True)
+    return reason_column("reason", _why, title="why")

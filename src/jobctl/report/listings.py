@@ -228,6 +228,7 @@ def job_screen_columns(now: datetime) -> Sequence[Column[Job]]:
     # Nearly every job is in this queue: it is told where one is not.
     every["queue"] = replace(every["queue"], shown=lambda queue: "" if queue == "default" else queue)
     every["job_id"] = job_id_column(attrgetter("job_id"))
+    every["video_url"] = replace(every["video_url"], is_cut=True)
     columns = [replace(every[name], from_width=width) for name, width in _SCREEN_COLUMNS.items()]
     why = Column(name="reason", value=_why, most=_MOST_OF_A_REASON, is_below=True)
     return [*columns, why]

@@ -20,6 +20,7 @@ Place = Callable[[str], str]
 _GAP = (0, 2, 0, 0)
 _INDENT = 2
 _NARROWEST = 8
+_WIDE = 110
 
 
 class Example(NamedTuple):
@@ -78,8 +79,12 @@ def _rows(
             min_width=_floor(column, [row[number] for row in texts]) or None,
         )
     for row in texts:
-        listing.add_row(*map(Text, row))
+        listing.add_row(*(_cell(text, column) for text, column in zip(row, columns, strict=True)))
     return listing
+
+
+def _cell(text: str, column: Column[Any]) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis") if column.is_cut else Text(text)
 
 
 def _with_notes(
@@ -92,18 +97,27 @@ def _with_notes(
 ) -> Iterator[RenderableType]:
     """Rows with lines of their own below some of them; the columns stand in line all the way down."""
     titles = [column.heading if with_heading else "" for column in columns]
-    wanted = [max(map(cell_len, cells)) for cells in zip(titles, *texts, strict=True)]
+    wanted = [
+        max(column.least, *map(cell_len, cells))
+        for column, *cells in zip(columns, titles, *texts, strict=True)
+    ]
     floors = [_floor(column, cells) for column, cells in zip(columns, zip(*texts, strict=True), strict=True)]
     widths = _narrowed(wanted, [column.may_wrap for column in columns], floors, width)
+    # Where lines are long one of them says enough; a last word alone on the next reads badly.
+    is_one_line = width >= _WIDE
     begun: list[Sequence[str]] = []
     for row, below in zip(texts, notes, strict=True):
         begun.append(row)
         if below:
             yield _rows(columns, begun, widths, with_heading=with_heading)
-            yield from (Padding.indent(Text(words, overflow="fold"), _INDENT) for words in below)
+            yield from (Padding.indent(_note(words, is_cut=is_one_line), _INDENT) for words in below)
             begun, with_heading = [], False
     if begun:
         yield _rows(columns, begun, widths, with_heading=with_heading)
+
+
+def _note(words: str, *, is_cut: bool) -> Text:
+    return Text(words, overflow="ellipsis" if is_cut else "fold", no_wrap=is_cut)
 
 
 def _floor(column: Column[Any], cells: Iterable[str]) -> int:

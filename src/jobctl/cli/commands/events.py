@@ -117,7 +117,7 @@ def _show_page(
     patience = _PATIENCE_S if output.is_terminal else None
     page = event_page(site, wanted, window, limit=most, newest=newest, patience_s=patience)
     listed = page.events[::-1] if reverse else page.events
-    columns = event_screen_columns(clock.now(), of_one=len(wanted.job_ids) == 1)
+    columns = event_screen_columns(clock.now(), output.width, of_one=len(wanted.job_ids) == 1)
     output.rows(columns if output.is_terminal else EVENT_LINE_COLUMNS, event_item, listed)
     if not listed:
         output.say("No such events.")
@@ -149,7 +149,7 @@ def _follow(call: Call, site: Site, wanted: EventFilter, *, after: int | None, r
     from jobctl.ops.events import follow_events  # noqa: PLC0415 - help stays quick
 
     output = call.output
-    columns = event_screen_columns(clock.now(), of_one=len(wanted.job_ids) == 1)
+    columns = event_screen_columns(clock.now(), output.width, of_one=len(wanted.job_ids) == 1)
     listing = output.listing(EVENT_LINE_COLUMNS, event_item)
     is_first = True
     # Who follows ends it with Ctrl-C: nothing went wrong then.
