@@ -20,7 +20,7 @@ help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Lose a job table and get it back: scan, recover, show, undo on a realistic tree
-	@$(BIN)/python scripts/demo.py
+	@$(BIN)/python scripts/demo.py $(if $(KEEP),--keep $(KEEP))
 
 test: $(READY) ## Run every test on SQLite and PostgreSQL
 	$(BIN)/pytest -n $(JOBS) --dist worksteal

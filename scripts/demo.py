@@ -1,11 +1,13 @@
 """The demonstration: a service loses its job table, and jobctl brings the jobs back.
 
 Everything is real: the videos are encoded, the store is SQLite, the commands are the
-installed program's. It works in a directory of its own and removes what it made there.
+installed program's. It works in a directory of its own and removes what it made there;
+``--keep DIR`` makes that directory, and leaves it to be played with.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shlex
@@ -13,6 +15,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -107,17 +111,39 @@ class Demo:
         store.close()
 
 
+@contextmanager
+def _directory(kept: str | None) -> Iterator[Path]:
+    """A new directory, which is left only where it was named."""
+    if kept is None:
+        with tempfile.TemporaryDirectory(prefix="jobctl-demo-") as name:
+            yield Path(name)
+        return
+    directory = Path(kept).resolve()
+    try:
+        directory.mkdir()
+    except OSError as error:
+        raise SystemExit(f"{kept} cannot be made: {error.strerror}; name a new directory") from None
+    yield directory
+
+
 def main() -> int:
     """Lose the jobs, find them, bring them back, and take it back."""
-    with tempfile.TemporaryDirectory(prefix="jobctl-demo-") as directory:
-        demo = Demo(Path(directory))
+    parser = argparse.ArgumentParser(description="Lose a job table, and get it back.")
+    parser.add_argument("--keep", metavar="DIR", help="make this new directory, and leave it")
+    kept: str | None = parser.parse_args().keep
+    with _directory(kept) as directory:
+        demo = Demo(directory)
         demo.say("A video service has just been restarted. Its outputs are still on disk:")
         tree = demo_tree.build(demo.outputs)
         try:
             _show(demo)
         finally:
             tree.stop_writers()
-    demo.say("Done. Nothing of this demonstration is left on your disk.")
+    if kept is None:
+        demo.say("Done. Nothing of this demonstration is left on your disk.")
+    else:
+        demo.say(f"Done. All of it is left in {directory}, to go on with:")
+        print(f"$ {shlex.join([str(_PROGRAM), 'status', '--database', str(demo.database)])}")
     return 0
 
 
