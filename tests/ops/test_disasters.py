@@ -26,6 +26,7 @@ from jobctl.model.status import Cause, Status
 from jobctl.ops.expire import ExpireOptions, plan_expire
 from jobctl.ops.hold import hold_roots
 from jobctl.ops.init import initialise
+from jobctl.ops.plan import Plan
 from jobctl.ops.roots import adopt_root, list_roots, take_over_root
 from jobctl.ops.site import Progress
 from jobctl.outputs import effects
@@ -36,6 +37,7 @@ from ops.test_safety import failing_scandir
 from ops.tidying import (
     MONTH,
     differences,
+    duplicates_plan,
     kept,
     leftover,
     link,
@@ -224,10 +226,21 @@ def test_an_intermediate_stays_where_the_video_went_after_the_plan(world: World,
     assert (world.apply(plan).counts["conflict"], path.exists()) == (1, True)
 
 
-@pytest.mark.parametrize("first", ["complete", "with a gap", "of one job", "by older records"])
+def walked_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that walks of what changed skip from now on."""
+    world.root.joinpath("quiet").mkdir(exist_ok=True)
+    world.scan()
+    monkeypatch.setattr("jobctl.outputs.walk._MTIME_GRAIN_NS", -(10**18))
+
+
+@pytest.mark.parametrize(
+    "first", ["complete", "with a gap", "of one job", "of what changed", "by older records"]
+)
 def test_only_a_walk_that_left_nothing_out_counts_as_the_first_one(
     world: World, calendar: Calendar, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
+    if first == "of what changed":
+        walked_before(world, monkeypatch)
     world.start_job(0, executor=dead_executor())
     world.expire(MONTH)
     path = world.file(f"below/avatar_{a_job_id(0)}.mp4")
@@ -243,6 +256,8 @@ def test_only_a_walk_that_left_nothing_out_counts_as_the_first_one(
             world.scan(full=True)
     elif first == "of one job":
         world.scan(full=True, only=(a_job_id(0),))
+    elif first == "of what changed":
+        world.scan()
     else:
         with world.site() as site:
             adopt_root(site, str(world.root))
@@ -346,6 +361,83 @@ def test_what_a_symbolic_link_leads_to_stays_and_a_dangling_one_hinders_nothing(
     settle(world, calendar)
     report = world.cleanup()
     assert (report.counts["done"], path.exists(), other.exists()) == (1, True, False)
+
+
+def test_what_a_link_leads_to_by_way_of_one_outside_stays(
+    world: World, calendar: Calendar, tmp_path: Path
+) -> None:
+    path = leftover(world)
+    (tmp_path / "outside").symlink_to(path)
+    (world.root / "current.mp4").symlink_to(tmp_path / "outside")
+    settle(world, calendar)
+    assert (world.cleanup_plan().total, path.exists()) == (0, True)
+    assert kept(world.plans[-1]) == ["the symbolic link current.mp4 leads to it"]
+
+
+@pytest.mark.parametrize("command", ["cleanup", "duplicates", "expire"])
+def test_what_a_link_leads_to_stays_also_where_nothing_changed_beside_the_link(
+    world: World, calendar: Calendar, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """What takes away walks everything anew: a walk of what changed does not see that link."""
+    path = about_to_go(world, command)
+    world.root.joinpath("quiet").mkdir()
+    world.root.joinpath("quiet/current").symlink_to(path)
+    walked_before(world, monkeypatch)
+    settle(world, calendar, days=31)
+    assert path.name not in [action.path for action in plan_of(world, command)]
+    assert kept(world.plans[-1]) == ["the symbolic link quiet/current leads to it"]
+
+
+def test_a_file_that_was_written_anew_waits_like_a_new_one_though_its_directory_is_as_it_was(
+    world: World, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = world.file("quiet/temp_composition_0.mp4")
+    walked_before(world, monkeypatch)
+    settle(world, calendar)
+    path.write_bytes(b"another")
+    set_age(path, 7_200)
+    assert (world.cleanup_plan().total, kept(world.plans[-1])) == (
+        0,
+        ["seen so for the first time; it may go after 24 h"],
+    )
+
+
+def about_to_go(world: World, command: str) -> Path:
+    """A file that a command takes away once it is settled."""
+    if command == "cleanup":
+        return leftover(world)
+    path = world.video()
+    world.recover()
+    if command == "expire":
+        return path
+    return world.file(f"presentation_{a_job_id(5)}.mp4", path.read_bytes())
+
+
+def plan_of(world: World, command: str) -> Plan:
+    if command == "cleanup":
+        return world.cleanup_plan()
+    if command == "expire":
+        return world.expire_plan(MONTH)
+    return duplicates_plan(world)
+
+
+@pytest.mark.parametrize("command", ["cleanup", "duplicates", "expire"])
+def test_a_file_stays_that_a_record_names_as_missing_but_not_one_it_has_let_go(
+    world: World, calendar: Calendar, command: str
+) -> None:
+    """A missing file that is there has come back."""
+    path = about_to_go(world, command)
+    settle(world, calendar, days=31)
+    world.start_job(1)
+    world.finish_job(1)
+    link(world, 1, path.name, role="intermediate")
+    for state, stays in (("missing", True), ("quarantined", False), ("purged", False)):
+        with world.site() as site, site.store.write() as connection:
+            row = schema.artifact.c.job_id == a_job_id(1)
+            connection.execute(update(schema.artifact).where(row).values(state=state))
+        assert (path.name not in [action.path for action in plan_of(world, command)]) == stays, state
+        reason = f"the record of job {a_job_id(1)} names it"
+        assert (reason in kept(world.plans[-1])) == stays, state
 
 
 def test_a_file_that_a_record_names_through_a_linked_directory_stays(

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from jobctl.model.plan import Verb
 from jobctl.model.status import Status
+from jobctl.ops.runs import list_runs
+from jobctl.outputs.walk import walk
 from jobctl.policy import Policy, Rule
 from jobctl.store import schema
-from ops.world import Calendar, World, a_job_id, dead_executor, verbs
+from ops.test_safety import failing_scandir
+from ops.tidying import link
+from ops.world import Calendar, World, a_job_id, dead_executor, set_age, verbs
 
 WEEK = Policy(rule=Rule(timedelta(hours=24), {"completed": timedelta(days=7), "failed": timedelta(days=2)}))
 
@@ -126,3 +131,119 @@ def test_where_a_record_was_changed_since_the_plan_neither_it_nor_its_files_go(
     report = world.apply(plan)
     assert (report.counts["done"], report.counts["conflict"]) == (0, 3)
     assert (world.job().status, path.exists(), len(world.tree())) == (Status.COMPLETED, True, 2)
+
+
+# --- the files that go with a job ------------------------------------------------------------------
+
+
+def with_files(world: World) -> list[Path]:
+    """A completed job and the files of several roles, in two directories, that its record names."""
+    paths = [
+        world.file(f"thumbnail_{a_job_id()}.jpg"),
+        world.file(f"avatar_{a_job_id()}.mp4"),
+        world.file(f"2026/slide_1_{a_job_id()}.mp4"),
+        world.video(),
+    ]
+    world.recover()
+    return paths
+
+
+def test_all_files_that_its_record_names_go_with_a_job(world: World, calendar: Calendar) -> None:
+    paths = with_files(world)
+    calendar.pass_(days=8)
+    report = world.expire(WEEK)
+    assert (report.counts["done"], report.exit_code) == (1 + len(paths), 0)
+    assert (world.job().status, world.tree()) == (Status.EXPIRED, {})
+    assert states(world) == {"quarantined"}
+
+
+def states(world: World) -> set[str]:
+    """What the records say of their files."""
+    with world.site() as site, site.store.read() as connection:
+        return set(connection.execute(select(schema.artifact.c.state)).scalars())
+
+
+def test_what_came_after_the_plan_stays_where_its_job_expires(world: World, calendar: Calendar) -> None:
+    """Beside the files that go, and in the place of one of them."""
+    paths = with_files(world)
+    calendar.pass_(days=8)
+    paths[0].unlink()
+    plan = world.expire_plan(WEEK)
+    assert kept(world) == {a_job_id(): "it cannot be looked at: No such file or directory"}
+    paths[0].write_bytes(b"come back")
+    paths[1].unlink()
+    paths[1].write_bytes(b"another")
+    late = world.file(f"slide_2_{a_job_id()}.mp4")
+    report = world.apply(plan)
+    assert (report.counts["done"], report.counts["skipped"]) == (3, 1)
+    assert world.job().status is Status.EXPIRED
+    assert sorted(world.tree()) == sorted(path.name for path in (*paths[:2], late))
+
+
+def expired_without_its_file(world: World, calendar: Calendar) -> Path:
+    """A job that expired, and its video, which could not be moved since it was changed after the plan."""
+    path = world.video()
+    world.recover()
+    calendar.pass_(days=8)
+    plan = world.expire_plan(WEEK)
+    set_age(path, 3_600)
+    report = world.apply(plan)
+    assert (report.counts["done"], report.counts["skipped"]) == (1, 1)
+    assert (world.job().status, path.exists()) == (Status.EXPIRED, True)
+    return path
+
+
+def test_a_file_that_could_not_go_with_its_job_goes_with_the_next_run(
+    world: World, calendar: Calendar
+) -> None:
+    path = expired_without_its_file(world, calendar)
+    report = world.expire(WEEK)
+    assert (report.counts["done"], report.counts["planned"], path.exists()) == (1, 1, False)
+    assert states(world) == {"quarantined"}
+    assert world.expire_plan(WEEK).total == 0
+    assert world.undo(report.run_id).counts["done"] == 1
+    assert (path.exists(), states(world)) == (True, {"present"})
+
+
+def test_a_file_that_was_left_stays_where_its_job_came_back(world: World, calendar: Calendar) -> None:
+    path = expired_without_its_file(world, calendar)
+    with world.site() as site:
+        ended = list_runs(site)[0]
+    assert world.undo(ended.run_id).counts["done"] == 1
+    assert world.job().status is Status.COMPLETED
+    assert (world.expire_plan(Policy()).total, path.exists()) == (0, True)
+
+
+def test_a_file_that_was_left_stays_while_its_root_cannot_be_read_completely(
+    world: World, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be read may be a link that leads to it."""
+    (world.root / "below").mkdir()
+    expired_without_its_file(world, calendar)
+    scandir = failing_scandir(world, "below")
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "jobctl.ops.scan.walk", lambda *given, **named: walk(*given, scandir=scandir, **named)
+        )
+        assert world.expire_plan(WEEK).total == 0
+    assert verbs(world.expire_plan(WEEK)) == [Verb.QUARANTINE]
+
+
+def test_a_file_that_was_left_stays_where_another_record_names_it(world: World, calendar: Calendar) -> None:
+    path = expired_without_its_file(world, calendar)
+    world.start_job(1)
+    world.finish_job(1)
+    link(world, 1, path.name)
+    assert (world.expire_plan(WEEK).total, kept(world)) == (
+        0,
+        {a_job_id(): f"the record of job {a_job_id(1)} names it"},
+    )
+
+
+def test_what_stands_in_the_place_of_a_file_that_was_left_and_is_none_stays(
+    world: World, calendar: Calendar, tmp_path: Path
+) -> None:
+    path = expired_without_its_file(world, calendar)
+    path.rename(tmp_path / "precious")
+    path.symlink_to(tmp_path / "precious")
+    assert (world.expire_plan(WEEK).total, kept(world)) == (0, {a_job_id(): "it is no regular file"})

@@ -14,20 +14,21 @@ from jobctl.errors import SourceUnusable, StaleJob
 from jobctl.model.finding import FindingKind
 from jobctl.model.plan import Outcome, Verb
 from jobctl.model.status import Cause, Status
-from jobctl.ops.hold import hold_roots
-from jobctl.ops.plan import Plan
-from jobctl.ops.same_plan import plan_duplicates
 from jobctl.source import sources_from_list
 from jobctl.store import jobs
-from ops.tidying import MONTH, differences, kept, leftover, link, notes, purge_plan, restore, settle
+from ops.tidying import (
+    MONTH,
+    differences,
+    duplicates_plan,
+    kept,
+    leftover,
+    link,
+    notes,
+    purge_plan,
+    restore,
+    settle,
+)
 from ops.world import Calendar, World, a_job_id, dead_executor, verbs
-
-
-def duplicates_plan(world: World) -> Plan:
-    with world.site() as site, hold_roots(site, command="duplicates") as hold:
-        plan = plan_duplicates(hold)
-    world.plans.append(plan)
-    return plan
 
 
 def second_video(world: World) -> Path:
@@ -194,13 +195,16 @@ def test_a_job_that_was_retried_after_the_plan_does_not_expire(world: World, cal
     assert (report.counts["conflict"], world.job().status, path.exists()) == (2, Status.QUEUED, True)
 
 
-def test_a_record_that_came_to_name_a_file_after_the_plan_keeps_it(world: World, calendar: Calendar) -> None:
+@pytest.mark.parametrize("state", ["present", "missing"])
+def test_a_record_that_came_to_name_a_file_after_the_plan_keeps_it(
+    world: World, calendar: Calendar, state: str
+) -> None:
     path = leftover(world)
     world.start_job(1)
     world.finish_job(1)
     settle(world, calendar)
     plan = world.cleanup_plan()
-    link(world, 1, path.name, role="intermediate")
+    link(world, 1, path.name, role="intermediate", state=state)
     report = world.apply(plan)
     assert (notes(world, report), path.exists()) == (
         [(Outcome.CONFLICT, "a record refers to it now")],

@@ -516,6 +516,23 @@ def test_odd_things_with_our_names_get_a_verdict_and_are_never_opened(world: Wor
     assert world.recover().counts["planned"] == 0
 
 
+@pytest.mark.parametrize("kind", ["a link to a link", "a second name of a link"])
+def test_a_link_is_not_followed_however_it_leads_to_a_whole_video(
+    world: World, tmp_path: Path, kind: str
+) -> None:
+    outside = world.video().rename(tmp_path / "whole.mp4")
+    (world.root / "current.mp4").symlink_to(outside)
+    path = world.root / f"presentation_{a_job_id()}.mp4"
+    if kind == "a link to a link":
+        path.symlink_to("current.mp4")
+    else:
+        os.link(world.root / "current.mp4", path, follow_symlinks=False)
+    assert [(finding.kind, finding.reason) for finding in world.scan()] == [
+        (Kind.UNREADABLE, "a symbolic link; it is not followed")
+    ]
+    assert (world.recover().counts["planned"], world.job_ids()) == (0, set())
+
+
 def test_a_recorded_video_behind_a_symlink_is_not_missing(world: World) -> None:
     video = world.video()
     world.recover()

@@ -14,6 +14,7 @@ from jobctl.ops.hold import hold_roots
 from jobctl.ops.plan import Plan
 from jobctl.ops.quarantine import PurgeOptions, Wanted, plan_purge, plan_restore
 from jobctl.ops.runs import actions_of
+from jobctl.ops.same_plan import plan_duplicates
 from jobctl.ops.verify import Verification
 from jobctl.outputs import effects
 from jobctl.policy import Policy, Rule
@@ -66,19 +67,26 @@ def purge(world: World) -> RunReport:
         return apply_plan(hold, plan)
 
 
+def duplicates_plan(world: World) -> Plan:
+    with world.site() as site, hold_roots(site, command="duplicates") as hold:
+        plan = plan_duplicates(hold)
+    world.plans.append(plan)
+    return plan
+
+
 def differences(world: World) -> list[str]:
     with world.site() as site:
         return [difference.kind.value for difference in Verification(site)]
 
 
-def link(world: World, number: int, path: str, *, role: str = "video") -> None:
+def link(world: World, number: int, path: str, *, role: str = "video", state: str = "present") -> None:
     """Let a record name a file."""
     with world.site() as site, site.store.write() as connection:
         table = site.store.dialect.table("artifact")
         root_id = connection.exec_driver_sql(
             f"SELECT root_id FROM {site.store.dialect.table('root')}"
         ).scalar_one()
-        values = ", ".join(f"'{value}'" for value in (a_job_id(number), root_id, path, role, "present"))
+        values = ", ".join(f"'{value}'" for value in (a_job_id(number), root_id, path, role, state))
         connection.exec_driver_sql(
             f"INSERT INTO {table} (job_id, root_id, path, role, state, version) VALUES ({values}, 1)"
         )

@@ -303,8 +303,8 @@ def test_what_is_no_marker_is_refused_not_believed(outputs: Path, content: bytes
             look(outputs)
 
 
-@pytest.mark.parametrize("kind", ["link", "directory", "fifo"])
-def test_a_marker_that_is_no_file_is_refused_and_not_waited_for(
+@pytest.mark.parametrize("kind", ["link", "endless link", "directory", "fifo", "huge"])
+def test_a_marker_that_is_no_small_file_is_refused_and_neither_waited_for_nor_read(
     outputs: Path, tmp_path: Path, kind: str
 ) -> None:
     registered(outputs)
@@ -313,12 +313,39 @@ def test_a_marker_that_is_no_file_is_refused_and_not_waited_for(
     match kind:
         case "link":
             marker.symlink_to(tmp_path / "root.json")
+        case "endless link":
+            marker.symlink_to("/dev/zero")
         case "directory":
             marker.mkdir()
         case "fifo":
             os.mkfifo(marker)
-    with pytest.raises(RootUnavailable, match="cannot be used"):
+        case "huge":
+            shutil.copy(tmp_path / "root.json", marker)
+            os.truncate(marker, 1 << 40)
+    why = "a symbolic link stands in its place" if "link" in kind else "it is no small regular file"
+    with pytest.raises(RootUnavailable, match=f"cannot be used: {why}"):
         opened(outputs)
+
+
+def test_of_a_marker_that_grows_while_it_is_read_no_more_is_read_than_a_marker_has(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered(outputs)
+    fstat = os.fstat
+
+    def grown(fd: int) -> os.stat_result:
+        found = fstat(fd)
+        if found.st_ino == marker_of(outputs).stat().st_ino:
+            with marker_of(outputs).open("ab") as marker:
+                marker.write(b" " * 10_000)
+        return found
+
+    monkeypatch.setattr(os, "fstat", grown)
+    read: list[int] = []
+    plain_read = os.read
+    monkeypatch.setattr(os, "read", lambda fd, size: read.append(len(found := plain_read(fd, size))) or found)
+    with opened(outputs):
+        assert read == [4_096]
 
 
 def test_a_marker_ahead_of_the_store_tells_of_an_older_store(outputs: Path) -> None:

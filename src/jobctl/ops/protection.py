@@ -23,7 +23,8 @@ from jobctl.store import job_streams, loose, runs
 from jobctl.store.spool import SortedSpool
 
 _BATCH = 500
-_PRESENT = frozenset({"present", "missing"})
+_NAMED = frozenset({"present", "missing"})
+"""The states of a file that a record still names: one that was missing may have come back."""
 
 
 class _Claim(NamedTuple):
@@ -98,7 +99,7 @@ class Protection:
 
     def _consider(self, row: Sequence[object], wanted: set[int]) -> None:
         job_id, root_id, stored, state = str(row[0]), str(row[1]), str(row[2]), row[4]
-        if state not in _PRESENT:
+        if state not in _NAMED:
             return
         path = from_stored(stored)
         place = (root_id, folded(path))

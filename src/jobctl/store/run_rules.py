@@ -122,6 +122,8 @@ def conflicts_of_moving() -> list[Rule]:
     takes_now = run_action.c.verb == Verb.QUARANTINE.value
     is_here = and_(artifact.c.root_id == run_action.c.root_id, artifact.c.path == run_action.c.path)
     is_present = and_(is_here, artifact.c.state == "present")
+    # One that a record names as missing has come back.
+    is_named = and_(is_here, artifact.c.state.in_(("present", "missing")))
     is_own = artifact.c.job_id == run_action.c.job_id
     is_live = and_(job.c.job_id == artifact.c.job_id, job.c.status != Status.EXPIRED.value)
     refers = or_(and_(is_own, run_action.c.artifact_before.is_(None)), and_(~is_own, exists().where(is_live)))
@@ -136,7 +138,7 @@ def conflicts_of_moving() -> list[Rule]:
     goes_with_job = and_(takes_now, run_action.c.category == EXPIRE)
     is_alive = ~job_exists(job.c.status == Status.EXPIRED.value)
     return [
-        (and_(takes_now, exists().where(is_present, refers)), Outcome.CONFLICT, "a record refers to it now"),
+        (and_(takes_now, exists().where(is_named, refers)), Outcome.CONFLICT, "a record refers to it now"),
         (
             and_(takes_now, needs_video, exists().where(is_its_video)),
             Outcome.CONFLICT,
