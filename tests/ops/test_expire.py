@@ -15,8 +15,7 @@ from jobctl.ops.runs import list_runs
 from jobctl.outputs.walk import walk
 from jobctl.policy import Policy, Rule
 from jobctl.store import schema
-from ops.test_safety import failing_scandir
-from ops.tidying import link
+from ops.tidying import failing_scandir, link
 from ops.world import Calendar, World, a_job_id, dead_executor, set_age, verbs
 
 WEEK = Policy(rule=Rule(timedelta(hours=24), {"completed": timedelta(days=7), "failed": timedelta(days=2)}))

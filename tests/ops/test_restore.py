@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -677,3 +678,25 @@ def test_a_backup_that_can_be_read_and_is_damaged_is_refused(embedded: World, tm
     with pytest.raises(BackupUnusable, match="cannot be put back"):
         restore(embedded, made.path)
     assert not is_suspended(embedded)
+
+
+def test_a_writer_that_locks_tables_in_another_order_is_waited_for(
+    postgresql_url: str, tmp_path: Path
+) -> None:
+    """Each of the two holds what the other one wants: neither is ended for that."""
+    world = World(postgresql_url, tmp_path / "outputs")
+    world.init()
+    made = back_up(world, tmp_path / "backups")
+    waiting = "SELECT count(*) FROM pg_locks WHERE mode = 'ExclusiveLock' AND relation > 0 AND NOT granted"
+    with (
+        psycopg.connect(postgresql_url) as writer,
+        psycopg.connect(postgresql_url, autocommit=True) as looking,
+        ThreadPoolExecutor() as pool,
+    ):
+        writer.execute("LOCK TABLE jobctl.job IN ROW EXCLUSIVE MODE")
+        restoring = pool.submit(restore, world, made.path)
+        while not looking.execute(waiting).fetchone()[0]:
+            assert not restoring.done()
+        writer.execute("LOCK TABLE jobctl.artifact IN ROW EXCLUSIVE MODE")
+        writer.commit()
+        assert restoring.result().plan.kept_as

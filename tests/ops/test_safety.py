@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -37,7 +36,7 @@ from jobctl.ops.scan import scan
 from jobctl.ops.scan_report import ScanOptions
 from jobctl.outputs import walk
 from jobctl.store import jobs, roots
-from ops.tidying import observed
+from ops.tidying import failing_scandir, observed
 from ops.world import World, a_job_id, set_age
 
 
@@ -249,18 +248,6 @@ def test_a_plan_from_before_an_older_tree_was_put_back_is_stale_and_one_on_it_is
 
 
 # --- places that cannot be looked at ------------------------------------------------------------
-
-
-def failing_scandir(world: World, directory: str):
-    """What reading a directory does, but for one whose disk fails."""
-    wanted = os.stat(world.root / directory).st_ino
-
-    def scandir(fd: int):
-        if os.fstat(fd).st_ino == wanted:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return os.scandir(fd)
-
-    return scandir
 
 
 def test_what_is_put_back_while_a_recover_is_applied_stays_suspended(world: World) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from jobctl.model.plan import Outcome
 from jobctl.ops.apply import RunReport, apply_plan
@@ -31,6 +35,25 @@ def settle(world: World, calendar: Calendar, **time: float) -> None:
     """A first complete walk, and a grace after it."""
     world.scan(full=True)
     calendar.pass_(**(time or {"hours": 25}))
+
+
+def walked_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that walks of what changed skip from now on."""
+    world.root.joinpath("quiet").mkdir(exist_ok=True)
+    world.scan()
+    monkeypatch.setattr("jobctl.outputs.walk._MTIME_GRAIN_NS", -(10**18))
+
+
+def failing_scandir(world: World, directory: str):
+    """What reading a directory does, but for one whose disk fails."""
+    wanted = os.stat(world.root / directory).st_ino
+
+    def scandir(fd: int):
+        if os.fstat(fd).st_ino == wanted:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return os.scandir(fd)
+
+    return scandir
 
 
 def kept(plan: Plan) -> list[str]:

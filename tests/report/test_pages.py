@@ -18,6 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobctl.core.reporting.activity import What
+from jobctl.core.reporting.incidents import Began
+from jobctl.core.reporting.outages import Affected, Cause, Outage
 from jobctl.model.names import to_shown
 from jobctl.report.billing_page import billing_csv, billing_page
 from jobctl.report.envelope import to_json
@@ -28,7 +30,7 @@ from jobctl.report.page_markdown import escaped, to_markdown
 from jobctl.report.page_screen import shares, to_text
 from jobctl.report.story_page import story_data, story_page
 from jobctl.report.users_page import outage_item, users_page
-from reported import DAY, HOSTILE, NOW, ZONE, a_story, some_bills, users
+from reported import DAY, HOSTILE, NOW, ZONE, a_story, at, some_bills, users
 
 LONG = HOSTILE + "x" * 1_000_000
 PAGES = ["story", "users", "billing"]
@@ -245,6 +247,13 @@ def test_a_begin_that_is_not_known_is_bounded_and_not_guessed() -> None:
     assert "after 2026-11-20 18:00:00" in text
     items = [outage_item(outage) for one in users() for outage in one.outages]
     assert [item["not_before"] is None for item in items] == [False, False, True, False]
+
+
+def test_of_an_outage_that_may_have_begun_at_any_time_no_length_is_told() -> None:
+    outage = Outage("j1", "ada", Cause.RECORD_LOST, Began(), at(5), has_video=True)
+    text = to_text(users_page([Affected("ada", [outage])], DAY, ZONE, NOW), 160)
+    assert "j1" in text
+    assert "≥" not in text
 
 
 @given(st.lists(st.integers(0, 1_000), min_size=1, max_size=5), st.integers(5, 60))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jobctl.ops.site import Site
 
 EVERY_S = 5.0
-LONGEST_S = 3_600.0
+_LONGEST_S = 3_600.0
 _LINES_OF_WATCH = 2
 
 
@@ -32,8 +32,13 @@ def refuse_json(call: Call, what: str) -> None:
         )
 
 
-def a_number(seconds: float | None) -> float | None:
-    """Refuse nan as a number of seconds, which no range that is checked excludes."""
+def seconds_argument(help_text: str) -> Any:
+    """How often to look again, in seconds."""
+    return typer.Argument(metavar="[SECONDS]", min=1, max=_LONGEST_S, callback=_a_number, help=help_text)
+
+
+def _a_number(seconds: float | None) -> float | None:
+    """Refuse nan, which no range that is checked excludes."""
     if seconds is not None and math.isnan(seconds):
         raise typer.BadParameter("nan is no number of seconds")
     return seconds

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from jobctl.core.accounts import Account, End
 from jobctl.core.case import Candidate, Case, Liveness, World
-from jobctl.model.files import BROKEN, Role, Seen, Verdict
+from jobctl.model.files import BROKEN, STILL_NAMED, Role, Seen, Verdict
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.records import Linked, Record
 from jobctl.model.status import OPEN, OPEN_ENDED_FAILURES, Status
@@ -334,7 +334,7 @@ def _missing(case: Case, record: Record, known: Sequence[Linked], world: World) 
     # What a record says of its end may be anybody's clock; when it was written says the store's own.
     if record.updated_at >= world.walk_started_at:
         return
-    gone = [linked for linked in known if linked.state in {"present", "missing"}]
+    gone = [linked for linked in known if linked.state in STILL_NAMED]
     if known and not gone:
         return
     where = gone[0].root_id if gone else record.root_id

@@ -34,6 +34,10 @@ class Verdict(StrEnum):
 BROKEN = frozenset({Verdict.PARTIAL, Verdict.CORRUPT, Verdict.NOT_MEDIA})
 
 
+STILL_NAMED = frozenset({"present", "missing"})
+"""The states of a file that its job's record still names: one that was missing may have come back."""
+
+
 class Tier(StrEnum):
     """How deep a check went; text order is depth order."""
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from jobctl.core.layout import Layout
 from jobctl.core.places import folded
-from jobctl.model.files import Seen
+from jobctl.model.files import STILL_NAMED, Seen
 from jobctl.model.names import from_stored, to_shown
 from jobctl.model.status import Status
 from jobctl.ops.hold import Hold, visible_roots
@@ -23,8 +23,6 @@ from jobctl.store import job_streams, loose, runs
 from jobctl.store.spool import SortedSpool
 
 _BATCH = 500
-_NAMED = frozenset({"present", "missing"})
-"""The states of a file that a record still names: one that was missing may have come back."""
 
 
 class _Claim(NamedTuple):
@@ -99,7 +97,7 @@ class Protection:
 
     def _consider(self, row: Sequence[object], wanted: set[int]) -> None:
         job_id, root_id, stored, state = str(row[0]), str(row[1]), str(row[2]), row[4]
-        if state not in _NAMED:
+        if state not in STILL_NAMED:
             return
         path = from_stored(stored)
         place = (root_id, folded(path))

@@ -27,8 +27,8 @@ class Column(Generic[RowT]):
     many characters together is narrower only where it says no more: a long id does not squeeze the others,
     and an ordinary one stands on one line. Of anybody's
     words a terminal shows ``most`` characters, so that one row does not push the others away.
-    What ``is_below`` stands on a line of its own, below the rows that have it. What ``is_cut`` may wrap,
-    but is cut at the end of its line instead.
+    What ``is_below`` stands on a line of its own, below the rows that have it. What ``is_cut`` takes
+    one line, and is cut at its end.
     """
 
     name: str

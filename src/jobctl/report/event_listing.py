@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from jobctl.model.history import cause_of
 from jobctl.model.job import Event
 from jobctl.report.columns import Column
 from jobctl.report.listings import MOST_OF_A_NAME, WIDE, WIDER, reason_column
-
-# Of a line below a row.
-INDENT = 2
 
 _SAME_YEAR = timedelta(days=300)
 
@@ -58,6 +56,7 @@ def event_screen_columns(now: datetime, width: int, *, of_one: bool) -> Sequence
     """What ``events`` shows on a terminal so wide; ``of_one``: of one job alone, which needs no naming."""
     job: Column[Event] = Column(name="job_id", value=lambda event: event.job_id, least=36, may_wrap=True)
     further = 0 if of_one else WIDE
+    why = reason_column("reason", _why, title="why")
     return (
         Column(name="at", value=lambda event: event.at, shown=_brief_time(now), least=16),
         *(() if of_one else (job,)),
@@ -73,12 +72,6 @@ def event_screen_columns(now: datetime, width: int, *, of_one: bool) -> Sequence
         ),
         Column(name="cause", value=cause_of, from_width=WIDER, least=14),
         Column(name="run_id", title="run", value=lambda event: event.run_id, from_width=190),
-        _why_column(width, is_below=not of_one and width < WIDER),
+        # Where there is no room beside the others, on a line of its own.
+        replace(why, is_below=True, is_cut=True) if not of_one and width < WIDER else why,
     )
-
-
-def _why_column(width: int, *, is_below: bool) -> Column[Event]:
-    """Why it happened; on a line of its own, and no more of it than that holds, where none is left beside."""
-    if is_below:
-        return Column(name="reason", value=_why, most=max(1, width - INDENT), is_below=True)
-    return reason_column("reason", _why, title="why")

@@ -54,7 +54,9 @@ def table(
     ]
     shown = [beside[number] for number in telling]
     texts = [[row[number] for number in telling] for row in cells]
-    notes = [[words for column in below if (words := column.cell(row))] for row in listed]
+    notes = [
+        [_note(words, column, width) for column in below if (words := column.cell(row))] for row in listed
+    ]
     if not any(notes):
         return _rows(shown, texts, with_heading=with_heading)
     return Group(*_with_notes(shown, texts, notes, width, with_heading=with_heading))
@@ -84,13 +86,17 @@ def _rows(
 
 
 def _cell(text: str, column: Column[Any]) -> Text:
-    return Text(text, no_wrap=True, overflow="ellipsis") if column.is_cut else Text(text)
+    return _cut(text) if column.is_cut else Text(text)
+
+
+def _cut(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def _with_notes(
     columns: Sequence[Column[Any]],
     texts: Sequence[Sequence[str]],
-    notes: Sequence[Sequence[str]],
+    notes: Sequence[Sequence[Text]],
     width: int,
     *,
     with_heading: bool,
@@ -103,21 +109,20 @@ def _with_notes(
     ]
     floors = [_floor(column, cells) for column, cells in zip(columns, zip(*texts, strict=True), strict=True)]
     widths = _narrowed(wanted, [column.may_wrap for column in columns], floors, width)
-    # Where lines are long one of them says enough; a last word alone on the next reads badly.
-    is_one_line = width >= _WIDE
     begun: list[Sequence[str]] = []
     for row, below in zip(texts, notes, strict=True):
         begun.append(row)
         if below:
             yield _rows(columns, begun, widths, with_heading=with_heading)
-            yield from (Padding.indent(_note(words, is_cut=is_one_line), _INDENT) for words in below)
+            yield from (Padding.indent(note, _INDENT) for note in below)
             begun, with_heading = [], False
     if begun:
         yield _rows(columns, begun, widths, with_heading=with_heading)
 
 
-def _note(words: str, *, is_cut: bool) -> Text:
-    return Text(words, overflow="ellipsis" if is_cut else "fold", no_wrap=is_cut)
+def _note(words: str, column: Column[Any], width: int) -> Text:
+    # Where lines are long one of them says enough; a last word alone on the next reads badly.
+    return _cut(words) if column.is_cut or width >= _WIDE else Text(words, overflow="fold")
 
 
 def _floor(column: Column[Any], cells: Iterable[str]) -> int:

@@ -24,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 
+from jobctl.core.health.words import shell_word
 from jobctl.core.steps import Step
 from jobctl.errors import IllegalTransition, JobExists, StaleJob, UnknownJob
 from jobctl.model.detail import JobBody
@@ -246,7 +247,8 @@ def get_job(connection: Connection, job_id: str) -> Job:
     row = connection.execute(_ONE, {"wanted": storable_text(job_id)}).one_or_none()
     if row is None:
         raise UnknownJob(
-            f"no job {job_id} is recorded", hint="run 'jobctl list', or 'jobctl scan' for its files"
+            f"no job {job_id} is recorded",
+            hint=f"run 'jobctl show {shell_word(job_id)}' to look further, or 'jobctl list'",
         )
     return to_job(row)
 

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
-
+from jobctl import clock
 from jobctl.errors import BackupUnusable, StoreInUse
 from jobctl.model.backup import Contents
 from jobctl.store.backup_contents import contents_of
@@ -22,7 +21,11 @@ from jobctl.store.postgresql_moments import parse_moment
 from jobctl.store.postgresql_tools import Copied, Tool, rows_of
 from jobctl.store.schema import SCHEMA
 
-_PATIENCE = "30s"
+_PATIENCE_S = 30
+_BELOW_DEADLOCK_MS = 500
+"""Less than PostgreSQL's ``deadlock_timeout``, a second."""
+_OTHERS_WRITE = frozenset({"55P03", "40P01"})
+"""SQLSTATE of a lock that was waited for in vain, and of a deadlock."""
 _NULL = rb"\N"
 _VERSION_TABLE = "alembic_version"
 _GRANTEE = "CASE right_.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(right_.grantee)) END"
@@ -129,26 +132,40 @@ def writers_waiting(connection: Connection, dialect: PostgreSQL) -> Iterator[Non
 
     The caller commits. Raises ``StoreInUse`` where somebody writes for longer than is waited for.
     """
-    connection.exec_driver_sql("BEGIN")
+    late = clock.monotonic() + _PATIENCE_S
+    while not _has_begun(connection, dialect):
+        if clock.monotonic() >= late:
+            raise StoreInUse(
+                "somebody has been writing to the store for half a minute; nothing was changed",
+                hint="see who in pg_stat_activity, and run the same command again",
+            )
     try:
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_PATIENCE}'")
-        connection.exec_driver_sql("SET LOCAL client_encoding = 'UTF8'")
-        names = sorted(dialect.tables(connection))
-        if names:
-            listed = ", ".join(dialect.table(name) for name in names)
-            try:
-                connection.exec_driver_sql(f"LOCK TABLE {listed} IN EXCLUSIVE MODE")
-            except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", "") in {"55P03", "40P01"}:
-                    raise StoreInUse(
-                        "somebody has been writing to the store for half a minute; nothing was changed",
-                        hint="see who in pg_stat_activity, and run the same command again",
-                    ) from None
-                raise
         yield
     except BaseException:
         connection.exec_driver_sql("ROLLBACK")
         raise
+
+
+def _has_begun(connection: Connection, dialect: PostgreSQL) -> bool:
+    """Begin a transaction and lock every table; ``False``, and no transaction, where others write.
+
+    Tables are locked one after the other, and those who write have an order of their own: who waits for
+    the other one has to let go, before the server ends one of the two for it.
+    """
+    connection.exec_driver_sql("BEGIN")
+    try:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_BELOW_DEADLOCK_MS}")
+        connection.exec_driver_sql("SET LOCAL client_encoding = 'UTF8'")
+        listed = ", ".join(dialect.table(name) for name in sorted(dialect.tables(connection)))
+        if listed:
+            connection.exec_driver_sql(f"LOCK TABLE {listed} IN EXCLUSIVE MODE")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_PATIENCE_S} s'")
+    except BaseException as error:
+        connection.exec_driver_sql("ROLLBACK")
+        if getattr(getattr(error, "orig", None), "sqlstate", "") in _OTHERS_WRITE:
+            return False
+        raise
+    return True
 
 
 def put_in_place(

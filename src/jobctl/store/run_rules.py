@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 
 from jobctl.core.expiry import CATEGORY as EXPIRE
+from jobctl.model.files import STILL_NAMED
 from jobctl.model.plan import Outcome, Verb
 from jobctl.model.status import Status
 from jobctl.store.schema import artifact, job, lease, run_action, tombstone
@@ -122,8 +123,7 @@ def conflicts_of_moving() -> list[Rule]:
     takes_now = run_action.c.verb == Verb.QUARANTINE.value
     is_here = and_(artifact.c.root_id == run_action.c.root_id, artifact.c.path == run_action.c.path)
     is_present = and_(is_here, artifact.c.state == "present")
-    # One that a record names as missing has come back.
-    is_named = and_(is_here, artifact.c.state.in_(("present", "missing")))
+    is_named = and_(is_here, artifact.c.state.in_(sorted(STILL_NAMED)))
     is_own = artifact.c.job_id == run_action.c.job_id
     is_live = and_(job.c.job_id == artifact.c.job_id, job.c.status != Status.EXPIRED.value)
     refers = or_(and_(is_own, run_action.c.artifact_before.is_(None)), and_(~is_own, exists().where(is_live)))

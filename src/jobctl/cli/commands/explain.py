@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from jobctl.cli.context import call_of
-from jobctl.core.health.words import shell_word
-from jobctl.errors import ExitCode, UnknownJob
+from jobctl.errors import ExitCode
 from jobctl.report.envelope import Ending
 from jobctl.report.listings import FIELD_COLUMNS
 
@@ -26,10 +25,7 @@ def explain(
     output = call.output
     with call.open_site() as site:
         job = job_named(site, job)
-        try:
-            explanation = explain_job(site, job)
-        except UnknownJob as error:
-            raise UnknownJob(error.message, hint=f"look further: jobctl show {shell_word(job)}") from None
+        explanation = explain_job(site, job)
     rows = [{"field": name, **entry} for name, entry in explanation.fields.items()]
     if output.is_terminal:
         from jobctl.report.job_screen import explanation_screen  # noqa: PLC0415 - rich is only for terminals

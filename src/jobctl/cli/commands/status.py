@@ -8,7 +8,7 @@ import typer
 
 from jobctl.cli.context import Call, call_of
 from jobctl.cli.output import Format
-from jobctl.cli.standing import EVERY_S, LONGEST_S, a_number, placed, refuse_json, screen, watch_standing
+from jobctl.cli.standing import EVERY_S, placed, refuse_json, screen, seconds_argument, watch_standing
 from jobctl.errors import ExitCode, UsageError
 from jobctl.model.health import Health
 from jobctl.model.standing import Standing
@@ -27,16 +27,7 @@ _CODES = {
 def status(
     context: typer.Context,
     *,
-    seconds: Annotated[
-        float | None,
-        typer.Argument(
-            metavar="[SECONDS]",
-            min=1,
-            max=LONGEST_S,
-            callback=a_number,
-            help="With --watch: how often; 5 if not told.",
-        ),
-    ] = None,
+    seconds: Annotated[float | None, seconds_argument("With --watch: how often; 5 if not told.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")] = False,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 4 where something is not well.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobctl.cli.context import Call, call_of
-from jobctl.cli.standing import EVERY_S, LONGEST_S, a_number, refuse_json, watch_standing
+from jobctl.cli.standing import EVERY_S, refuse_json, seconds_argument, watch_standing
 from jobctl.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -24,16 +24,7 @@ _CANNOT_DRAW = frozenset({"", "dumb", "unknown"})
 def top(
     context: typer.Context,
     *,
-    seconds: Annotated[
-        float | None,
-        typer.Argument(
-            metavar="[SECONDS]",
-            min=1,
-            max=LONGEST_S,
-            callback=a_number,
-            help="How often to look; 2 if not told.",
-        ),
-    ] = None,
+    seconds: Annotated[float | None, seconds_argument("How often to look; 2 if not told.")] = None,
 ) -> ExitCode:
     """Watch queues, jobs, workers and failures live; retry and cancel jobs, asked first.
 

@@ -1,0 +1,155 @@
+"""What comes back from quarantine or in the place of what went, and what must not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jobctl.errors import (
+    UnknownEntry,
+)
+from jobctl.model.job import Job
+from jobctl.model.status import Status
+from jobctl.outputs import effects
+from jobctl.store import jobs
+from ops.tidying import (
+    MONTH,
+    differences,
+    kept,
+    leftover,
+    purge,
+    purge_plan,
+    restore,
+    settle,
+)
+from ops.world import Calendar, World, a_job_id
+
+
+def test_undo_onto_a_regenerated_video_is_a_conflict_and_both_are_kept(
+    world: World, calendar: Calendar
+) -> None:
+    path = world.video()
+    world.recover()
+    calendar.pass_(days=31)
+    report = world.expire(MONTH)
+    path.write_bytes(b"regenerated")
+    undone = world.undo(report.run_id)
+    assert (undone.counts["conflict"], undone.exit_code) == (1, 3)
+    assert path.read_bytes() == b"regenerated"
+    assert purge_plan(world).total == 0
+
+
+def test_a_recovered_record_with_an_old_video_does_not_expire_the_same_night(
+    world: World, calendar: Calendar
+) -> None:
+    world.video(age_s=400 * 86_400.0)
+    world.recover()
+    assert world.expire_plan(MONTH).total == 0
+    calendar.pass_(days=29)
+    assert world.expire_plan(MONTH).total == 0
+
+
+def test_a_deleted_job_does_not_come_back_with_its_file(world: World, calendar: Calendar) -> None:
+    path = world.video()
+    world.recover()
+    with world.site() as site, site.store.write() as connection:
+        jobs.delete_job(connection, a_job_id(), actor="user", at=site.store.now(connection))
+    settle(world, calendar)
+    report = world.cleanup()
+    assert (report.counts["done"], path.exists()) == (1, False)
+    assert restore(world, run_id=report.run_id).counts["done"] == 1
+    assert (world.recover().counts["planned"], world.job_ids()) == (0, set())
+
+
+def test_the_only_video_of_a_completed_job_is_never_purged(world: World, calendar: Calendar) -> None:
+    path = world.video()
+    world.recover()
+    calendar.pass_(days=31)
+    report = world.expire(MONTH)
+    with world.site() as site, site.store.write() as connection:
+        table = site.store.dialect.table("job")
+        connection.exec_driver_sql(f"UPDATE {table} SET status = 'completed'")
+    calendar.pass_(days=31)
+    plan = purge_plan(world)
+    assert (plan.total, kept(plan)) == (
+        0,
+        ["its job is completed, and no other verified video of it is there"],
+    )
+    assert not path.exists()
+    assert restore(world, run_id=report.run_id).counts["done"] == 1
+
+
+def test_purge_waits_for_the_retention_and_is_final(world: World, calendar: Calendar) -> None:
+    leftover(world)
+    settle(world, calendar)
+    report = world.cleanup()
+    calendar.pass_(days=13)
+    assert purge_plan(world).total == 0
+    calendar.pass_(days=2)
+    assert purge(world).counts["done"] == 1
+    undone = world.undo(report.run_id)
+    assert (undone.counts["conflict"], differences(world)) == (1, [])
+    with pytest.raises(UnknownEntry):
+        restore(world, job_id="nobody")
+
+
+def test_two_files_of_one_name_do_not_come_back_at_once(world: World, calendar: Calendar) -> None:
+    for _ in range(2):
+        leftover(world)
+        settle(world, calendar)
+        world.cleanup()
+    assert restore(world, named="temp_composition_0.mp4").counts["done"] == 1
+
+
+@pytest.mark.parametrize("name", ["new\nline", "esc\x1b[31m", "[bold]markup", "\udcff"])
+def test_hostile_names_go_and_come_back_byte_for_byte(world: World, calendar: Calendar, name: str) -> None:
+    path = world.root / name / "temp_composition_0.mp4"
+    path.parent.mkdir()
+    path.write_bytes(b"x")
+    settle(world, calendar)
+    report = world.cleanup()
+    assert (report.counts["done"], path.exists()) == (1, False)
+    assert world.undo(report.run_id).counts["done"] == 1
+    assert (path.read_bytes(), differences(world)) == (b"x", [])
+
+
+@pytest.mark.parametrize("name", [".nfs000000000123", "lost+found", ".snapshot"])
+def test_what_belongs_to_the_file_system_is_never_touched(
+    world: World, calendar: Calendar, name: str
+) -> None:
+    path = world.file(f"{name}/temp_composition_0.mp4") if name != ".nfs000000000123" else world.file(name)
+    settle(world, calendar)
+    assert (world.cleanup_plan().total, path.exists()) == (0, True)
+
+
+def test_a_disk_that_fails_a_move_leaves_the_file_and_says_so(
+    world: World, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = leftover(world)
+    settle(world, calendar)
+    real = effects.rename_noreplace
+
+    def elsewhere(*arguments: Any) -> None:
+        del arguments
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(effects, "rename_noreplace", elsewhere)
+    report = world.cleanup()
+    assert (report.counts["skipped"], report.exit_code, path.exists()) == (1, 3, True)
+    monkeypatch.setattr(effects, "rename_noreplace", real)
+    assert world.cleanup().counts["done"] == 1
+
+
+def test_a_new_job_of_an_expired_id_is_a_new_incarnation(world: World, calendar: Calendar) -> None:
+    world.queue_job(0)
+    with world.site() as site, site.store.write() as connection:
+        connection.exec_driver_sql(f"UPDATE {site.store.dialect.table('job')} SET attempt = 3, spared = 1")
+    calendar.pass_(days=2)
+    world.expire(MONTH)
+    with world.site() as site, site.store.write() as connection:
+        new = Job(job_id=a_job_id(0), owner="bob")
+        made = jobs.create_job(connection, new, actor="service", at=site.store.now(connection))
+    assert (made.status, made.owner) == (Status.QUEUED, "bob")
+    assert (made.attempt, made.tries) == (3, 0), "numbers go on for the fence; it has all its tries"
+    assert differences(world) == []
