@@ -85,7 +85,7 @@ def _groups(
     """The groups, and all of them together."""
     if by is By.OWNER:
         pieces = figures.pieces_of(connection, window)
-        total = figures.figures_by(connection, "", pieces).get("", Figures())
+        total = figures.figures_by(connection, "", pieces)[""]
         for change in recent:
             _count(total, change)
         are_all = figures.holds_all(connection, window)
@@ -116,19 +116,19 @@ def _by_name(
 ) -> list[Group]:
     found = figures.figures_by(connection, key, figures.pieces_of(connection, window))
     for change in recent:
-        _count(found.setdefault(getattr(change, key), Figures()), change)
+        _count(found[getattr(change, key)], change)
     return _bounded(found, most)
 
 
 def _by_period(connection: Connection, window: Window, grain: Grain, recent: Iterable[Change]) -> list[Group]:
-    found: dict[str, Figures] = {}
+    found = figures.figures_by(connection, "period", window.pieces(grain))
     # The first or the last of longer periods may be told in part: it is added up from shorter ones.
-    for name, each in figures.figures_by(connection, "period", window.pieces(grain)).items():
-        found.setdefault(name[: grain.length], Figures()).add(each)
+    for name in [name for name in found if len(name) > grain.length]:
+        found[name[: grain.length]].add(found.pop(name))
     for change in recent:
-        _count(found.setdefault(change.at[: grain.length], Figures()), change)
+        _count(found[change.at[: grain.length]], change)
     periods = [(period_name(at, grain), at) for at in window.periods(grain)]
-    return [Group(name, found.get(name, Figures()), at) for name, at in periods]
+    return [Group(name, found[name], at) for name, at in periods]
 
 
 def _count(found: Figures, change: Change) -> None:
