@@ -34,6 +34,8 @@ _MORE = ("max_attempts", "idempotency_key", "origin", "version", "updated_at")
 JOB_COLUMNS = (*_FIRST, *_MORE)
 """What of a job is written when it is enqueued, in the order of ``job_row``."""
 
+_CREATED_AT = JOB_COLUMNS.index("created_at")
+
 EVENT_COLUMNS = ("job_id", "at", "kind", "actor", "to_status")
 """What of the first event of its history is."""
 
@@ -142,17 +144,15 @@ def _chunks(jobs: Iterator[New]) -> Iterator[list[_Written]]:
 def _insert(
     connection: Connection, store: Store, chunk: Sequence[_Written], *, actor: str, at: datetime
 ) -> None:
-    stamp = format_timestamp(at)
-    # Microseconds apart: jobs enqueued together are run in this order.
+    # Microseconds apart: jobs enqueued together are listed and run in this order, and indexes grow at an end.
     rows = [
-        job_row(one, stamp, turn if one.run_at is None else format_timestamp(one.run_at))
+        job_row(one, turn, turn if one.run_at is None else format_timestamp(one.run_at))
         for ((one, _), _), turn in zip(chunk, every_microsecond(at), strict=False)
     ]
     bulk_insert(connection, store.dialect, "job", JOB_COLUMNS, rows)
-    bodies = [(row[0], text) for row, (_, text) in zip(rows, chunk, strict=True) if text is not None]
-    if bodies:
-        bulk_insert(connection, store.dialect, "job_body", ("job_id", "payload"), bodies)
-    events = [(row[0], stamp, "created", actor, "queued") for row in rows]
+    bodies = ((row[0], text) for row, (_, text) in zip(rows, chunk, strict=True) if text is not None)
+    bulk_insert(connection, store.dialect, "job_body", ("job_id", "payload"), bodies)
+    events = ((row[0], row[_CREATED_AT], "created", actor, "queued") for row in rows)
     bulk_insert(connection, store.dialect, "event", EVENT_COLUMNS, events)
     close_tombstones(connection, [row[0] for row in rows], at)
     for queue in {new.job.queue for new, _ in chunk}:

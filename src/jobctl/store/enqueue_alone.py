@@ -14,6 +14,7 @@ from jobctl.model.timestamps import format_timestamp
 from jobctl.store.bell import CHANNEL
 from jobctl.store.engine import Connection, Store
 from jobctl.store.enqueue import EVENT_COLUMNS, JOB_COLUMNS, enqueue, job_row, stored_payload
+from jobctl.store.prepared import run_prepared
 from jobctl.store.statements import run_plain
 
 
@@ -95,7 +96,7 @@ def _insert_postgresql(
     calls = store.bell.is_due(str(queue))
 
     def statement(connection: Connection) -> Any:
-        return run_plain(connection, _ALL, (*named, payload, actor, job_id, calls)).fetchone()
+        return run_prepared(connection, _ALL, (*named, payload, actor, job_id, calls)).fetchone()
 
     at, due, _ = store.write_at_once(statement)
     return at.astimezone(UTC), due.astimezone(UTC)

@@ -18,6 +18,7 @@ from jobctl.model.job import Executor
 from jobctl.store.bell import CHANNEL
 from jobctl.store.engine import Store, explained
 from jobctl.store.leases import CLAIM_DETAIL, Holder, event_detail
+from jobctl.store.prepared import has_own_session
 
 # One index range for each task and each priority that is queued, the highest first: jobs of tasks that the
 # worker does not know, and those that are due only later, are never read past. Rows that another worker
@@ -204,6 +205,10 @@ _HELD = "SELECT job_id, attempt, worker, cancel_at IS NOT NULL FROM jobctl.lease
 _PEERS = "SELECT worker_id, executor, lease_s, beat FROM jobctl.worker WHERE ended_at IS NULL"
 
 
+# What is planned once must be right for any size of a table: each statement here is led by an index.
+_PLANS_ONCE = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
+
+
 class PostgreSQLLeases:
     """See ``Leases``."""
 
@@ -214,6 +219,9 @@ class PostgreSQLLeases:
         with explained(store.dialect, psycopg.Error):
             self._connection = store.engine.connect()
             self._driver: psycopg.Connection[Any] = self._connection.connection.driver_connection  # type: ignore[assignment]
+            self._is_own = has_own_session(self._driver)
+            if self._is_own:
+                self._driver.execute(_PLANS_ONCE)
             self._driver.execute(f"LISTEN {CHANNEL}")
             self._driver.add_notify_handler(lambda notice: self._hear(notice.payload))
 
@@ -229,17 +237,17 @@ class PostgreSQLLeases:
         with explained(self._store.dialect, psycopg.Error):
             if settlements and want:
                 with self._driver.pipeline():
-                    settling = self._driver.execute(_SETTLE, self._settling(settlements))
-                    claiming = self._driver.execute(_claim(kinds), self._claiming(want, kinds))
+                    settling = self._run(_SETTLE, self._settling(settlements))
+                    claiming = self._run(_claim(kinds), self._claiming(want, kinds))
                     # They are answered only when asked to be, or with the commit, which ends the block.
                     self._driver.pgconn.send_flush_request()
                     self._driver.pgconn.flush()
                     meanwhile()
                 ended, claims = settling.fetchall(), _claims(claiming)
             elif settlements:
-                ended = self._driver.execute(_SETTLE, self._settling(settlements)).fetchall()
+                ended = self._run(_SETTLE, self._settling(settlements)).fetchall()
             elif want:
-                claims = _claims(self._driver.execute(_claim(kinds), self._claiming(want, kinds)))
+                claims = _claims(self._run(_claim(kinds), self._claiming(want, kinds)))
         settled = frozenset(AttemptId(job_id, attempt) for job_id, attempt, _ in ended)
         cancelled = frozenset(AttemptId(job_id, attempt) for job_id, attempt, instead in ended if instead)
         return Turn(settled, claims, cancelled)
@@ -300,7 +308,10 @@ class PostgreSQLLeases:
 
     def _execute(self, sql: str, values: Mapping[str, Any]) -> psycopg.Cursor[Any]:
         with explained(self._store.dialect, psycopg.Error):
-            return self._driver.execute(sql, {"worker": self._holder.worker_id, **values})
+            return self._run(sql, {"worker": self._holder.worker_id, **values})
+
+    def _run(self, sql: str, values: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+        return self._driver.execute(sql, values, prepare=self._is_own)
 
     def _settling(self, settlements: Sequence[Settlement]) -> Mapping[str, Any]:
         # As one text: the driver writes a list of texts element by element, by rules of its own.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from itertools import count
+from itertools import chain, count, islice
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Table
@@ -131,11 +131,13 @@ def bulk_insert(
             marks = ", ".join("?" * len(names))
             driver.executemany(f"INSERT INTO {target} VALUES ({marks})", rows)  # noqa: S608 - names of our own
             return
+        rows = iter(rows)
+        first = list(islice(rows, _TOO_FEW_TO_COPY + 1))
         with driver.cursor() as cursor:
-            if isinstance(rows, list) and len(rows) <= _TOO_FEW_TO_COPY:
+            if len(first) <= _TOO_FEW_TO_COPY:
                 marks = ", ".join(["%s"] * len(names))
-                cursor.executemany(f"INSERT INTO {target} VALUES ({marks})", rows)  # noqa: S608 - as above
+                cursor.executemany(f"INSERT INTO {target} VALUES ({marks})", first)  # noqa: S608 - as above
                 return
             with cursor.copy(f"COPY {target} FROM STDIN") as copy:
-                for row in rows:
+                for row in chain(first, rows):
                     copy.write_row(row)
