@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import selectors
 import socket
 import threading
@@ -19,6 +20,9 @@ _LOOK_AGAIN_S = 0.02
 _SOCKET = ".s.PGSQL.5432"
 # ReadyForQuery, but for its last byte: ``I`` outside of a transaction (PostgreSQL's documentation, 55.7).
 _READY = b"Z\0\0\0\5"
+# BackendKeyData: the process of a session, and what it takes to cancel what that does.
+_WHOSE = re.compile(rb"(K\0\0\0\x0c).{8}", re.DOTALL)
+_POOLERS = b"\x7fpoolers"
 
 
 @dataclass(eq=False)
@@ -45,6 +49,7 @@ class Proxy:
         self._selector.register(self._listening, selectors.EVENT_READ)
         self._pairs: dict[socket.socket, _Pair] = {}
         self._to_swallow: tuple[bytes, bytes] | None = None
+        self._is_pooling = False
         self._is_cut = self._is_silent = self._is_over = False
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -64,6 +69,10 @@ class Proxy:
     def swallow_answer(self, to: str, about: str) -> None:
         """Once: when a statement with ``to`` is committed and its answer has ``about``, cut the line."""
         self._to_swallow = (to.encode(), about.encode())
+
+    def answer_as_a_pooler(self) -> None:
+        """Name a process of one's own to who connects, as a proxy does that shares sessions out."""
+        self._is_pooling = True
 
     @property
     def has_swallowed(self) -> bool:
@@ -128,7 +137,8 @@ class Proxy:
                 self._to_swallow = None
                 self._end(pair)
                 return
-        pair.client.sendall(pair.answer)
+        told = _WHOSE.sub(lambda whose: whose[1] + _POOLERS, pair.answer) if self._is_pooling else pair.answer
+        pair.client.sendall(told)
         pair.answer = b""
         if is_whole:
             pair.asked = b""

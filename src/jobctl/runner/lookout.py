@@ -27,7 +27,10 @@ class Lookout:
         """Whether none was due when it last looked, and nothing is known that brought one since."""
 
     def next_at(self, *, is_busy: bool) -> float:
-        """When to look. ``is_busy``: something runs that there may be orders for."""
+        """When to look; 0 for now. ``is_busy``: something runs that there may be orders for."""
+        # A call that came with the answer to something else wakes no selector any more.
+        if self._line.is_open and self.hears_call():
+            return 0.0
         orders_at = self._orders.at if is_busy and self._may_have_orders else float("inf")
         return min(self._look.at, self._calls.next_at, orders_at)
 
@@ -41,7 +44,8 @@ class Lookout:
         if self._line.is_open and self.hears_call():
             self._was_called, self._may_have_orders = False, True
             self._calls.note(now, others=others, luck=random.random())  # noqa: S311 - no secret
-        if self._look.is_due(now) or self._calls.is_due(now):
+        # Both are asked: each that is due is done with.
+        if any([self._look.is_due(now), self._calls.is_due(now)]):
             self.may_find = True
 
     def expect(self) -> None:
