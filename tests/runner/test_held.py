@@ -17,6 +17,7 @@ from jobctl.work import TaskSpec
 from runner.test_running import Steps
 
 A, B = AttemptId("a", 1), AttemptId("b", 1)
+FILM = {"film": TaskSpec(name="film")}
 
 
 class Stage:
@@ -28,7 +29,7 @@ class Stage:
         self.steps = Steps()
         self.held = Held(2, self.counters, Voice(self.said.append, self.said.append))
         claims = [Claim(*of, 0, 3, "film", None, 0.0) for of in (A, B)]
-        self.held.begin(claims, {"film": TaskSpec(name="film")}, cast("Crew", self.steps), 0.0)
+        self.held.begin(claims, FILM, cast("Crew", self.steps), 0.0)
 
     @property
     def unwritten(self) -> list[AttemptId]:
@@ -52,6 +53,23 @@ def test_what_ends_while_other_ends_are_written_is_kept(stage: Stage) -> None:
     assert stage.unwritten == [B]
     assert not stage.held.is_empty
     assert stage.counters.completed == 1
+
+
+def test_how_a_long_job_ended_is_written_at_once(stage: Stage) -> None:
+    assert stage.held.write_at == float("inf"), "there is nothing to write"
+    stage.held.finish(A, Returned("1"), 60.0)
+    assert stage.held.write_at <= 60.0
+
+
+def test_ends_of_short_jobs_are_gathered_as_long_as_more_are_to_come(stage: Stage) -> None:
+    stage.held.finish(A, Returned("1"), 0.001)
+    assert 0.001 < stage.held.write_at < 0.02
+    gathered_until = stage.held.write_at
+    stage.held.begin([Claim("c", 1, 0, 3, "film", None, 0.0)], FILM, cast("Crew", stage.steps), 0.002)
+    stage.held.finish(B, Returned("2"), 0.003)
+    assert stage.held.write_at == gathered_until, "the first does not wait longer for others"
+    stage.held.finish(AttemptId("c", 1), Returned("3"), 0.004)
+    assert stage.held.write_at <= 0.004, "nothing runs that could end"
 
 
 def test_what_a_cut_off_attempt_came_to_is_not_written(stage: Stage) -> None:

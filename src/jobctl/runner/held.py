@@ -14,6 +14,9 @@ from jobctl.runner.options import Voice
 from jobctl.runner.running import Running
 from jobctl.work import TaskSpec
 
+_GATHER_S = 0.005
+"""So long ends of short jobs are gathered: each transaction is a sync to disk."""
+
 
 class Held:
     """The attempts of one worker, from their claim until the store knows how they ended.
@@ -29,6 +32,7 @@ class Held:
         self.running: dict[AttemptId, Running] = {}
         self.unwritten: list[Settlement] = []
         """How attempts ended, oldest first, until the store has it."""
+        self._unwritten_since = 0.0
         self.progress: dict[AttemptId, ProgressReport] = {}
         """What attempts told last, until the store has it."""
 
@@ -40,6 +44,14 @@ class Held:
     def next_deadline(self) -> float:
         """When something has to be done about an attempt."""
         return min((running.deadline for running in self.running.values()), default=float("inf"))
+
+    @property
+    def write_at(self) -> float:
+        """When to write how attempts ended, if no jobs are taken before; 0 for now."""
+        if not self.unwritten:
+            return float("inf")
+        are_more_to_come = bool(self.running) and self._pace.ahead > 0
+        return self._unwritten_since + _GATHER_S if are_more_to_come else 0.0
 
     def wanted(self) -> int:
         """How many jobs to take now."""
@@ -70,6 +82,8 @@ class Held:
         if running.is_fenced:
             self._counters.fenced += 1
             return
+        if not self.unwritten:
+            self._unwritten_since = now
         self.unwritten.append(
             settle(
                 running.claim,

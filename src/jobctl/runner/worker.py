@@ -230,9 +230,8 @@ class Worker:
                 return found
 
     def _longest_wait(self) -> float:
-        if self._held.unwritten and self._line.is_open:
-            return 0.0
         moments = [
+            self._held.write_at if self._line.is_open else float("inf"),
             self._beat_timer.at,
             self._alive_timer.at,
             self._flush_timer.at if self._held.progress else float("inf"),
@@ -288,9 +287,10 @@ class Worker:
 
     def _visit(self) -> None:
         """Write what ended and take what is due, in one transaction."""
-        self._lookout.look_around(clock.monotonic(), others=self._upkeep.neighbours.count)
+        now = clock.monotonic()
+        self._lookout.look_around(now, others=self._upkeep.neighbours.count)
         want = self._wanted()
-        if not self._held.unwritten and not want:
+        if not want and now < self._held.write_at:
             return
         visited = self._line.visit(lambda leases: self._take_turn(leases, want))
         if visited is None:
