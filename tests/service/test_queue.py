@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 import tracemalloc
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -275,6 +276,16 @@ def test_a_queue_whose_name_no_database_holds_is_written_out(queue: jobctl.Queue
     queue.enqueue("render", queue="a\0b", job_id="alone")
     assert queue.enqueue_many([jobctl.Request("render", queue="a\0b", job_id="many")]) == 1
     assert [queue.get(job_id).queue for job_id in ("alone", "many")] == ["a\\x00b"] * 2
+
+
+def test_many_are_created_and_due_in_the_order_they_were_given(queue: jobctl.Queue) -> None:
+    """Their ids say nothing of it, and lists are ordered by when they were created."""
+    ids = [str(uuid.uuid4()) for _ in range(50)]
+    queue.enqueue_many(jobctl.Request("render", job_id=job_id) for job_id in ids)
+    created = [queue.get(job_id).created_at for job_id in ids]
+    assert len(set(created)) == len(ids)
+    assert created == sorted(created, key=str)
+    assert created == [queue.get(job_id).run_at for job_id in ids]
 
 
 def test_of_many_large_payloads_few_are_held_at_once(queue: jobctl.Queue) -> None:
