@@ -11,6 +11,7 @@ from jobctl.errors import (
 )
 from jobctl.model.job import Job
 from jobctl.model.status import Status
+from jobctl.ops.quarantine import Wanted
 from jobctl.outputs import effects
 from jobctl.store import jobs
 from ops.tidying import (
@@ -92,6 +93,27 @@ def test_purge_waits_for_the_retention_and_is_final(world: World, calendar: Cale
     assert (undone.counts["conflict"], differences(world)) == (1, [])
     with pytest.raises(UnknownEntry):
         restore(world, job_id="nobody")
+
+
+def test_what_is_named_is_meant_and_nothing_else(world: World, calendar: Calendar) -> None:
+    """To be listed, given back or removed for good."""
+    hidden, runs = f".presentation_{a_job_id(0)}.mp4.0123456789ab.part", []
+    for names in (("temp_composition_0.mp4", hidden), ("temp_composition_1.mp4",)):
+        for name in names:
+            world.file(name)
+        settle(world, calendar)
+        runs.append(world.cleanup().run_id)
+    named = {
+        Wanted(run_id=runs[1]): ["temp_composition_1.mp4"],
+        Wanted(run_id=runs[0], action=2): ["temp_composition_0.mp4"],
+        Wanted(job_id=a_job_id(0)): [hidden],
+        Wanted(named=a_job_id(0)): [hidden],
+        Wanted(named="temp_composition_1.mp4"): ["temp_composition_1.mp4"],
+    }
+    calendar.pass_(days=15)
+    for wanted, paths in named.items():
+        assert [step.path for step in purge_plan(world, wanted=[wanted])] == paths
+    assert purge_plan(world).total == 3
 
 
 def test_two_files_of_one_name_do_not_come_back_at_once(world: World, calendar: Calendar) -> None:

@@ -71,26 +71,6 @@ def entries(
         yield from _entries_of(root, each, now, report)
 
 
-def find(
-    root: OpenRoot,
-    *,
-    run_id: str | None = None,
-    action: int | None = None,
-    job_id: str | None = None,
-    path: str | None = None,
-    now: datetime | None = None,
-    report: Report = ignore,
-) -> Iterator[Entry]:
-    """Give the entries that match all that is named; ``path`` is where the file was, below the root."""
-    for entry in entries(root, run_id=run_id, now=now, report=report):
-        if (
-            (action is None or entry.action == action)
-            and (job_id is None or entry.job_id == job_id)
-            and (path is None or entry.path == path)
-        ):
-            yield entry
-
-
 def untold(root: OpenRoot) -> Iterator[tuple[str, str]]:
     """Run and name of whatever lies in quarantine that no manifest tells of.
 

@@ -103,6 +103,40 @@ def test_where_the_manifest_cannot_be_written_nothing_is_moved(
     assert taken(outputs, planned) == [DONE]
 
 
+@pytest.mark.parametrize("number", [4, 5])
+def test_a_move_that_may_not_stay_is_not_told_as_done(outputs: Path, video: Path, number: int) -> None:
+    """Neither of the two directories says that it is on the disk; the same command goes on."""
+    synced: list[str] = []
+
+    def fail(name: str, _: int) -> None:
+        if name == "fsync-directory":
+            synced.append(name)
+            if len(synced) == number:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    planned = [item(outputs, NAME)]
+    effects.observe(before=fail)
+    with pytest.raises(DiskFailed, match="cannot be synced"):
+        taken(outputs, planned)
+    effects.observe()
+    assert taken(outputs, planned) == [ALREADY]
+    assert whereabouts(outputs) == {1: "quarantined"}
+
+
+def test_what_somebody_takes_out_of_quarantine_at_once_is_not_told_as_moved(
+    outputs: Path, video: Path
+) -> None:
+    def take_out(name: str, _: int) -> None:
+        if name == "rename":
+            (manifest(outputs).parent / "1").rename(outputs / "elsewhere")
+
+    effects.observe(after=take_out)
+    assert taken(outputs, [item(outputs, NAME)]) == [
+        (Outcome.CONFLICT, "it was moved, and somebody took it out of quarantine")
+    ]
+    assert whereabouts(outputs) == {1: "in-place"}
+
+
 def test_a_failed_move_is_told_with_its_error(outputs: Path, video: Path) -> None:
     def fail(name: str, _: int) -> None:
         if name == "rename":
