@@ -355,7 +355,7 @@ def test_another_stores_backup_is_refused(world: World, tmp_path: Path, bare_url
     assert other.job_ids() == {a_job_id(7)}
 
 
-@pytest.mark.parametrize("share", [0.05, 0.5, 0.98])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.98, 0.9999])
 def test_a_backup_that_is_cut_short_is_refused(world: World, tmp_path: Path, share: float) -> None:
     world.queue_job(0)
     made = back_up(world, tmp_path / "backups")
