@@ -64,6 +64,24 @@ def test_nothing_is_moved_before_the_manifest_tells_of_it_durably(outputs: Path,
     ]
 
 
+def test_a_name_is_on_the_disk_where_a_file_goes_before_it_is_gone_where_it_was(
+    outputs: Path, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut could leave it without any."""
+    places: list[str] = []
+    sync = effects.fsync_directory
+
+    def note(fd: int) -> None:
+        places.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}")))
+        sync(fd)
+
+    monkeypatch.setattr(effects, "fsync_directory", note)
+    taken(outputs, [item(outputs, NAME)])
+    assert places[-2:] == [RUN, "b"]
+    given_back(outputs)
+    assert places[-2:] == ["b", RUN]
+
+
 def test_a_thousand_files_share_their_syncs(outputs: Path) -> None:
     for number in range(2_000):
         (outputs / f"{number}").touch()
