@@ -10,6 +10,7 @@ import pytest
 
 from jobctl.errors import DiskFailed, ExitCode
 from jobctl.model.plan import Outcome
+from jobctl.model.quarantine import DESPITE_ERROR
 from jobctl.outputs import effects
 from quarantined import (
     ALREADY,
@@ -165,6 +166,21 @@ def test_a_failed_move_is_told_with_its_error(outputs: Path, video: Path) -> Non
         (Outcome.FAILED, "it could not be moved: Input/output error")
     ]
     assert whereabouts(outputs) == {1: "in-place"}
+
+
+def test_where_an_error_is_told_of_a_move_that_was_made_the_disk_is_believed(
+    outputs: Path, video: Path
+) -> None:
+    def fail(name: str, _: int) -> None:
+        if name == "rename":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    effects.observe(after=fail)
+    assert taken(outputs, [item(outputs, NAME)]) == [(Outcome.DONE, DESPITE_ERROR)]
+    assert (video.exists(), whereabouts(outputs)) == (False, {1: "quarantined"})
+    assert given_back(outputs) == [(Outcome.DONE, DESPITE_ERROR)]
+    assert (video.exists(), whereabouts(outputs)) == (True, {1: "restored"})
+    assert [line["event"] for line in lines(outputs)] == ["take", "restore", "restored"]
 
 
 def test_a_file_that_changed_after_a_try_that_was_cut_short_is_in_its_place_and_not_lost(
