@@ -69,6 +69,16 @@ def test_giving_back_again_tells_that_it_is_back(outputs: Path, video: Path) -> 
     assert given_back(outputs) == [ALREADY]
 
 
+def test_another_file_under_the_name_is_not_taken_for_one_that_is_gone_from_quarantine(
+    outputs: Path, video: Path
+) -> None:
+    taken(outputs, [item(outputs, NAME)])
+    stale = known(outputs)
+    (manifest(outputs).parent / "1").unlink()
+    video.write_text("another")
+    assert given_back(outputs, stale) == [(Outcome.CONFLICT, "it is not in quarantine any more")]
+
+
 def test_mode_and_time_are_brought_back(outputs: Path, video: Path) -> None:
     before = tree(outputs)
     sha256 = hashlib.sha256(video.read_bytes()).hexdigest()
