@@ -95,6 +95,19 @@ def test_purge_waits_for_the_retention_and_is_final(world: World, calendar: Cale
         restore(world, job_id="nobody")
 
 
+def test_purge_waits_until_both_clocks_say_so(world: World, calendar: Calendar) -> None:
+    """The store's host may be ahead of the one that has the disk, from the beginning."""
+    leftover(world)
+    settle(world, calendar)
+    world.cleanup()
+    calendar.pass_(days=13)
+    calendar.store_s += 2 * 86_400
+    calendar.boot_s += 2 * 86_400
+    assert (purge_plan(world).total, kept(world.plans[-1])) == (0, ["here for 13 d, less than 14 d"])
+    calendar.root_s += 2 * 86_400
+    assert purge_plan(world).total == 1
+
+
 def test_what_is_named_is_meant_and_nothing_else(world: World, calendar: Calendar) -> None:
     """To be listed, given back or removed for good."""
     hidden, runs = f".presentation_{a_job_id(0)}.mp4.0123456789ab.part", []
@@ -121,7 +134,8 @@ def test_two_files_of_one_name_do_not_come_back_at_once(world: World, calendar: 
         leftover(world)
         settle(world, calendar)
         world.cleanup()
-    assert restore(world, named="temp_composition_0.mp4").counts["done"] == 1
+    report = restore(world, named="temp_composition_0.mp4")
+    assert (report.counts["done"], report.counts["conflict"], report.exit_code) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("name", ["new\nline", "esc\x1b[31m", "[bold]markup", "\udcff"])

@@ -137,8 +137,10 @@ def test_a_move_that_may_not_stay_is_not_told_as_done(outputs: Path, video: Path
     effects.observe(before=fail)
     with pytest.raises(DiskFailed, match="cannot be synced"):
         taken(outputs, planned)
-    effects.observe()
+    done: list[str] = []
+    effects.observe(after=lambda name, _: done.append(name))
     assert taken(outputs, planned) == [ALREADY]
+    assert done == ["fsync-directory"] * 5, "three on the way to the manifest, and both of the move"
     assert whereabouts(outputs) == {1: "quarantined"}
 
 
