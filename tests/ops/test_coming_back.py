@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from jobctl.errors import (
     UnknownEntry,
 )
 from jobctl.model.job import Job
 from jobctl.model.status import Status
+from jobctl.ops.apply import RunReport
 from jobctl.ops.quarantine import Wanted
 from jobctl.outputs import effects
-from jobctl.store import jobs
+from jobctl.store import jobs, schema
+from ops.test_fences import fail_once
 from ops.tidying import (
     MONTH,
     differences,
     kept,
     leftover,
+    link,
     purge,
     purge_plan,
     restore,
     settle,
 )
-from ops.world import Calendar, World, a_job_id
+from ops.world import Calendar, World, a_job_id, dead_executor
 
 
 def test_undo_onto_a_regenerated_video_is_a_conflict_and_both_are_kept(
@@ -49,6 +56,71 @@ def test_a_recovered_record_with_an_old_video_does_not_expire_the_same_night(
     assert world.expire_plan(MONTH).total == 0
     calendar.pass_(days=29)
     assert world.expire_plan(MONTH).total == 0
+
+
+def test_an_expired_job_comes_back_with_its_file(world: World, calendar: Calendar) -> None:
+    path = world.video()
+    world.recover()
+    calendar.pass_(days=31)
+    report = world.expire(MONTH)
+    assert (world.job().status, path.exists()) == (Status.EXPIRED, False)
+    assert restore(world, run_id=report.run_id).counts["done"] == 2
+    assert (world.job().status, path.exists(), differences(world)) == (Status.COMPLETED, True, [])
+
+
+def test_a_file_comes_back_where_it_lies_whatever_root_its_manifest_names(
+    world: World, calendar: Calendar
+) -> None:
+    path = leftover(world)
+    settle(world, calendar)
+    world.cleanup()
+    (manifest,) = world.root.rglob("manifest.jsonl")
+    line = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**line, "root_id": "another"}) + "\n")
+    assert restore(world, named=path.name).counts["done"] == 1
+    assert path.exists()
+
+
+def aside(world: World, calendar: Calendar) -> Path:
+    """A file that its record, of a failed job, names, and that cleanup moves aside."""
+    world.start_job(0, executor=dead_executor())
+    world.expire(MONTH)
+    path = world.file(f"avatar_{a_job_id(0)}.mp4")
+    link(world, 0, path.name, role="intermediate")
+    settle(world, calendar)
+    return path
+
+
+def row_of(world: World, number: int = 0) -> str:
+    """What the one file of a job is recorded as."""
+    with world.site() as site, site.store.read() as connection:
+        (file,) = jobs.artifacts_of(connection, a_job_id(number))
+    return file.state
+
+
+@pytest.mark.parametrize(("command", "state"), [(restore, "present"), (purge, "purged")])
+def test_what_was_moved_and_not_yet_journalled_is_told_by_its_record_all_the_same(
+    world: World, calendar: Calendar, command: Callable[..., RunReport], state: str
+) -> None:
+    path = aside(world, calendar)
+    fail_once(world, world.cleanup, after="rename", at="commit")
+    calendar.pass_(days=15)
+    report = command(world, named=path.name) if command is restore else command(world)
+    assert (report.counts["done"], row_of(world), differences(world)) == (1, state, [])
+
+
+@pytest.mark.parametrize("command", [restore, purge])
+def test_a_record_that_tells_something_else_by_now_is_left(
+    world: World, calendar: Calendar, command: Callable[..., RunReport]
+) -> None:
+    path = aside(world, calendar)
+    assert world.cleanup().counts["done"] == 1
+    assert row_of(world) == "quarantined"
+    with world.site() as site, site.store.write() as connection:
+        connection.execute(update(schema.artifact).values(state="missing"))
+    calendar.pass_(days=15)
+    report = command(world, named=path.name) if command is restore else command(world)
+    assert (report.counts["done"], row_of(world)) == (1, "missing")
 
 
 def test_a_deleted_job_does_not_come_back_with_its_file(world: World, calendar: Calendar) -> None:
@@ -127,6 +199,8 @@ def test_what_is_named_is_meant_and_nothing_else(world: World, calendar: Calenda
     for wanted, paths in named.items():
         assert [step.path for step in purge_plan(world, wanted=[wanted])] == paths
     assert purge_plan(world).total == 3
+    assert [restore(world, run_id=runs[0]).counts["planned"] for _ in range(2)] == [2, 0]
+    assert purge_plan(world).total == 1
 
 
 def test_two_files_of_one_name_do_not_come_back_at_once(world: World, calendar: Calendar) -> None:

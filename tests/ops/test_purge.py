@@ -88,12 +88,29 @@ def test_what_a_table_names_by_now_stays(world: World, calendar: Calendar, tmp_p
     assert "names its job" in reason
 
 
-def test_what_a_job_may_need_that_was_retried_stays(world: World, calendar: Calendar) -> None:
+def of_a_failed_job(world: World, calendar: Calendar) -> None:
+    """A file in quarantine that may be removed."""
     world.start_job(0, executor=dead_executor())
     world.expire(MONTH)
     world.file(f"avatar_{a_job_id(0)}.mp4")
     settle(world, calendar)
     assert world.cleanup().counts["done"] == 1
     calendar.pass_(days=15)
+
+
+def test_what_a_job_may_need_that_was_retried_stays(world: World, calendar: Calendar) -> None:
+    of_a_failed_job(world, calendar)
     queue_again(world)
     assert (purge_plan(world).total, kept(world.plans[-1])) == (0, ["its job is queued again"])
+
+
+@pytest.mark.parametrize("is_retried", [False, True])
+def test_what_a_job_may_need_that_was_retried_after_the_plan_stays(
+    world: World, calendar: Calendar, is_retried: bool
+) -> None:
+    of_a_failed_job(world, calendar)
+    plan = purge_plan(world)
+    if is_retried:
+        queue_again(world)
+    report = world.apply(plan)
+    assert (report.counts["done"], report.counts["conflict"]) == (not is_retried, is_retried)
