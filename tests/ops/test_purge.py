@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from jobctl.errors import ClockJumped, JobctlError
 from jobctl.model.plan import Verb
+from jobctl.ops.hold import hold_roots
+from jobctl.ops.quarantine import PurgeOptions, plan_purge
 from jobctl.policy import Policy
 from jobctl.store import schema
 from ops.test_disasters import queue_again
@@ -86,6 +89,18 @@ def test_what_a_table_names_by_now_stays(world: World, calendar: Calendar, tmp_p
     assert purge_plan(world).total == 0
     (reason,) = kept(world.plans[-1])
     assert "names its job" in reason
+
+
+def test_a_clock_that_jumped_is_told(world: World, calendar: Calendar) -> None:
+    leftover(world)
+    settle(world, calendar)
+    world.cleanup()
+    calendar.jump(days=400)
+    told: list[JobctlError] = []
+    with world.site() as site, hold_roots(site, command="quarantine purge") as hold:
+        with plan_purge(hold, PurgeOptions(), troubles=told) as plan:
+            assert plan.total == 0
+    assert [type(error) for error in told] == [ClockJumped]
 
 
 def of_a_failed_job(world: World, calendar: Calendar) -> None:

@@ -30,7 +30,7 @@ from jobctl.outputs.manifest import (
 )
 from jobctl.outputs.root import OpenRoot, root_clock_ns
 from jobctl.outputs.spool import Row, Spool
-from jobctl.outputs.stats import signed64
+from jobctl.outputs.stats import signed64, within64
 from jobctl.outputs.touched import is_confined
 
 Report = Callable[[Unreadable], None]
@@ -129,10 +129,11 @@ def is_placed(root: OpenRoot, run_id: str, action: int) -> bool:
 
 def resembles(found: os.stat_result, identity: FileIdentity) -> bool:
     """Whether this can still be the file: its inode or, in a copied tree, its time is the same."""
+    is_one = signed64(found.st_ino) == signed64(identity.inode)
     return (
         stat.S_ISREG(found.st_mode)
         and found.st_size == identity.size
-        and (found.st_mtime_ns == identity.mtime_ns or signed64(found.st_ino) == signed64(identity.inode))
+        and (is_one or within64(found.st_mtime_ns) == identity.mtime_ns)
     )
 
 
