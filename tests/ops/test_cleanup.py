@@ -76,6 +76,15 @@ def test_what_was_written_lately_or_at_no_sensible_time_can_be_spared(
     assert world.cleanup_plan().total == 3
 
 
+def test_of_two_whole_videos_of_one_job_neither_goes(world: World, calendar: Calendar) -> None:
+    video = world.video()
+    world.file(f"again/{video.name}", world.video(1, seed=5).read_bytes())
+    world.scan(full=True)
+    calendar.pass_(hours=25)
+    assert world.cleanup_plan().total == 0
+    assert reasons(world).count("which of its job's videos is the right one is not known") == 2
+
+
 def test_where_a_finding_is_asked_for_no_other_goes(world: World, calendar: Calendar) -> None:
     leftover(world)
     hidden = world.file(f".presentation_{a_job_id(0)}.mp4.0123456789ab.part")

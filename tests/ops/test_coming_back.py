@@ -15,8 +15,9 @@ from jobctl.errors import (
 )
 from jobctl.model.job import Job
 from jobctl.model.status import Status
-from jobctl.ops.apply import RunReport
-from jobctl.ops.quarantine import Wanted
+from jobctl.ops.apply import RunReport, apply_plan
+from jobctl.ops.hold import hold_roots
+from jobctl.ops.quarantine import Wanted, plan_restore
 from jobctl.outputs import effects
 from jobctl.store import jobs, schema
 from ops.test_fences import fail_once
@@ -107,6 +108,31 @@ def test_what_was_moved_and_not_yet_journalled_is_told_by_its_record_all_the_sam
     calendar.pass_(days=15)
     report = command(world, named=path.name) if command is restore else command(world)
     assert (report.counts["done"], row_of(world), differences(world)) == (1, state, [])
+
+
+def test_what_was_announced_and_not_moved_is_not_journalled_as_moved(
+    world: World, calendar: Calendar
+) -> None:
+    path = aside(world, calendar)
+    fail_once(world, world.cleanup, after="mkdir", at="fsync")
+    assert world.cleanup_plan().total == 1
+    assert (path.exists(), row_of(world)) == (True, "present")
+    assert world.cleanup().counts["done"] == 1
+    assert (path.exists(), row_of(world), differences(world)) == (False, "quarantined", [])
+
+
+def test_where_no_manifest_tells_of_a_file_any_more_it_is_not_told_as_back(
+    world: World, calendar: Calendar
+) -> None:
+    aside(world, calendar)
+    world.cleanup()
+    with world.site() as site, hold_roots(site, command="quarantine restore") as hold:
+        with plan_restore(hold, [Wanted(job_id=a_job_id(0))]) as plan:
+            assert plan.total == 1
+            for manifest in world.root.rglob("manifest.jsonl"):
+                manifest.write_bytes(b"")
+            report = apply_plan(hold, plan)
+    assert (report.counts["done"], report.counts["conflict"], row_of(world)) == (0, 1, "quarantined")
 
 
 @pytest.mark.parametrize("command", [restore, purge])

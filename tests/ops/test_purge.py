@@ -103,6 +103,17 @@ def test_a_clock_that_jumped_is_told(world: World, calendar: Calendar) -> None:
     assert [type(error) for error in told] == [ClockJumped]
 
 
+def test_what_is_younger_by_the_disks_clock_when_it_is_to_go_stays(world: World, calendar: Calendar) -> None:
+    leftover(world)
+    settle(world, calendar)
+    world.cleanup()
+    calendar.pass_(days=15)
+    plan = purge_plan(world)
+    calendar.root_s -= 5 * 86_400
+    report = world.apply(plan)
+    assert (report.counts["done"], report.counts["skipped"]) == (0, 1)
+
+
 def of_a_failed_job(world: World, calendar: Calendar) -> None:
     """A file in quarantine that may be removed."""
     world.start_job(0, executor=dead_executor())
