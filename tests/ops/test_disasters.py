@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -27,7 +28,7 @@ from jobctl.ops.roots import adopt_root, list_roots, take_over_root
 from jobctl.ops.site import Progress
 from jobctl.outputs.walk import walk
 from jobctl.source import sources_from_list
-from jobctl.store import jobs, schema
+from jobctl.store import jobs, run_steps, schema
 from ops.tidying import (
     MONTH,
     failing_scandir,
@@ -340,16 +341,44 @@ def test_a_job_that_is_retried_while_its_leftover_is_being_moved_gets_it_back(
         moved.append(name)
         if taken:
             path.write_bytes(b"new")
-        with world.site() as site, site.store.write() as connection:
-            at = site.store.now(connection)
-            change = {"expect": Status.FAILED, "cause": Cause.OPERATOR, "actor": "ops", "at": at}
-            jobs.change_status(connection, a_job_id(0), Status.QUEUED, **change)
+        queue_again(world)
 
     with observed(after=retry):
         report = world.apply(plan)
     assert (report.counts["conflict"], path.read_bytes()) == (1, b"new" if taken else b"old")
     ((_, note),) = notes(world, report)
     assert ("it could not be put back" in str(note)) == taken
+
+
+def queue_again(world: World) -> None:
+    """Retry job 0, which failed."""
+    with world.site() as site, site.store.write() as connection:
+        at = site.store.now(connection)
+        change = {"expect": Status.FAILED, "cause": Cause.OPERATOR, "actor": "ops", "at": at}
+        jobs.change_status(connection, a_job_id(0), Status.QUEUED, **change)
+
+
+def test_a_job_that_is_retried_while_the_move_of_its_leftover_is_journalled_gets_it_back(
+    postgresql_url: str, tmp_path: Path, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a server others write between the statements of a transaction, too."""
+    world = World(postgresql_url, tmp_path / "outputs")
+    world.init()
+    world.start_job(0, executor=dead_executor())
+    world.expire(MONTH)
+    path = world.file(f"avatar_{a_job_id(0)}.mp4")
+    settle(world, calendar)
+    journal, plan = run_steps.apply_chunk, world.cleanup_plan()
+
+    def journal_late(*arguments: Any, **named: Any) -> None:
+        assert not path.exists()
+        queue_again(world)
+        journal(*arguments, **named)
+
+    monkeypatch.setattr(run_steps, "apply_chunk", journal_late)
+    report = world.apply(plan)
+    world.close()
+    assert (report.counts["conflict"], path.exists()) == (1, True)
 
 
 @pytest.mark.parametrize("how", ["replaced", "overwritten"])

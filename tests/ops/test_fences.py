@@ -172,6 +172,17 @@ def test_a_run_on_one_root_does_not_end_one_that_broke_off_on_another(world: Wor
     assert state_of(world)[run] == "abandoned"
 
 
+def test_who_moves_files_holds_those_of_each_of_its_roots(world: World, second: Path) -> None:
+    world.changes["policy"] = NO_GRACE
+    path = leftover(world)
+    world.scan(full=True)
+    with world.site() as site:
+        for row in visible_roots(site):
+            with open_registered(site, row) as root, hold_files(root), pytest.raises(Locked, match=row.path):
+                clean_up(world)
+    assert path.exists()
+
+
 def test_what_a_run_had_moved_is_journalled_only_by_who_may_move_files_there(world: World) -> None:
     world.changes["policy"] = NO_GRACE
     leftover(world)

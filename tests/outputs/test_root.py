@@ -412,6 +412,14 @@ def test_a_disk_of_this_machine_is_not_shared_and_an_unknown_one_is(outputs: Pat
     assert not is_local(file_system_of(fd))
 
 
+def test_a_root_that_other_hosts_may_write_to_says_so(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registered(outputs)
+    for kind in ("nfs4", "fuse.sshfs", ""):
+        monkeypatch.setattr("jobctl.outputs.root.file_system_of", lambda _fd, kind=kind: kind)
+        with opened(outputs) as root:
+            assert root.is_shared is True
+
+
 @pytest.mark.parametrize("has_nameless_files", [True, False])
 def test_the_roots_clock_is_its_file_systems(
     outputs: Path, has_nameless_files: bool, monkeypatch: pytest.MonkeyPatch

@@ -498,6 +498,16 @@ def test_marks_bear_the_time_of_the_file_systems_own_clock(tree: Path) -> None:
     assert before.stat().st_mtime_ns <= started_ns <= (tree / "after").stat().st_mtime_ns
 
 
+def test_a_walk_counts_from_its_beginning_and_without_a_clock_its_marks_prove_nothing(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What changes while it lasts is younger than it; by a coarse clock that is all that shows."""
+    for told, started_ns in (([2**60, 2**61], 2**60), ([None, None], 0)):
+        clock = iter(told)
+        monkeypatch.setattr(walks, "root_clock_ns", lambda _root, clock=clock: next(clock))
+        assert {mark.walk_started_ns for mark in walked(tree)[1].marks} == {started_ns}
+
+
 def test_a_gap_is_found_again_though_nothing_above_it_changed(tree: Path) -> None:
     _, first = walked(tree, scandir=failing(tree / "a" / "b", errno.EIO))
     assert first.unknown == [UnknownSubtree("a/b", "Input/output error")]

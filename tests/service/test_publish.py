@@ -18,6 +18,7 @@ import media
 from jobctl.errors import PublishRefused
 from jobctl.outputs import effects
 from jobctl.outputs.publish import publish
+from jobctl.outputs.settle import writer_state
 from jobctl.outputs.stamp import read_stamp, verify_stamp
 from jobctl.service import Published
 
@@ -125,6 +126,23 @@ def test_a_file_that_is_still_written_to_is_not_published(tmp_path: Path) -> Non
     jobctl.publish(made, tmp_path / "video.mp4", job_id="job-1")
 
 
+def test_a_file_that_is_exchanged_while_it_is_looked_at_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was looked at for writers is what is published."""
+    made, other = media.encode(tmp_path / ".part.mp4"), media.encode(tmp_path / ".other.mp4", seed=1)
+
+    def exchange(fd: int) -> str:
+        state = writer_state(fd)
+        os.replace(other, made)
+        return state
+
+    monkeypatch.setattr("jobctl.outputs.publish.writer_state", exchange)
+    with pytest.raises(PublishRefused, match="exchanged just now"):
+        jobctl.publish(made, tmp_path / "video.mp4", job_id="job-1")
+    assert not (tmp_path / "video.mp4").exists()
+
+
 def test_a_job_id_that_no_stamp_can_carry_is_refused_before_anything_is_done(tmp_path: Path) -> None:
     made = media.encode(tmp_path / ".part.mp4")
     content = made.read_bytes()
@@ -146,6 +164,23 @@ def test_publishing_again_after_a_refusal_stamps_once(tmp_path: Path) -> None:
     jobctl.publish(made, tmp_path / "video.mp4", job_id="job-1")
     content = (tmp_path / "video.mp4").read_bytes()
     assert content[length:].count(b"uuid") == 1
+
+
+def test_a_stamp_that_no_longer_fits_its_bytes_is_not_taken_for_one(tmp_path: Path) -> None:
+    """The file was written to between two tries."""
+    made = media.encode(tmp_path / ".part.mp4")
+
+    def refuse(_: Published) -> None:
+        raise PermissionError
+
+    with pytest.raises(PermissionError):
+        jobctl.publish(made, tmp_path / "video.mp4", job_id="job-1", before_rename=refuse)
+    content = bytearray(made.read_bytes())
+    content[content.index(b"mdat") + 200] ^= 1
+    made.write_bytes(content)
+    told = jobctl.publish(made, tmp_path / "video.mp4", job_id="job-1")
+    assert stamp_of(tmp_path / "video.mp4") == ("job-1", True)
+    assert told.sha256 == hashlib.sha256((tmp_path / "video.mp4").read_bytes()).hexdigest()
 
 
 def test_the_stamp_of_another_job_is_not_taken_over(tmp_path: Path) -> None:
@@ -311,6 +346,16 @@ def test_the_effects_of_publishing_are_these(tmp_path: Path) -> None:
     effects.observe(before=lambda name, _: told.append(name))
     jobctl.publish(made, tmp_path / "video.mp4", job_id="job-1")
     assert told == EFFECTS
+
+
+def test_the_sidecar_is_on_the_disk_before_the_video_has_its_name(tmp_path: Path) -> None:
+    """Else a crash in between would lose what it alone tells."""
+    told: list[str] = []
+    made = media.encode(tmp_path / ".part.mp4")
+    effects.observe(before=lambda name, _: told.append(name))
+    jobctl.publish(made, tmp_path / "video.mp4", job_id="job-1", sidecar={"owner": "ada"})
+    sidecar = ["create", "write", "fsync", "replace", "fsync-directory"]
+    assert told == [*EFFECTS[:2], *sidecar, *EFFECTS[2:]]
 
 
 KILLED = """

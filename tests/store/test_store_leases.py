@@ -24,6 +24,7 @@ from jobctl.model.enqueued import Left, New
 from jobctl.model.job import Executor, Job
 from jobctl.model.status import Cause, Status
 from jobctl.store import jobs, workers
+from jobctl.store.bell import CHANNEL
 from jobctl.store.engine import Store, open_store
 from jobctl.store.enqueue import enqueue, enqueue_many
 from jobctl.store.leases import Holder, Leases, open_leases
@@ -313,6 +314,33 @@ def test_an_idle_worker_is_woken_by_an_enqueue_of_its_queue(store: Store, leases
     while not leases.was_woken():
         assert clock.monotonic() < deadline, "it was not woken"
         clock.sleep(0.01)
+
+
+def call(opened: Leases, url: str, queue: str) -> None:
+    """Call the workers of a queue; the call has come to this one, which has not read it yet."""
+    with psycopg.connect(url) as other:
+        other.execute("SELECT pg_notify(%s, %s)", (CHANNEL, queue))
+    assert select.select([opened.wake_fd()], [], [], 60)[0]
+
+
+def test_a_worker_hears_the_calls_of_its_queues_and_those_of_all(postgresql_url: str) -> None:
+    store = open_store(postgresql_url)
+    with closing(begin(store, holder("w1", "films", "stills"))) as opened:
+        assert opened.was_woken(), "who was called before it listened is not known"
+        for queue, is_meant in (("stills", True), ("elsewhere", False), ("films", True), ("", True)):
+            call(opened, postgresql_url, queue)
+            assert opened.was_woken() is is_meant, queue
+    store.close()
+
+
+def test_a_call_that_comes_with_the_answer_to_something_else_is_heard(postgresql_url: str) -> None:
+    store = open_store(postgresql_url)
+    with closing(begin(store, holder())) as opened:
+        opened.was_woken()
+        call(opened, postgresql_url, "default")
+        assert opened.beat({}, "running")
+        assert opened.was_woken()
+    store.close()
 
 
 def test_many_that_are_there_are_left_out_by_few_transactions(store: Store) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 from sqlalchemy import select, update
 
@@ -13,7 +15,7 @@ from jobctl.errors import Locked, LockLost
 from jobctl.evidence.executor import current_executor, liveness
 from jobctl.model.job import Executor
 from jobctl.store import locks
-from jobctl.store.engine import Store
+from jobctl.store.engine import Store, open_store
 from jobctl.store.locks import Fence
 from jobctl.store.schema import lock
 from store.processes import ended, heard, order, start
@@ -154,6 +156,35 @@ def test_of_many_processes_one_gets_it(store_url: str) -> None:
     for worker in workers:
         ended(worker)
     assert sorted(said) == ["held 1", "locked", "locked", "locked"]
+
+
+def test_who_comes_while_another_one_is_just_taking_it_sees_that_it_is_taken(postgresql_url: str) -> None:
+    """On a server two can look at a free lock at once: one of them has to wait."""
+    store = open_store(postgresql_url)
+    release(store, take(store))
+    waits = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with (
+        psycopg.connect(postgresql_url) as other,
+        psycopg.connect(postgresql_url, autocommit=True) as looking,
+        ThreadPoolExecutor() as pool,
+    ):
+        other.execute("SELECT 1 FROM jobctl.lock FOR UPDATE")
+        second = pool.submit(take, store, holder_id="run-2")
+        while looking.execute(waits).fetchone() == (0,):
+            assert not second.done()
+        fields = ", ".join(f"{name} = %s" for name in Executor._fields)
+        other.execute(
+            "UPDATE jobctl.lock SET holder = 'run-1', command = 'scan', fence = fence + 1, heartbeat = now(),"
+            f" acquired_at = now(), {fields}".encode(),
+            ELSEWHERE,
+        )
+        other.commit()
+        with pytest.raises(Locked, match="'jobctl scan'"):
+            second.result()
+    store.close()
 
 
 def test_a_killed_process_holds_it_no_longer(store: Store, store_url: str) -> None:

@@ -142,6 +142,15 @@ def test_the_stores_clock_does_not_stand_still_in_a_transaction(store: Store) ->
     assert first.utcoffset() is not None
 
 
+def test_on_a_server_its_clock_counts_whatever_this_machines_says(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobctl.clock.now", lambda: AT)
+    with closing(open_store(postgresql_url)) as store, store.read() as connection:
+        told = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+        assert abs(store.now(connection) - told) < timedelta(minutes=1)
+
+
 def test_a_process_killed_before_its_commit_leaves_nothing_behind(store: Store, store_url: str) -> None:
     worker = start("die", store_url)
     worker.communicate()

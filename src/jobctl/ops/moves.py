@@ -182,16 +182,13 @@ class Mover:
             now = store.now(connection)
             runs.mark_steps(connection, self.run_id, failed)
             runs.note_steps(connection, self.run_id, ((seq, note) for seq, note in moved.items() if note))
-            self._return_changed(connection, [step for step in steps if step.seq in moved], low, high, now)
             run_steps.apply_chunk(connection, self.run_id, low, high, actor=self.hold.site.actor, at=now)
+            refused = moved.keys() & runs.conflicts_among(connection, self.run_id, low, high)
+            self._give_back(connection, [step for step in steps if step.seq in refused], now)
 
-    def _return_changed(
-        self, connection: Connection, moved: Sequence[Action], low: int, high: int, now: datetime
-    ) -> None:
+    def _give_back(self, connection: Connection, refused: Sequence[Action], now: datetime) -> None:
         """Give back the files whose record changed while they were being moved."""
-        run_steps.refuse_moves(connection, self.run_id, low, high, at=now)
-        still = runs.pending_among(connection, self.run_id, low, high)
-        changed = [step for step in moved if step.seq not in still and step.verb is Verb.QUARANTINE]
+        changed = [step for step in refused if step.verb is Verb.QUARANTINE]
         if not changed:
             return
         root, numbers = self._root(changed[0]), {step.seq for step in changed}

@@ -52,6 +52,7 @@ class _Restore:
             now = self._expect_idle(connection)
             postgresql_backup.put_in_place(
                 connection,
+                dialect,
                 self.reader,
                 self.plan.file,
                 self.plan.backup,

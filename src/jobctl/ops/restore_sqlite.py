@@ -322,6 +322,7 @@ def _remove(directory_fd: int, staged: str) -> None:
 def _stage(file: str, staged: str, show: ProgressSink) -> Contents:
     try:
         with closing(open_readonly(file)) as source:
+            sqlite_backup.expect_last_page(source, file)
             sqlite_backup.copy_database(source, staged, _telling(show, "copy"))
         show(Progress("verify", 0))
         faults = sqlite_backup.faults_of(staged)

@@ -13,7 +13,7 @@ from jobctl.model.plan import Outcome
 from jobctl.outputs.directories import open_directory, stat_below
 from jobctl.outputs.identity import identity_of
 from jobctl.outputs.root import OpenRoot
-from jobctl.outputs.stats import signed64
+from jobctl.outputs.stats import signed64, within64
 from jobctl.store.runs import FileToCheck, Mark
 
 
@@ -56,7 +56,7 @@ def _what_changed(
     except OSError as error:
         return f"the file cannot be looked at: {error.strerror}"
     planned = file.identity
-    seen = (signed64(found.st_ino), found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    seen = (signed64(found.st_ino), found.st_size, within64(found.st_mtime_ns), found.st_ctime_ns)
     # The change time too: a file overwritten in place can be dated back, but not made to look unchanged.
     if seen != (planned.inode, planned.size, planned.mtime_ns, planned.ctime_ns):
         return "the file was changed or replaced since the plan"
@@ -71,5 +71,6 @@ def identity_there(
         found = stat_below(root.fd, path)
     except OSError:
         return None
-    as_recorded = stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == (size, mtime_ns)
-    return identity_of(found) if as_recorded else None
+    there = identity_of(found)
+    as_recorded = stat.S_ISREG(found.st_mode) and (there.size, there.mtime_ns) == (size, mtime_ns)
+    return there if as_recorded else None

@@ -30,7 +30,7 @@ from jobctl.outputs.manifest import (
 )
 from jobctl.outputs.root import OpenRoot, root_clock_ns
 from jobctl.outputs.spool import Row, Spool
-from jobctl.outputs.stats import signed64
+from jobctl.outputs.stats import signed64, within64
 from jobctl.outputs.touched import is_confined
 
 Report = Callable[[Unreadable], None]
@@ -69,26 +69,6 @@ def entries(
         return
     for each in found:
         yield from _entries_of(root, each, now, report)
-
-
-def find(
-    root: OpenRoot,
-    *,
-    run_id: str | None = None,
-    action: int | None = None,
-    job_id: str | None = None,
-    path: str | None = None,
-    now: datetime | None = None,
-    report: Report = ignore,
-) -> Iterator[Entry]:
-    """Give the entries that match all that is named; ``path`` is where the file was, below the root."""
-    for entry in entries(root, run_id=run_id, now=now, report=report):
-        if (
-            (action is None or entry.action == action)
-            and (job_id is None or entry.job_id == job_id)
-            and (path is None or entry.path == path)
-        ):
-            yield entry
 
 
 def untold(root: OpenRoot) -> Iterator[tuple[str, str]]:
@@ -149,10 +129,11 @@ def is_placed(root: OpenRoot, run_id: str, action: int) -> bool:
 
 def resembles(found: os.stat_result, identity: FileIdentity) -> bool:
     """Whether this can still be the file: its inode or, in a copied tree, its time is the same."""
+    is_one = signed64(found.st_ino) == signed64(identity.inode)
     return (
         stat.S_ISREG(found.st_mode)
         and found.st_size == identity.size
-        and (found.st_mtime_ns == identity.mtime_ns or signed64(found.st_ino) == signed64(identity.inode))
+        and (is_one or within64(found.st_mtime_ns) == identity.mtime_ns)
     )
 
 

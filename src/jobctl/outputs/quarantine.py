@@ -25,7 +25,7 @@ from jobctl.outputs.identity import identity_of
 from jobctl.outputs.manifest import Event, Run, TakeLines, disk_failed, event_line, open_run
 from jobctl.outputs.root import OpenRoot
 from jobctl.outputs.settle import writer_state
-from jobctl.outputs.stats import signed64
+from jobctl.outputs.stats import signed64, within64
 from jobctl.outputs.touched import Directories, is_confined, why_not_reached
 
 CHUNK = 1_000
@@ -77,7 +77,7 @@ def is_same_file(found: os.stat_result, identity: FileIdentity) -> bool:
     return (
         stat.S_ISREG(found.st_mode)
         and found.st_size == identity.size
-        and found.st_mtime_ns == identity.mtime_ns
+        and within64(found.st_mtime_ns) == identity.mtime_ns
         and _is_number(found.st_ino, identity.inode)
     )
 

@@ -24,6 +24,7 @@ from jobctl.outputs.manifest import Event, Run, event_line, open_run
 from jobctl.outputs.quarantine import CHUNK, stat_or_none
 from jobctl.outputs.root import OpenRoot
 from jobctl.outputs.stamp import sha256_of
+from jobctl.outputs.stats import within64
 from jobctl.outputs.touched import Directories, is_confined, why_not_reached
 
 Keep = Callable[[Entry], str | None]
@@ -107,7 +108,7 @@ class _Restoring:
             return Released(entry, Outcome.FAILED, "its path leads out of the root: refused")
         if not resembles(placed, entry.identity):
             return Released(entry, Outcome.CONFLICT, "another file stands at its place in quarantine")
-        if placed.st_mtime_ns != entry.identity.mtime_ns and self._is_altered(entry, placed):
+        if within64(placed.st_mtime_ns) != entry.identity.mtime_ns and self._is_altered(entry, placed):
             return Released(entry, Outcome.CONFLICT, "its content was changed in quarantine; it stays there")
         return None
 
@@ -177,7 +178,7 @@ class _Restoring:
                 # Special bits are never set: a manifest is no authority to run anything as anybody.
                 special = stat.S_IMODE(found.st_mode) & ~_PERMISSIONS
                 effects.change_mode(fd, special | entry.mode & _PERMISSIONS)
-            if found.st_mtime_ns != entry.identity.mtime_ns:
+            if within64(found.st_mtime_ns) != entry.identity.mtime_ns:
                 effects.change_mtime(fd, entry.identity.mtime_ns)
                 if entry.sha256 is None:
                     note = "its time was changed in quarantine; whether its bytes were cannot be told"
@@ -223,7 +224,7 @@ class _Purging:
             return Released(
                 entry, Outcome.SKIPPED, f"it has been here for {entry.age}, not {self.older_than}"
             )
-        if not resembles(placed, entry.identity) or placed.st_mtime_ns != entry.identity.mtime_ns:
+        if not resembles(placed, entry.identity) or within64(placed.st_mtime_ns) != entry.identity.mtime_ns:
             return Released(
                 entry, Outcome.CONFLICT, "it was changed or replaced in quarantine; it stays there"
             )

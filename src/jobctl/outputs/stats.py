@@ -47,6 +47,11 @@ def signed64(number: int) -> int:
     return number if number < _SIGN else number - 2 * _SIGN
 
 
+def within64(moment_ns: int) -> int:
+    """A file's time as the databases hold it: one before 1677 or after 2262 is as far off as they go."""
+    return max(-_SIGN, min(moment_ns, _SIGN - 1))
+
+
 def stat_all(directory_fd: int, names: Sequence[str]) -> list[Found]:
     """What lies behind each name; symlinks are not followed. Raises ``OSError``."""
     found: list[Found] = []
@@ -57,10 +62,10 @@ def stat_all(directory_fd: int, names: Sequence[str]) -> list[Found]:
         except FileNotFoundError:
             append(_GONE)
             continue
-        device, inode = seen.st_dev, seen.st_ino
-        if device >= _SIGN or inode >= _SIGN:
-            device, inode = signed64(device), signed64(inode)
-        append((seen.st_mode, device, inode, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns))
+        device, inode, mtime_ns = seen.st_dev, seen.st_ino, seen.st_mtime_ns
+        if device >= _SIGN or inode >= _SIGN or not -_SIGN <= mtime_ns < _SIGN:
+            device, inode, mtime_ns = signed64(device), signed64(inode), within64(mtime_ns)
+        append((seen.st_mode, device, inode, seen.st_size, mtime_ns, seen.st_ctime_ns))
     return found
 
 

@@ -21,7 +21,7 @@ from jobctl.model.records import DirectoryMark
 from jobctl.outputs.directories import open_directory
 from jobctl.outputs.file_systems import mount_points
 from jobctl.outputs.root import CONTROL_DIRECTORY, OpenRoot, root_clock_ns
-from jobctl.outputs.stats import Found, SecondProcess, signed64, stat_all
+from jobctl.outputs.stats import Found, SecondProcess, signed64, stat_all, within64
 
 NEVER_ENTERED = frozenset({CONTROL_DIRECTORY, "lost+found", ".snapshot"})
 _MTIME_GRAIN_NS = 2 * 10**9
@@ -159,7 +159,7 @@ class Walk:
             now = os.stat(mark.path or ".", dir_fd=self.root.fd, follow_symlinks=False)
         except OSError:
             return False
-        seen = (signed64(now.st_dev), signed64(now.st_ino), now.st_mtime_ns, now.st_ctime_ns)
+        seen = (signed64(now.st_dev), signed64(now.st_ino), within64(now.st_mtime_ns), now.st_ctime_ns)
         same = seen == (mark.dev, mark.inode, mark.mtime_ns, mark.ctime_ns)
         # A copy that keeps times sets mtime back after it made names; ctime cannot be set.
         return same and max(mark.mtime_ns, mark.ctime_ns) + _MTIME_GRAIN_NS < mark.walk_started_ns
@@ -297,7 +297,7 @@ class Walk:
             path=directory.path,
             dev=signed64(found.st_dev),
             inode=signed64(found.st_ino),
-            mtime_ns=found.st_mtime_ns,
+            mtime_ns=within64(found.st_mtime_ns),
             ctime_ns=found.st_ctime_ns,
             walk_started_ns=started_ns,
             layout=self.layout.digest,

@@ -23,7 +23,7 @@ from jobctl.store.schema import SCHEMA
 _PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin")
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 _COPY = re.compile(rb'COPY jobctl\."?(?P<table>[a-z_]+)"? \((?P<columns>[a-z0-9_", ]+)\) FROM stdin;\n')
-_END = b"\\.\n"
+_BEGIN, _END = b" FROM stdin;\n", b"\\.\n"
 _PATIENCE_MS = 60_000
 
 
@@ -154,13 +154,14 @@ def environment_for(dialect: PostgreSQL) -> dict[str, str]:
 
 def _tables(output: IO[bytes]) -> Generator[Copied, None, None]:
     for line in output:
-        match = _COPY.fullmatch(line)
+        if not (line.startswith(b"COPY ") and line.endswith(_BEGIN)):
+            continue
+        lines, match = _lines(output), _COPY.fullmatch(line)
         if match:
             columns = [name.strip(' "') for name in match["columns"].decode().split(",")]
-            lines = _lines(output)
             yield Copied(match["table"].decode(), columns, lines)
-            for _ in lines:
-                """What nobody wanted to read."""
+        for _ in lines:
+            """What nobody wanted to read, or is none of ours: it may look like the beginning of a table."""
 
 
 def _lines(output: IO[bytes]) -> Iterator[bytes]:

@@ -249,6 +249,13 @@ def pending_among(connection: Connection, run_id: str, low: int, high: int) -> s
     return set(connection.execute(found).scalars())
 
 
+def conflicts_among(connection: Connection, run_id: str, low: int, high: int) -> set[int]:
+    """The numbers of the steps ``low`` ≤ seq < ``high`` that were refused: something came before them."""
+    steps = and_(run_action.c.run_id == run_id, run_action.c.seq >= low, run_action.c.seq < high)
+    found = select(run_action.c.seq).where(steps, run_action.c.outcome == Outcome.CONFLICT.value)
+    return set(connection.execute(found).scalars())
+
+
 def jobs_to_expire(connection: Connection, run_id: str, low: int, high: int) -> list[tuple[int, str]]:
     """Number and job id of the pending steps ``low`` ≤ seq < ``high`` that end a job for good."""
     columns = select(run_action.c.seq, run_action.c.job_id)
@@ -287,7 +294,11 @@ def unmoved(connection: Connection, command: str, *, runs: int) -> Iterator[Acti
 
 
 def done_in_like_runs(connection: Connection, command: str, category: str, *, runs: int) -> list[int]:
-    """How many steps of a category each of the last ``runs`` runs of a command took, if any."""
+    """How many items of a category each of the last ``runs`` runs of a command took, if any.
+
+    As brakes count them: files, or jobs, whichever were more.
+    """
+    moves = is_one_of(MOVES)
     recent = (
         select(run.c.run_id)
         .where(run.c.command == command, run.c.state == "finished")
@@ -295,7 +306,7 @@ def done_in_like_runs(connection: Connection, command: str, category: str, *, ru
         .limit(runs)
     )
     counted = (
-        select(func.count())
+        select(func.count().filter(moves), func.count().filter(~moves))
         .where(
             run_action.c.run_id.in_(recent),
             run_action.c.category == category,
@@ -303,7 +314,7 @@ def done_in_like_runs(connection: Connection, command: str, category: str, *, ru
         )
         .group_by(run_action.c.run_id)
     )
-    return list(connection.execute(counted).scalars())
+    return [max(row) for row in connection.execute(counted)]
 
 
 def mark_steps(connection: Connection, run_id: str, marks: Iterable[Mark]) -> None:

@@ -60,6 +60,16 @@ def copy_database(source: sqlite3.Connection, target: str, on_step: OnStep) -> N
         copy.execute("PRAGMA journal_mode = DELETE")
 
 
+def expect_last_page(source: sqlite3.Connection, path: str) -> None:
+    """Raise ``sqlite3.DatabaseError`` where a file ends within a page: SQLite would fill it up with zeros.
+
+    Unless a log lies beside it, that may have all of the page.
+    """
+    (size,) = source.execute("PRAGMA page_size").fetchone()
+    if os.path.getsize(path) % size and not os.path.exists(f"{path}-wal"):
+        raise sqlite3.DatabaseError("its last page is cut short")
+
+
 def faults_of(path: str) -> list[str]:
     """What is wrong with a copy, a few sentences; empty for a sound one. The whole file is read."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobctl.model.plan import Outcome
-from jobctl.outputs.entries import find
 from quarantined import (
     ALREADY,
     AT,
@@ -27,7 +27,6 @@ from quarantined import (
     lines,
     made_root,
     manifest,
-    opened,
     purged,
     taken,
     unreadable,
@@ -60,23 +59,25 @@ def test_another_file_at_its_place_in_quarantine_is_not_taken_for_it(outputs: Pa
     assert place.read_text() == "something else"
 
 
-def test_entries_are_found_by_run_action_job_and_path(outputs: Path) -> None:
+def test_entries_come_by_run_and_action_and_those_of_one_run_alone(outputs: Path) -> None:
     for number, name in enumerate(["x", "y", "z"]):
         (outputs / name).touch()
-        taken(outputs, [item(outputs, name, number, job_id=f"j{number // 2}")], run_id=f"run-{number // 2}")
-    with opened(outputs) as root:
+        taken(outputs, [item(outputs, name, 12 - number)], run_id=f"run-{number // 2}")
+    found = {run_id: [entry.path for entry in known(outputs, run_id=run_id)] for run_id in (None, "run-0")}
+    assert found == {None: ["y", "x", "z"], "run-0": ["y", "x"]}
+    assert known(outputs, run_id="nothing") == []
 
-        def found(**by: Any) -> list[str]:
-            return [entry.path for entry in find(root, **by)]
 
-        assert found() == ["x", "y", "z"]
-        assert found(run_id="run-0") == ["x", "y"]
-        assert found(run_id="run-0", action=1) == ["y"]
-        assert found(job_id="j1") == ["z"]
-        assert found(path="x") == ["x"]
-        assert found(run_id="run-1", path="x") == []
-        assert found(run_id="nothing") == []
-        assert found(run_id="../../a") == []
+@pytest.mark.parametrize("run_id", ["../../elsewhere", "../elsewhere", "/tmp", ".", ""])
+def test_no_run_is_looked_for_outside_of_the_quarantine(outputs: Path, video: Path, run_id: str) -> None:
+    """Nor is anything given back from there."""
+    taken(outputs, [item(outputs, NAME)])
+    (entry,) = known(outputs)
+    for place in (outputs, outputs / ".jobctl"):
+        shutil.copytree(manifest(outputs).parent, place / "elsewhere")
+    assert known(outputs, run_id=run_id) == []
+    ((outcome, _),) = given_back(outputs, [entry._replace(run_id=run_id)])
+    assert outcome is Outcome.FAILED
 
 
 def test_ages_count_from_the_later_of_two_witnesses(outputs: Path, video: Path) -> None:

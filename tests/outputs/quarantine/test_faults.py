@@ -10,6 +10,7 @@ import pytest
 
 from jobctl.errors import DiskFailed, ExitCode
 from jobctl.model.plan import Outcome
+from jobctl.model.quarantine import DESPITE_ERROR
 from jobctl.outputs import effects
 from quarantined import (
     ALREADY,
@@ -64,6 +65,24 @@ def test_nothing_is_moved_before_the_manifest_tells_of_it_durably(outputs: Path,
     ]
 
 
+def test_a_name_is_on_the_disk_where_a_file_goes_before_it_is_gone_where_it_was(
+    outputs: Path, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut could leave it without any."""
+    places: list[str] = []
+    sync = effects.fsync_directory
+
+    def note(fd: int) -> None:
+        places.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}")))
+        sync(fd)
+
+    monkeypatch.setattr(effects, "fsync_directory", note)
+    taken(outputs, [item(outputs, NAME)])
+    assert places[-2:] == [RUN, "b"]
+    given_back(outputs)
+    assert places[-2:] == ["b", RUN]
+
+
 def test_a_thousand_files_share_their_syncs(outputs: Path) -> None:
     for number in range(2_000):
         (outputs / f"{number}").touch()
@@ -103,6 +122,42 @@ def test_where_the_manifest_cannot_be_written_nothing_is_moved(
     assert taken(outputs, planned) == [DONE]
 
 
+@pytest.mark.parametrize("number", [4, 5])
+def test_a_move_that_may_not_stay_is_not_told_as_done(outputs: Path, video: Path, number: int) -> None:
+    """Neither of the two directories says that it is on the disk; the same command goes on."""
+    synced: list[str] = []
+
+    def fail(name: str, _: int) -> None:
+        if name == "fsync-directory":
+            synced.append(name)
+            if len(synced) == number:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    planned = [item(outputs, NAME)]
+    effects.observe(before=fail)
+    with pytest.raises(DiskFailed, match="cannot be synced"):
+        taken(outputs, planned)
+    done: list[str] = []
+    effects.observe(after=lambda name, _: done.append(name))
+    assert taken(outputs, planned) == [ALREADY]
+    assert done == ["fsync-directory"] * 5, "three on the way to the manifest, and both of the move"
+    assert whereabouts(outputs) == {1: "quarantined"}
+
+
+def test_what_somebody_takes_out_of_quarantine_at_once_is_not_told_as_moved(
+    outputs: Path, video: Path
+) -> None:
+    def take_out(name: str, _: int) -> None:
+        if name == "rename":
+            (manifest(outputs).parent / "1").rename(outputs / "elsewhere")
+
+    effects.observe(after=take_out)
+    assert taken(outputs, [item(outputs, NAME)]) == [
+        (Outcome.CONFLICT, "it was moved, and somebody took it out of quarantine")
+    ]
+    assert whereabouts(outputs) == {1: "in-place"}
+
+
 def test_a_failed_move_is_told_with_its_error(outputs: Path, video: Path) -> None:
     def fail(name: str, _: int) -> None:
         if name == "rename":
@@ -113,6 +168,21 @@ def test_a_failed_move_is_told_with_its_error(outputs: Path, video: Path) -> Non
         (Outcome.FAILED, "it could not be moved: Input/output error")
     ]
     assert whereabouts(outputs) == {1: "in-place"}
+
+
+def test_where_an_error_is_told_of_a_move_that_was_made_the_disk_is_believed(
+    outputs: Path, video: Path
+) -> None:
+    def fail(name: str, _: int) -> None:
+        if name == "rename":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    effects.observe(after=fail)
+    assert taken(outputs, [item(outputs, NAME)]) == [(Outcome.DONE, DESPITE_ERROR)]
+    assert (video.exists(), whereabouts(outputs)) == (False, {1: "quarantined"})
+    assert given_back(outputs) == [(Outcome.DONE, DESPITE_ERROR)]
+    assert (video.exists(), whereabouts(outputs)) == (True, {1: "restored"})
+    assert [line["event"] for line in lines(outputs)] == ["take", "restore", "restored"]
 
 
 def test_a_file_that_changed_after_a_try_that_was_cut_short_is_in_its_place_and_not_lost(

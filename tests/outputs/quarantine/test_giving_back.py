@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jobctl.errors import DiskFailed
 from jobctl.model.plan import Outcome
 from jobctl.outputs import effects
 from quarantined import (
@@ -69,6 +71,33 @@ def test_giving_back_again_tells_that_it_is_back(outputs: Path, video: Path) -> 
     assert given_back(outputs) == [ALREADY]
 
 
+def test_another_file_under_the_name_is_not_taken_for_one_that_is_gone_from_quarantine(
+    outputs: Path, video: Path
+) -> None:
+    taken(outputs, [item(outputs, NAME)])
+    stale = known(outputs)
+    (manifest(outputs).parent / "1").unlink()
+    video.write_text("another")
+    assert given_back(outputs, stale) == [(Outcome.CONFLICT, "it is not in quarantine any more")]
+
+
+def test_what_came_back_without_being_on_the_disk_is_synced_by_the_next_try(
+    outputs: Path, video: Path
+) -> None:
+    def fail(name: str, _: int) -> None:
+        if name == "fsync-directory":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    taken(outputs, [item(outputs, NAME)])
+    stale, done = known(outputs), list[str]()
+    effects.observe(before=fail)
+    with pytest.raises(DiskFailed, match="cannot be synced"):
+        given_back(outputs, stale)
+    effects.observe(after=lambda name, _: done.append(name))
+    assert given_back(outputs, stale) == [ALREADY]
+    assert done == ["fsync-directory", "fsync-directory"]
+
+
 def test_mode_and_time_are_brought_back(outputs: Path, video: Path) -> None:
     before = tree(outputs)
     sha256 = hashlib.sha256(video.read_bytes()).hexdigest()
@@ -102,6 +131,19 @@ def test_a_file_that_was_written_to_in_quarantine_stays_there(outputs: Path, vid
         (Outcome.CONFLICT, "its content was changed in quarantine; it stays there")
     ]
     assert whereabouts(outputs) == {1: "quarantined"}
+
+
+def test_a_file_that_was_touched_and_cannot_be_read_stays(
+    outputs: Path, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_fd: int, _size: int) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    taken(outputs, [item(outputs, NAME, sha256="0" * 64)])
+    os.utime(manifest(outputs).parent / "1", ns=(1, 1))
+    monkeypatch.setattr("jobctl.outputs.release.sha256_of", fail)
+    ((outcome, _),) = given_back(outputs)
+    assert (outcome, whereabouts(outputs)) == (Outcome.CONFLICT, {1: "quarantined"})
 
 
 def test_the_owner_is_brought_back_by_root(outputs: Path, video: Path) -> None:

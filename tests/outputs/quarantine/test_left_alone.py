@@ -14,6 +14,7 @@ import pytest
 
 from jobctl.model.plan import Outcome
 from jobctl.outputs import effects
+from jobctl.outputs.quarantine import is_same_file
 from quarantined import (
     ALREADY,
     CHANGED,
@@ -252,6 +253,17 @@ def test_a_taken_place_in_quarantine_is_not_replaced(outputs: Path, video: Path)
     assert told == (Outcome.CONFLICT, "its place in quarantine is taken by another file")
     assert in_quarantine(outputs) == {"1": b"older"}
     assert video.exists()
+
+
+def test_a_number_that_the_databases_write_as_a_negative_one_is_the_planned_one(
+    outputs: Path, video: Path
+) -> None:
+    """Some file systems have inodes above 2⁶³."""
+    seen = video.stat()
+    times = {"st_mtime_ns": seen.st_mtime_ns, "st_ctime_ns": seen.st_ctime_ns}
+    found = os.stat_result((seen.st_mode, 2**64 - 5, *seen[2:10]), times)
+    assert is_same_file(found, item(outputs, NAME).identity._replace(inode=-5))
+    assert not is_same_file(found, item(outputs, NAME).identity._replace(inode=-6))
 
 
 def test_one_that_cannot_be_moved_hinders_no_other(outputs: Path, video: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from quarantined import (
     given_back,
     in_quarantine,
     item,
+    lines,
     manifest,
     purged,
     taken,
@@ -50,6 +52,34 @@ def test_what_is_to_be_kept_stays_and_says_why(outputs: Path, video: Path) -> No
     told = purged(outputs, keep=lambda entry: "the last copy of j1" if entry.job_id == "j1" else None)
     assert told == [(Outcome.SKIPPED, "the last copy of j1"), DONE]
     assert in_quarantine(outputs) == {"1": b"moving pictures"}
+
+
+def test_what_cannot_be_removed_is_not_told_as_purged(outputs: Path, video: Path) -> None:
+    """Nor is it taken for purged once somebody has it out of there."""
+
+    def fail(name: str, _: int) -> None:
+        if name == "unlink":
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    taken(outputs, [item(outputs, NAME)])
+    effects.observe(before=fail)
+    assert purged(outputs) == [(Outcome.FAILED, "it could not be removed: Read-only file system")]
+    effects.observe()
+    assert [line["event"] for line in lines(outputs)] == ["take", "purge", "stays"]
+    (manifest(outputs).parent / "1").rename(outputs / "elsewhere")
+    assert whereabouts(outputs) == {1: "lost"}
+
+
+def test_what_was_removed_though_an_error_was_told_is_told_as_purged(outputs: Path, video: Path) -> None:
+    def fail(name: str, _: int) -> None:
+        if name == "unlink":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    taken(outputs, [item(outputs, NAME)])
+    effects.observe(after=fail)
+    ((outcome, _),) = purged(outputs)
+    effects.observe()
+    assert (outcome, whereabouts(outputs)) == (Outcome.DONE, {1: "purged"})
 
 
 def test_what_was_given_back_is_not_purged(outputs: Path, video: Path) -> None:
