@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections import Counter
 from collections.abc import Collection, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -74,9 +75,11 @@ def chosen(
 
 
 def _installed(taken: Collection[str]) -> Iterator[HealthCheck]:
-    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
+    entries = sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
+    named = Counter([*taken, *(entry.name for entry in entries)])
+    for entry in entries:
         package = entry.dist.name if entry.dist else entry.module
-        name = f"{package}:{entry.name}" if entry.name in taken else entry.name
+        name = f"{package}:{entry.name}" if named[entry.name] > 1 else entry.name
         yield HealthCheck(
             name=name,
             theme=INSTALLED,
