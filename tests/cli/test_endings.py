@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli.calling import PROGRAM, answer, call, installed
+from cli.calling import PROGRAM, answer, call, installed, read_until
 from jobctl.outputs import effects
 from ops.world import World
 
@@ -61,6 +61,39 @@ def test_a_signal_ends_it_in_order_and_gives_the_locks_back(
     assert b"run the same command again" in said
     assert b"Traceback" not in said
     assert call("recover", "--yes", database=lost.url).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["status", "--watch", "1"], b"Ctrl-C ends"),
+        (["top", "1"], b"well"),
+        (["events", "--follow"], b"created"),
+    ],
+    ids=["status", "top", "events"],
+)
+def test_what_watches_ends_with_its_terminal_also_where_no_signal_says_that_it_goes(
+    world: World, words: list[str], shown: bytes
+) -> None:
+    world.queue_job(0)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [PROGRAM, *words, "--database", world.url],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm-256color"},
+    )
+    os.close(theirs)
+    with process:
+        try:
+            read_until(ours, shown)
+        finally:
+            os.close(ours)
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
 
 
 def test_a_reader_that_goes_away_ends_it_like_any_filter(world: World) -> None:
