@@ -9,6 +9,7 @@ import pty
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -143,6 +144,14 @@ def test_a_full_disk_is_told_as_what_it_is(lost: World) -> None:
     assert error["code"] == "disk-failed"
     assert "No space left on device" in error["message"]
     assert answer("recover", "--yes", database=lost.url)["counts"]["done"] == 1
+
+
+def test_a_directory_that_is_gone_is_told_as_what_it_is(world: World, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f'cd "{gone}" && rmdir "{gone}" && "{PROGRAM}" bundle --to b.tar.gz --database "{world.url}"'
+    ended = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, "in which this was called is gone" in ended.stderr) == (2, True), ended.stderr
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-", "<&- >&- 2>&-"])

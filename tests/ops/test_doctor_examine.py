@@ -19,7 +19,9 @@ from jobctl.ops.doctor.check import HealthCheck
 from jobctl.ops.doctor.checks import OWN, STORE, all_checks, chosen
 from jobctl.ops.doctor.examine import examine
 from jobctl.ops.doctor.patient import Patient
+from jobctl.runner.tasks import load_tasks
 from jobctl.settings import Settings
+from jobctl.work import Work
 from ops.world import World
 
 # Python 3.12 warns of a fork beside the test runner's own thread; the program has one thread.
@@ -250,6 +252,20 @@ def test_an_installed_package_adds_checks_and_a_broken_one_is_told(world: World)
     assert "returned 'fine', not a jobctl.Diagnosis" in found["odd"].diagnosis.said
     assert "ModuleNotFoundError" in found["broken"].diagnosis.said
     assert {found[name].diagnosis.health for name in ("odd", "broken")} == {Health.UNKNOWN}
+
+
+def test_a_package_that_was_installed_in_part_costs_no_other_ones_checks(
+    world: World, package: None, tmp_path: Path
+) -> None:
+    torn = tmp_path / "site-packages" / "torn-1.0.dist-info"
+    torn.mkdir()
+    (torn / "METADATA").write_text("Metadata-Version: 2.1\nName: torn\nVersion: 1.0\n")
+    (torn / "entry_points.txt").write_text("[jobctl.checks]\nlice")
+    theirs = [each for each in all_checks("sqlite") if each.theme == "installed"]
+    assert {"acme-checks:licence", "bcme:licence", "torn:entry-points"} <= set(names(theirs))
+    (found,) = examine(Patient(world.settings), [theirs[-1]])
+    assert found.diagnosis == unknown("what this package adds cannot be read", "install it anew")
+    assert load_tasks([], Work()).troubles == ["the entry points of the package torn cannot be read"]
 
 
 # --- several things in one diagnosis ---------------------------------------------------------------
