@@ -23,7 +23,7 @@ from jobctl.ops.site import store_now
 from jobctl.ops.standing import look
 from jobctl.store import jobs
 from jobctl.store.engine import Store
-from jobctl.store.secrecy import GONE, LONGEST_TEXT, Redactor, is_secret_name
+from jobctl.store.secrecy import GONE, LONGEST_TEXT, Redactor, is_secret_name, secrets_in
 from ops.world import World, a_job_id
 
 ALL = [part.name for part in bundle.contents(with_payloads=False)]
@@ -324,6 +324,13 @@ def test_a_known_secret_is_found_in_every_form_and_at_every_place() -> None:
 )
 def test_names_of_secrets(name: str) -> None:
     assert is_secret_name(name)
+
+
+def test_a_secret_is_found_however_deep_it_lies() -> None:
+    document: Any = {"password": "hunter2!"}
+    for _ in range(5_000):
+        document = [document]
+    assert secrets_in(document) == {"hunter2!"}
 
 
 @pytest.mark.parametrize("name", ["job_id", "author", "monkey", "keyboard", "status", "path", "significant"])

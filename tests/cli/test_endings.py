@@ -9,10 +9,11 @@ import pty
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from cli.calling import PROGRAM, answer, call, installed
+from cli.calling import PROGRAM, answer, call, installed, read_until
 from jobctl.outputs import effects
 from ops.world import World
 
@@ -63,6 +64,39 @@ def test_a_signal_ends_it_in_order_and_gives_the_locks_back(
     assert call("recover", "--yes", database=lost.url).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["status", "--watch", "1"], b"Ctrl-C ends"),
+        (["top", "1"], b"well"),
+        (["events", "--follow"], b"created"),
+    ],
+    ids=["status", "top", "events"],
+)
+def test_what_watches_ends_with_its_terminal_also_where_no_signal_says_that_it_goes(
+    world: World, words: list[str], shown: bytes
+) -> None:
+    world.queue_job(0)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [PROGRAM, *words, "--database", world.url],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm-256color"},
+    )
+    os.close(theirs)
+    with process:
+        try:
+            read_until(ours, shown)
+        finally:
+            os.close(ours)
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+
+
 def test_a_reader_that_goes_away_ends_it_like_any_filter(world: World) -> None:
     world.start_job(0)
     reading, writing = os.pipe()
@@ -110,6 +144,14 @@ def test_a_full_disk_is_told_as_what_it_is(lost: World) -> None:
     assert error["code"] == "disk-failed"
     assert "No space left on device" in error["message"]
     assert answer("recover", "--yes", database=lost.url)["counts"]["done"] == 1
+
+
+def test_a_directory_that_is_gone_is_told_as_what_it_is(world: World, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f'cd "{gone}" && rmdir "{gone}" && "{PROGRAM}" bundle --to b.tar.gz --database "{world.url}"'
+    ended = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, "in which this was called is gone" in ended.stderr) == (2, True), ended.stderr
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-", "<&- >&- 2>&-"])

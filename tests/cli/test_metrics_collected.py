@@ -260,6 +260,55 @@ def test_who_asks_and_says_nothing_keeps_nobody_else_from_an_answer(monkeypatch:
         _until(lambda: _answers(port))
 
 
+def test_a_byte_now_and_then_buys_no_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobctl.ops.metrics_server._Handler.timeout", 0.3)
+    with (
+        serving(MetricsServer("127.0.0.1", 0, lambda: "up 1\n", print)) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=0.05) as slow,
+    ):
+        _until(lambda: _is_cut_off(slow), within_s=20)
+
+
+def _is_cut_off(connection: socket.socket) -> bool:
+    try:
+        connection.send(b"x")
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+def test_where_no_thread_can_be_started_the_room_for_one_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    told: list[str] = []
+    with serving(MetricsServer("127.0.0.1", 0, lambda: "up 1\n", told.append)) as port:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            assert not any(_answers(port) for _ in range(10))
+        assert get(port)[0] == 200
+    assert told == ["a request got no answer: RuntimeError: can't start new thread"] * 10
+
+
+def test_asked_to_stop_twice_it_ends_well(
+    monkeypatch: pytest.MonkeyPatch, store: Store, store_url: str
+) -> None:
+    close = MetricsServer.server_close
+
+    def ask_to_stop(server: MetricsServer) -> None:
+        close(server)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(MetricsServer, "serve_forever", ask_to_stop)
+    monkeypatch.setattr(MetricsServer, "server_close", ask_to_stop)
+    result = call("metrics", "serve", "--port", "0", database=store_url)
+    assert (result.exit_code, "error" in result.stderr) == (0, False)
+
+
 def test_a_fault_that_costs_somebody_the_answer_is_told_and_one_who_went_away_is_not() -> None:
     told: list[str] = []
 
@@ -286,8 +335,8 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _until(condition: Any) -> None:
-    deadline = clock.monotonic() + 60
+def _until(condition: Any, within_s: float = 60.0) -> None:
+    deadline = clock.monotonic() + within_s
     while not condition():
         assert clock.monotonic() < deadline
         clock.sleep(0.02)

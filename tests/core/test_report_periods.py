@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -76,6 +77,19 @@ def test_a_midnight_that_does_not_exist_is_the_first_moment_of_its_day() -> None
     period = named("2022-03-27", zone=beirut)
     assert f"{beirut.wall(period.since):%d %H:%M}" == "27 01:00"
     assert period.until - period.since == timedelta(hours=23)
+
+
+@pytest.mark.parametrize("zone", [Zone(ZoneInfo("Pacific/Apia")), Zone()], ids=["named", "this machine's"])
+def test_a_day_that_was_left_out_holds_nothing(zone: Zone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samoa went from 2011-12-29 to 2011-12-31."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Pacific/Apia")
+        time.tzset()
+        before, none, after = (named(f"2011-12-{day}", zone=zone) for day in (29, 30, 31))
+    time.tzset()
+    assert before.until - before.since == after.until - after.since == timedelta(days=1)
+    assert before.until == none.since == none.until == after.since
+    assert Bins(none, zone).bins == []
 
 
 @given(st.dates(date(1990, 1, 1), date(2037, 12, 31)), st.sampled_from(list(Grain)))

@@ -110,6 +110,7 @@ def room(days: float | None, *, free: int = 50, is_at_least: bool = False) -> Ro
         (room(6.0, free=0), Health.FAIL),
         (RootRoom("r1", "/srv", None, 0, 0, Outlook(None, False, "unknown"), "no answer"), Health.UNKNOWN),
         (RootRoom("r1", "/srv", None, 0, 0, Outlook(None, False, "unknown"), "away", "mount"), Health.FAIL),
+        (RootRoom("r1", "/srv", Reading(NOW, 0, 0), 0, 0, Outlook(None, False, "unknown")), Health.UNKNOWN),
     ],
 )
 def test_a_disk_that_is_full_soon_is_told_in_time(seen: RootRoom, health: Health) -> None:

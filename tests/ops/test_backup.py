@@ -213,6 +213,23 @@ def test_two_that_are_made_at_once_leave_each_other_alone(world: World, tmp_path
         assert os.path.getsize(each.path) == each.size > 0
 
 
+def test_what_another_backup_removes_meanwhile_is_nothing_to_warn_of(world: World, tmp_path: Path) -> None:
+    older = [age(back_up(world, tmp_path), days=days) for days in (3, 2, 1)]
+
+    def remove_all(name: str, _: int) -> None:
+        if name == "unlink":
+            for path in older:
+                path.unlink(missing_ok=True)
+
+    effects.observe(before=remove_all)
+    try:
+        made = back_up(world, tmp_path, keep=1)
+    finally:
+        effects.observe()
+    assert made.warnings == []
+    assert [str(path) for path in tmp_path.glob("jobctl-*")] == [made.path]
+
+
 def test_another_store_that_was_put_in_its_place_is_not_backed_up_under_its_name(
     embedded: World, tmp_path: Path
 ) -> None:

@@ -19,7 +19,9 @@ from jobctl.ops.doctor.check import HealthCheck
 from jobctl.ops.doctor.checks import OWN, STORE, all_checks, chosen
 from jobctl.ops.doctor.examine import examine
 from jobctl.ops.doctor.patient import Patient
+from jobctl.runner.tasks import load_tasks
 from jobctl.settings import Settings
+from jobctl.work import Work
 from ops.world import World
 
 # Python 3.12 warns of a fork beside the test runner's own thread; the program has one thread.
@@ -79,6 +81,13 @@ def test_a_check_that_breaks_is_unknown_and_the_others_go_on(
     assert list(found) == ["before", "odd", "after"]
     assert (found["odd"].health, found["odd"].said.startswith(said)) == (Health.UNKNOWN, True)
     assert found["before"] == found["after"] == ok("well")
+
+
+def test_a_check_that_forks_and_answers_twice_answers_for_no_other_one(bare: Settings) -> None:
+    found = told(
+        bare, check("odd", lambda patient: ok("twice" if os.fork() >= 0 else "")), check("after", well)
+    )
+    assert found == {"odd": ok("twice"), "after": ok("well")}
 
 
 def test_a_check_that_hangs_costs_its_time_and_no_other_one(bare: Settings) -> None:
@@ -205,7 +214,7 @@ def odd(patient):
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An installed package with checks: a good one, one that lies, one that does not import, a taken name."""
+    """Installed packages with checks: a good one, one that lies, one that does not import, taken names."""
     place = tmp_path / "site-packages"
     (place / "acme_checks-1.0.dist-info").mkdir(parents=True)
     (place / "acme_checks.py").write_text(CHECKS)
@@ -216,6 +225,13 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "[jobctl.checks]\nlicence = acme_checks:licence\nodd = acme_checks:odd\n"
         "broken = acme_nothing:check\nwal = acme_checks:licence\n"
     )
+    (place / "bcme-1.0.dist-info").mkdir()
+    (place / "bcme-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: bcme\nVersion: 1.0\n"
+    )
+    (place / "bcme-1.0.dist-info" / "entry_points.txt").write_text(
+        "[jobctl.checks]\nlicence = acme_checks:licence\n"
+    )
     monkeypatch.syspath_prepend(str(place))
 
 
@@ -223,13 +239,33 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_installed_package_adds_checks_and_a_broken_one_is_told(world: World) -> None:
     patient = Patient(world.settings)
     theirs = [each for each in all_checks(patient.database) if each.theme == "installed"]
-    assert names(theirs) == ["broken", "licence", "odd", "acme-checks:wal"]
+    assert sorted(names(theirs)) == [
+        "acme-checks:licence",
+        "acme-checks:wal",
+        "bcme:licence",
+        "broken",
+        "odd",
+    ]
     found: dict[str, Examined] = {each.check: each for each in examine(patient, theirs)}
-    assert found["licence"].diagnosis == warn("it ends tomorrow on host-a", "renew it")
-    assert found["licence"].why == "Without a licence the renderer stops at midnight."
+    assert found["acme-checks:licence"].diagnosis == warn("it ends tomorrow on host-a", "renew it")
+    assert found["bcme:licence"].why == "Without a licence the renderer stops at midnight."
     assert "returned 'fine', not a jobctl.Diagnosis" in found["odd"].diagnosis.said
     assert "ModuleNotFoundError" in found["broken"].diagnosis.said
     assert {found[name].diagnosis.health for name in ("odd", "broken")} == {Health.UNKNOWN}
+
+
+def test_a_package_that_was_installed_in_part_costs_no_other_ones_checks(
+    world: World, package: None, tmp_path: Path
+) -> None:
+    torn = tmp_path / "site-packages" / "torn-1.0.dist-info"
+    torn.mkdir()
+    (torn / "METADATA").write_text("Metadata-Version: 2.1\nName: torn\nVersion: 1.0\n")
+    (torn / "entry_points.txt").write_text("[jobctl.checks]\nlice")
+    theirs = [each for each in all_checks("sqlite") if each.theme == "installed"]
+    assert {"acme-checks:licence", "bcme:licence", "torn:entry-points"} <= set(names(theirs))
+    (found,) = examine(Patient(world.settings), [theirs[-1]])
+    assert found.diagnosis == unknown("what this package adds cannot be read", "install it anew")
+    assert load_tasks([], Work()).troubles == ["the entry points of the package torn cannot be read"]
 
 
 # --- several things in one diagnosis ---------------------------------------------------------------

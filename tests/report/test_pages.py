@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobctl.core.reporting.activity import What
+from jobctl.core.reporting.billing import Bill
 from jobctl.core.reporting.incidents import Began
 from jobctl.core.reporting.outages import Affected, Cause, Outage
 from jobctl.model.names import to_shown
@@ -187,6 +188,15 @@ def test_the_csv_tells_minutes_that_were_measured_and_jobs_that_were_not() -> No
     _, ada, _, nobody = csv.reader(io.StringIO(billing_csv(some_bills(), DAY)))
     assert ada[2:] == ["ada@example.org", "1204", "7224.01", "3", "98", "1"]
     assert nobody[2:] == ["", "2", "0.0", "2", "0", "0"]
+
+
+def test_a_screen_shows_as_many_rows_as_anybody_reads_and_a_file_all() -> None:
+    bills = [Bill(f"owner-{number:05}", jobs=1) for number in range(1_200)]
+    page = billing_page(bills, DAY)
+    shown = to_text(page, 100)
+    assert "The first 500; 700 more: --json, or a pipe." in shown
+    assert (shown.count("owner-"), to_html(page).count("owner-")) == (500, 1_200)
+    assert "1,200 completed jobs" in shown
 
 
 def test_every_form_tells_the_same_numbers() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from jobctl.core.reporting.periods import Period, Zone
 from jobctl.model.amounts import counted
-from jobctl.report.units import age_of, age_shown, seconds_shown, size_shown
+from jobctl.report.story_page import Times
+from jobctl.report.units import age_of, age_shown, local_time, seconds_shown, size_shown
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -60,3 +63,23 @@ def test_a_noun_follows_its_number() -> None:
     assert counted(1, "file") == "1 file"
     assert counted(1_204, "file") == "1,204 files"
     assert counted(2, "is", "are") == "2 are"
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment", "shown"),
+    [
+        ("America/Los_Angeles", datetime.min.replace(tzinfo=UTC), "1-01-01 00:00:00"),
+        ("Pacific/Kiritimati", datetime.max.replace(tzinfo=UTC), "9999-12-31 23:59:59"),
+        ("Asia/Kolkata", NOW, "2026-11-23 17:30:00"),
+    ],
+)
+def test_a_moment_that_a_wall_clock_has_no_date_for_is_shown_in_utc(
+    monkeypatch: pytest.MonkeyPatch, zone: str, moment: datetime, shown: str
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", zone)
+        time.tzset()
+        assert local_time(moment) == shown
+        day = Period("a day", NOW, NOW + timedelta(days=1))
+        assert Times(Zone(), day).at(moment.isoformat()).endswith(shown)
+    time.tzset()

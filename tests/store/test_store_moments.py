@@ -83,6 +83,29 @@ def test_what_is_no_moment_of_the_calendar_is_refused(written: str) -> None:
         parse_moment(written)
 
 
+@pytest.mark.parametrize("style", ["German", "SQL, DMY", "Postgres, MDY"])
+def test_moments_are_read_however_a_server_writes_them(postgresql_url: str, style: str) -> None:
+    with psycopg.connect(postgresql_url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET datestyle TO '{style}'".encode())
+    with closing(open_store(postgresql_url)) as store:
+        with store.write() as connection:
+            create(connection, "a", run_at=LATEST)
+        with store.read() as connection:
+            found = jobs.get_job(connection, "a")
+    assert (found.created_at, found.run_at, found.updated_at) == (AT, LATEST, AT)
+
+
+def test_a_client_that_is_set_to_another_encoding_still_holds_any_text(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    with closing(open_store(postgresql_url)) as store:
+        with store.write() as connection:
+            create(connection, "a", owner="Жанна 🎬")
+        with store.read() as connection:
+            assert jobs.get_job(connection, "a").owner == "Жанна 🎬"
+
+
 def test_a_moment_beyond_the_calendar_is_told_as_what_it_is(postgresql_url: str) -> None:
     with closing(open_store(postgresql_url)) as store, store.read() as connection:
         with pytest.raises(Exception, match="no moment of the years 1 to 9999"):

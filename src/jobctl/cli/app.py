@@ -221,10 +221,24 @@ def _refused(error: BaseException) -> JobctlError | None:
     """The system could not do what was asked of it."""
     if not isinstance(error, OSError) or error.errno is None:
         return None
+    if isinstance(error, FileNotFoundError) and _is_nowhere():
+        return UsageError(
+            "the directory in which this was called is gone; nothing was done",
+            hint="go to one that is there, and run the same command again",
+        )
     return DiskFailed(
         f"the system refused{f' {error.filename!r}' if error.filename else ''}: {error.strerror}; {_KEPT}",
         hint="check permissions, disk and free space, then run the same command again",
     )
+
+
+def _is_nowhere() -> bool:
+    """Whether the directory this was called in is gone: no path can be told then."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _usage_error(error: typer.TyperException, output: Output) -> UsageError:

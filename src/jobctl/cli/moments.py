@@ -6,6 +6,7 @@ from datetime import datetime
 
 from jobctl.core import moments
 from jobctl.errors import UsageError
+from jobctl.report.units import local_time
 
 
 def moment_of(option: str, text: str | None, now: datetime) -> datetime | None:
@@ -30,7 +31,7 @@ def parse_span(
     """What ``--since`` and ``--until`` name. Raises ``UsageError``, also where nothing can lie between."""
     first, last = moment_of("--since", since, now), moment_of("--until", until, now)
     if first is not None and last is not None and first >= last:
-        shown = f"{first.astimezone():%Y-%m-%d %H:%M:%S} to {last.astimezone():%Y-%m-%d %H:%M:%S}"
+        shown = f"{local_time(first)} to {local_time(last)}"
         raise UsageError(
             f"nothing lies between --since {since!r} and --until {until!r}: that is {shown}",
             hint="name the earlier moment with --since; a time without a day is the last one there has been",

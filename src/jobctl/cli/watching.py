@@ -45,7 +45,8 @@ def _on_terminal(
     seen: SeenT | None = None
     seen_at = clock.monotonic()
     with suppress(KeyboardInterrupt), output.live() as show:
-        while True:
+        # Not every terminal says that it goes: what 'docker exec' began stays behind without a word.
+        while output.is_terminal:
             told: list[RenderableType] = []
             try:
                 seen, seen_at = look(), clock.monotonic()

@@ -229,18 +229,20 @@ def _rotate(
     """Remove this store's backups beyond the ``keep`` newest; what cannot be proven to be one stays."""
     if keep is None:
         return [], []
-    removed, warnings, kept = [], [], 0
+    removed, told, kept = [], [], 0
     for name in newest_first(os.listdir(directory_fd), site.store.store_id, kind):
         path = os.path.join(directory, name)
         doubt = _why_not_ours(site, path, kind)
         if doubt is not None:
-            warnings.append(f"{path} was left alone, and is not counted: {doubt}")
+            told.append((path, f"{path} was left alone, and is not counted: {doubt}"))
         elif kept < keep or name == newest:
             kept += 1
         elif why := _why_refused(effects.unlink, directory_fd, name):
-            warnings.append(f"{path} could not be removed: {why}")
+            told.append((path, f"{path} could not be removed: {why}"))
         else:
             removed.append(path)
+    # One that is gone by now was removed by another backup that was made meanwhile.
+    warnings = [said for path, said in told if os.path.lexists(path)]
     if removed and (why := _why_refused(effects.fsync_directory, directory_fd)):
         warnings.append(f"{directory} could not be synced: {why}; what was removed there may come back")
     return removed, warnings

@@ -5,6 +5,7 @@ It answers ``GET /metrics`` and nothing else. However many ask, the store is rea
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import socket
 import sys
@@ -14,7 +15,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import Any, ClassVar
 
 from jobctl import clock
 from jobctl.errors import JobctlError
@@ -88,7 +89,11 @@ class MetricsServer(ThreadingMixIn, HTTPServer):
             _refuse(request)
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread could be started, which would give the room back
+            self._room.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
@@ -114,10 +119,32 @@ def _refuse(request: socket.socket) -> None:
         request.recv(_LARGEST_HEAD)
 
 
+class _Head(io.RawIOBase):
+    """What is asked, read until a moment: a byte now and then buys no more time."""
+
+    def __init__(self, connection: socket.socket, until: float) -> None:
+        self._connection, self._until = connection, until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left_s = self._until - clock.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left_s)
+        return self._connection.recv_into(buffer)
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: MetricsServer
-    timeout = _HEAD_PATIENCE_S
+    timeout: ClassVar[float] = _HEAD_PATIENCE_S
     server_version, sys_version = "jobctl", ""
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_Head(self.connection, clock.monotonic() + self.timeout))
 
     def do_GET(self) -> None:
         self._answer(with_body=True)

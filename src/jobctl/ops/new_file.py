@@ -15,6 +15,8 @@ from jobctl.outputs import effects
 PRIVATE = 0o600
 FOR_ALL_TO_READ = 0o644
 NAME_ANOTHER = "name another file"
+_NAMED = 50
+"""So much of its name a file has while it is written: no character takes more than four of 255 bytes."""
 
 
 class Unnamed(NamedTuple):
@@ -37,7 +39,7 @@ def new_file(
     with ExitStack() as stack:
         directory, name = _opened(path, stack)
         _expect_free(directory, path, name, replaces=replaces, hint=hint)
-        hidden = f".{name[:200]}.{secrets.token_hex(4)}.part"
+        hidden = f".{name[:_NAMED]}.{secrets.token_hex(4)}.part"
         try:
             fd = effects.create_file(directory, hidden, mode)
         except OSError as error:

@@ -10,6 +10,7 @@ from jobctl.model.history import cause_of
 from jobctl.model.job import Event
 from jobctl.report.columns import Column
 from jobctl.report.listings import MOST_OF_A_NAME, WIDE, WIDER, reason_column
+from jobctl.report.units import on_wall
 
 _SAME_YEAR = timedelta(days=300)
 
@@ -31,7 +32,7 @@ def _brief_time(now: datetime) -> Callable[[datetime], str]:
 
     def shown(moment: datetime) -> str:
         form = "%m-%d %H:%M:%S" if abs(now - moment) < _SAME_YEAR else "%Y-%m-%d %H:%M"
-        return f"{moment.astimezone():{form}}"
+        return f"{on_wall(moment):{form}}"
 
     return shown
 

@@ -14,6 +14,8 @@ from jobctl.report.screen import line, spaced, table
 
 _STYLES = ("green", "cyan", "blue", "red", "bright_red", "yellow", "magenta")
 _MOST_ROWS = 62
+_MOST_LISTED = 500
+"""Nobody reads more rows of a table, and to set a hundred thousand takes minutes."""
 _LONGEST_BAR = 60
 _NUMBERS_FROM = 70
 """Narrower terminals get the bars alone."""
@@ -46,7 +48,10 @@ def _section(section: Section, width: int) -> Iterator[RenderableType]:
     yield from map(line, section.words)
     if section.grid is not None:
         rows = section.grid.rows
-        yield table(section.grid.columns, rows, width) if rows else line(section.grid.otherwise)
+        if (more := len(rows) - _MOST_LISTED) > 0:
+            yield line(f"The first {_MOST_LISTED:,}; {more:,} more: --json, or a pipe.")
+        shown = rows[:_MOST_LISTED]
+        yield table(section.grid.columns, shown, width) if rows else line(section.grid.otherwise)
     if section.chart is not None and not section.chart.is_empty:
         yield Bars(section.chart)
 

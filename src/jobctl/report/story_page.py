@@ -34,7 +34,11 @@ class Times:
         """A moment of 27 characters to the second; empty for none."""
         if not text:
             return ""
-        wall = self.zone.wall(parse_timestamp(text))
+        moment = parse_timestamp(text)
+        try:
+            wall = self.zone.wall(moment)
+        except OverflowError:  # beyond the calendar, where UTC is not
+            wall = moment
         return f"{wall:%H:%M:%S}" if wall.date() == self._day else f"{wall:%Y-%m-%d %H:%M:%S}"
 
     def began(self, began: Began, at_latest: str = "") -> str:

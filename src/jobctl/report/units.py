@@ -39,4 +39,12 @@ def age_of(moment: datetime | None, now: datetime) -> str:
 
 def local_time(moment: datetime | None) -> str:
     """``moment`` on this machine's wall clock, to the second."""
-    return "" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
+    return "" if moment is None else f"{on_wall(moment):%Y-%m-%d %H:%M:%S}"
+
+
+def on_wall(moment: datetime) -> datetime:
+    """What this machine's wall clock shows at a moment; UTC, where that is beyond the calendar."""
+    try:
+        return moment.astimezone()
+    except OverflowError:
+        return moment

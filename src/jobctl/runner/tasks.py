@@ -6,10 +6,10 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobctl.errors import ConfigurationError
+from jobctl.installed import installed
 from jobctl.work import TaskSpec, Work, task_spec
 
 if TYPE_CHECKING:
@@ -75,8 +75,10 @@ def task(name: str, **keywords: Any) -> Callable[[Handler], Task]:
 
 def load_tasks(modules: Iterable[str], work: Work) -> Loaded:
     """Import what declares tasks; what the configuration says of them holds over their own words."""
-    places = [*modules, *(entry.module for entry in entry_points(group=ENTRY_POINTS))]
+    named = installed(ENTRY_POINTS)
+    places = [*modules, *(entry.module for entry in named.entries)]
     troubles = [trouble for module in places if (trouble := _trouble_with(module))]
+    troubles += [f"the entry points of the package {package} cannot be read" for package in named.unreadable]
     tasks = {name: Task(work.spec_of(one.spec), one.function) for name, one in _declared.items()}
     commands = {name: Task(spec) for name, spec in work.commands.items()}
     return Loaded({**tasks, **commands}, troubles)
@@ -84,7 +86,7 @@ def load_tasks(modules: Iterable[str], work: Work) -> Loaded:
 
 def has_entry_points() -> bool:
     """Whether an installed package names modules that declare tasks."""
-    return bool(entry_points(group=ENTRY_POINTS))
+    return bool(installed(ENTRY_POINTS).entries)
 
 
 def is_async(handler: Handler) -> bool:

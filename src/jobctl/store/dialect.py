@@ -37,6 +37,7 @@ _NOTICES_A_LOST_NETWORK = {
 _CONNECTS_BY: Mapping[str, Any] = {
     "connect_timeout": CONNECT_TIMEOUT_S,
     "application_name": "jobctl",
+    "client_encoding": "utf8",
     # Prepared statements belong to a session, which a transaction-pooling proxy shares out.
     "prepare_threshold": None,
     **_NOTICES_A_LOST_NETWORK,

@@ -18,6 +18,10 @@ _CYCLE = 400
 
 def read_moments(driver_connection: Any, _record: object) -> None:
     """Have a connection of the driver's give every ``timestamptz`` in UTC."""
+    if not driver_connection.info.parameter_status("DateStyle").startswith("ISO"):
+        # The other ways to write a moment name its zone by letters, which may mean several. Proxies that
+        # share sessions out know of this setting: servers report it.
+        driver_connection.pgconn.exec_(b"SET DateStyle TO ISO")
     driver_connection.adapters.register_loader("timestamptz", _loader())
 
 

@@ -65,14 +65,18 @@ def secrets_in_url(url: str) -> set[str]:
 
 def secrets_in(document: Any, name: str = "") -> set[str]:
     """The texts in a document that stand under a secret's name, and the passwords in its URLs."""
-    if isinstance(document, Mapping):
-        found = (secrets_in(value, f"{key}") for key, value in document.items())
-        return set().union(*found)
-    if isinstance(document, list | tuple):
-        return set().union(*(secrets_in(value, name) for value in document))
-    if not isinstance(document, str):
-        return set()
-    return ({document} if is_secret_name(name) else set()) | secrets_in_url(document)
+    found = set[str]()
+    # Not by recursion: whoever nests deeply enough would keep all that follows from being looked at.
+    waiting = [(name, document)]
+    while waiting:
+        name, each = waiting.pop()
+        if isinstance(each, Mapping):
+            waiting += ((f"{key}", value) for key, value in each.items())
+        elif isinstance(each, list | tuple):
+            waiting += ((name, value) for value in each)
+        elif isinstance(each, str):
+            found |= ({each} if is_secret_name(name) else set()) | secrets_in_url(each)
+    return found
 
 
 class Redactor:

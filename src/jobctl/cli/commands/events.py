@@ -151,11 +151,13 @@ def _follow(call: Call, site: Site, wanted: EventFilter, *, after: int | None, r
     output = call.output
     columns = event_screen_columns(clock.now(), output.width, of_one=len(wanted.job_ids) == 1)
     listing = output.listing(EVENT_LINE_COLUMNS, event_item)
-    is_first = True
+    is_first, is_watched = True, output.is_terminal
     # Who follows ends it with Ctrl-C: nothing went wrong then.
     with suppress(KeyboardInterrupt):
         for batch in follow_events(site, wanted, after=after, recent=recent, tell=output.alert):
-            if output.is_terminal and batch:
+            if is_watched and not output.is_terminal:
+                break  # the terminal is gone, perhaps without a signal
+            if is_watched and batch:
                 output.continued(columns, batch, with_heading=is_first)
                 is_first = False
             for each in batch:

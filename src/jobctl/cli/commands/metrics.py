@@ -23,7 +23,7 @@ from jobctl.report.metrics_table import (
     row_columns,
     row_item,
 )
-from jobctl.report.units import local_time
+from jobctl.report.units import local_time, on_wall
 
 if TYPE_CHECKING:
     from jobctl.ops.metrics import Group, Metrics
@@ -167,9 +167,9 @@ def _window_item(window: Window) -> dict[str, object]:
 def _told_of(window: Window, by: By) -> Iterator[str]:
     """Which hours or days are told, and why not exactly what was asked for."""
     last = "now" if window.is_running else local_time(window.until)[:-3]
-    zone = window.since.astimezone()
+    zones = dict.fromkeys(f"{on_wall(at):%Z (%z)}" for at in (window.since, min(window.until, window.now)))
     names = "days of UTC" if window.grain is Grain.DAY else "hours"
-    yield f"Whole {names}, {local_time(window.since)[:-3]} to {last}, {zone:%Z} ({zone:%z})."
+    yield f"Whole {names}, {local_time(window.since)[:-3]} to {last}, {', then '.join(zones)}."
     if window.is_wider:
         yield f"Part of {_A[window.grain]} was asked for; {window.grain.value}s are told whole."
     if by is By.OWNER:
@@ -177,7 +177,7 @@ def _told_of(window: Window, by: By) -> Iterator[str]:
 
 
 def _short_hour(at: datetime) -> str:
-    return f"{at.astimezone():%m-%d %H:%M}"
+    return f"{on_wall(at):%m-%d %H:%M}"
 
 
 def _short_day(at: datetime) -> str:

@@ -57,7 +57,7 @@ def serve(
             raise UsageError(
                 f"{listen} port {port} cannot be listened on: {said}", hint=_way_out(error)
             ) from None
-        with server, _asked_to_stop(), suppress(_Stopped):
+        with suppress(_Stopped), _asked_to_stop(), server:
             name = f"[{listen}]" if ":" in listen else listen
             if not is_loopback(listen):
                 call.output.warn(f"whoever reaches {name} may read the metrics: there is no password")

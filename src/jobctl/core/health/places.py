@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from jobctl.core.health.words import span
 from jobctl.model.backup import PutBack
-from jobctl.model.health import Diagnosis, fail, ok, together, warn
+from jobctl.model.health import Diagnosis, fail, ok, together, unknown, warn
 from jobctl.sizes import format_size
 
 LITTLE = 0.05
@@ -109,6 +109,8 @@ def _moment(at: datetime) -> str:
 
 def judge_room(room: Room) -> Diagnosis:
     """Whether bytes and inodes are left."""
+    if not room.bytes:
+        return unknown(f"the file system of {room.path} does not tell how much room it has")
     parts = [(room.bytes_free / max(1, room.bytes), f"{format_size(room.bytes_free)} free")]
     if room.files:
         parts.append((room.files_free / room.files, f"{room.files_free:,} inodes free"))

@@ -42,7 +42,9 @@ class Zone(NamedTuple):
 
     def midnight(self, day: date) -> datetime:
         """When a day begins, in UTC."""
-        return self.moment(datetime(day.year, day.month, day.day))  # noqa: DTZ001 - what a wall clock shows
+        found = self.moment(datetime(day.year, day.month, day.day))  # noqa: DTZ001 - what a wall clock shows
+        # Of a day that was left out whole (Apia's 2011-12-30) this machine's clock tells the day before.
+        return found if self.wall(found).date() >= day else found + _DAY
 
 
 class Period(NamedTuple):

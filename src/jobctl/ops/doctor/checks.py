@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections import Counter
 from collections.abc import Collection, Iterator
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from jobctl.errors import UsageError
-from jobctl.model.health import Diagnosis
+from jobctl.installed import installed
+from jobctl.model.health import Diagnosis, unknown
 from jobctl.ops.doctor import clocks, migration, places, postgresql, setup, sqlite, stores, work
 from jobctl.ops.doctor.check import HealthCheck
 from jobctl.ops.doctor.patient import Patient
@@ -74,9 +76,12 @@ def chosen(
 
 
 def _installed(taken: Collection[str]) -> Iterator[HealthCheck]:
-    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
-        package = entry.dist.name if entry.dist else entry.module
-        name = f"{package}:{entry.name}" if entry.name in taken else entry.name
+    found = installed(ENTRY_POINTS)
+    entries = sorted(found.entries, key=lambda entry: entry.name)
+    named = Counter([*taken, *(entry.name for entry in entries)])
+    for entry in entries:
+        package = (entry.dist and entry.dist.name) or entry.module
+        name = f"{package}:{entry.name}" if named[entry.name] > 1 else entry.name
         yield HealthCheck(
             name=name,
             theme=INSTALLED,
@@ -84,6 +89,18 @@ def _installed(taken: Collection[str]) -> Iterator[HealthCheck]:
             examine=_Loaded(entry),
             needs_store=False,
         )
+    for package in found.unreadable:
+        yield HealthCheck(
+            name=f"{package}:entry-points",
+            theme=INSTALLED,
+            why="A check that is not found looks at nothing.",
+            examine=_unreadable,
+            needs_store=False,
+        )
+
+
+def _unreadable(_patient: Patient) -> Diagnosis:
+    return unknown("what this package adds cannot be read", "install it anew")
 
 
 class _Loaded:

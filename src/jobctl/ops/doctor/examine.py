@@ -64,7 +64,7 @@ def _hear(
         limit = limit_s or check.limit_s
         began = clock.monotonic()
         try:
-            told = child.hear(limit)
+            told = child.hear(limit, check.name)
         except TimeoutError:
             why = f"it gave no answer within {span(limit)}"
         except EOFError:
@@ -104,9 +104,16 @@ class _Child:
         self.end()
         os.close(self._from_child)
 
-    def hear(self, limit_s: float) -> Examined:
-        """What it tells next. Raises ``TimeoutError``, or ``EOFError`` where it died."""
+    def hear(self, limit_s: float, expected: str) -> Examined:
+        """What it tells of the check of this name. Raises ``TimeoutError``, or ``EOFError`` where it died."""
         deadline = clock.monotonic() + limit_s
+        while True:
+            told = self._next(deadline)
+            # A check that forks, and goes on in both, tells twice.
+            if told.check == expected:
+                return told
+
+    def _next(self, deadline: float) -> Examined:
         while b"\n" not in self._heard:
             left_s = deadline - clock.monotonic()
             if left_s <= 0 or not select.select([self._from_child], [], [], left_s)[0]:

@@ -7,7 +7,9 @@ last told stays, with its age, until it answers again.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -173,7 +175,7 @@ class Top(App[int]):
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGTERM, self._terminated)
             loop.add_signal_handler(signal.SIGINT, self.exit)
-        self.set_interval(_TICK_S, self._tell_age)
+        self.set_interval(_TICK_S, self._tick)
         threading.Thread(target=self._keep_looking, name="look", daemon=True).start()
 
     def _terminated(self) -> None:
@@ -226,6 +228,11 @@ class Top(App[int]):
     def on_lost(self, message: Lost) -> None:
         """Say so, and keep what was seen last."""
         self._why_lost = message.why
+        self._tell_age()
+
+    def _tick(self) -> None:
+        if not self.is_headless and not os.isatty(sys.stdin.fileno()):
+            self.exit()  # the terminal is gone, perhaps without a signal
         self._tell_age()
 
     def _tell_age(self) -> None:
