@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, and_, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, case, func, insert, select, update
 
 from jobctl.model.files import FileIdentity
 from jobctl.model.names import from_stored, to_stored
@@ -287,15 +287,19 @@ def unmoved(connection: Connection, command: str, *, runs: int) -> Iterator[Acti
 
 
 def done_in_like_runs(connection: Connection, command: str, category: str, *, runs: int) -> list[int]:
-    """How many steps of a category each of the last ``runs`` runs of a command took, if any."""
+    """How many items of a category each of the last ``runs`` runs of a command took, if any.
+
+    A job that went with its file was two steps, and is one item.
+    """
     recent = (
         select(run.c.run_id)
         .where(run.c.command == command, run.c.state == "finished")
         .order_by(run.c.started_at.desc())
         .limit(runs)
     )
+    files = func.sum(case((is_one_of(MOVES), 1), else_=0))
     counted = (
-        select(func.count())
+        select(func.count(), files)
         .where(
             run_action.c.run_id.in_(recent),
             run_action.c.category == category,
@@ -303,7 +307,7 @@ def done_in_like_runs(connection: Connection, command: str, category: str, *, ru
         )
         .group_by(run_action.c.run_id)
     )
-    return list(connection.execute(counted).scalars())
+    return [max(moved, steps - moved) for steps, moved in connection.execute(counted)]
 
 
 def mark_steps(connection: Connection, run_id: str, marks: Iterable[Mark]) -> None:
