@@ -246,7 +246,7 @@ def test_the_store_is_read_once_a_second_however_many_ask() -> None:
 
 
 def test_who_asks_and_says_nothing_keeps_nobody_else_from_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobctl.ops.metrics_server._Handler.timeout", 60.0)
+    monkeypatch.setattr("jobctl.ops.metrics_server._HEAD_PATIENCE_S", 60.0)
     with serving(MetricsServer("127.0.0.1", 0, lambda: "up 1\n", print)) as port:
         silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(4)]
         assert get(port)[2] == "up 1\n"
@@ -258,6 +258,30 @@ def test_who_asks_and_says_nothing_keeps_nobody_else_from_an_answer(monkeypatch:
         for each in (*silent, *more):
             each.close()
         _until(lambda: _answers(port))
+
+
+def test_who_says_what_is_asked_byte_by_byte_has_no_longer_for_it_than_who_says_it_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else eight of them keep everybody else out, without end."""
+    monkeypatch.setattr("jobctl.ops.metrics_server._HEAD_PATIENCE_S", 0.2)
+    with (
+        serving(MetricsServer("127.0.0.1", 0, lambda: "up 1\n", print)) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=0.02) as slow,
+    ):
+        slow.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+        _until(lambda: _is_hung_up(slow, said=b"x"))
+        assert get(port)[2] == "up 1\n"
+
+
+def _is_hung_up(connection: socket.socket, *, said: bytes) -> bool:
+    try:
+        connection.sendall(said)
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
 
 
 def test_a_fault_that_costs_somebody_the_answer_is_told_and_one_who_went_away_is_not() -> None:

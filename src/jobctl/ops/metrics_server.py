@@ -5,6 +5,7 @@ It answers ``GET /metrics`` and nothing else. However many ask, the store is rea
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import socket
 import sys
@@ -22,7 +23,7 @@ from jobctl.errors import JobctlError
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _AT_ONCE = 8
 _HEAD_PATIENCE_S, _ANSWER_PATIENCE_S = 2.0, 5.0
-"""How long to wait for what is asked, and for the answer to be taken."""
+"""How long to wait for all that is asked, and for all of the answer to be taken."""
 _LARGEST_HEAD = 65_536
 _NO_ROOM = b"too many ask at once; ask again\n"
 _REFUSAL = (
@@ -114,10 +115,35 @@ def _refuse(request: socket.socket) -> None:
         request.recv(_LARGEST_HEAD)
 
 
+class _Head(io.RawIOBase):
+    """What a client asks, all of which has to be said within a time, be it byte by byte.
+
+    Reading raises ``TimeoutError`` from then on.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._until = clock.monotonic() + _HEAD_PATIENCE_S
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._until - clock.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: MetricsServer
-    timeout = _HEAD_PATIENCE_S
     server_version, sys_version = "jobctl", ""
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_Head(self.connection))
 
     def do_GET(self) -> None:
         self._answer(with_body=True)
