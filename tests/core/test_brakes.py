@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobctl.core.brakes import Limits, Stock, Tally, why_held
+from jobctl.core.brakes import Limits, Stock, Tally, by_category, why_held
 from jobctl.model.plan import Held
 
 POOL = ("leftover", "root-1")
@@ -16,7 +16,8 @@ counts = st.integers(0, 200_000)
 
 
 def held(files: int, of: int, *, past: list[int] | None = None, limits: Limits | None = None) -> Held | None:
-    return why_held(POOL, Tally(files=files), Stock(jobs=0, files=of), past or [], limits or Limits())
+    tally = Tally(files=files)
+    return why_held(POOL, tally, Stock(jobs=0, files=of), past or [], limits or Limits(), in_all=tally)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,8 @@ def test_what_a_brake_asks_for_is_enough_to_let_it_pass(files: int, of: int) -> 
 def test_jobs_and_files_are_each_held_against_their_own_kind(
     jobs: int, files: int, of_jobs: int, of_files: int
 ) -> None:
-    found = why_held(POOL, Tally(jobs, files), Stock(of_jobs, of_files), [], Limits())
+    tally = Tally(jobs, files)
+    found = why_held(POOL, tally, Stock(of_jobs, of_files), [], Limits(), in_all=tally)
     by_share = any(n > 20 and 10 * n > of for n, of in ((jobs, of_jobs), (files, of_files)))
     assert (found is not None) == (by_share or max(jobs, files) > 1_000)
 
@@ -96,5 +98,17 @@ def test_jobs_and_files_are_each_held_against_their_own_kind(
 @given(size=counts, limit=counts, files=st.integers(1, 20))
 def test_bytes_are_held_however_few_files_they_are(size: int, limit: int, files: int) -> None:
     tally = Tally(files=files, bytes=size)
-    found = why_held(POOL, tally, Stock(0, 1_000_000), [], Limits(max_bytes=limit))
+    found = why_held(POOL, tally, Stock(0, 1_000_000), [], Limits(max_bytes=limit), in_all=tally)
     assert (found is not None) == (size > limit)
+
+
+def test_what_a_run_takes_of_a_class_counts_below_all_roots_and_a_job_with_its_file_once() -> None:
+    """A service's record names no root, and its file lies below one."""
+    tallies = {
+        ("expire", ""): Tally(jobs=3),
+        ("expire", "root-1"): Tally(jobs=1, files=4, bytes=40),
+        ("leftover", "root-1"): Tally(files=7, bytes=70),
+        ("leftover", "root-2"): Tally(files=2, bytes=2),
+    }
+    assert by_category(tallies) == {"expire": Tally(4, 4, 40), "leftover": Tally(0, 9, 72)}
+    assert [each.items for each in by_category(tallies).values()] == [4, 9]

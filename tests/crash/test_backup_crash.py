@@ -16,6 +16,7 @@ import pytest
 
 from crash.program import Ended, Program
 from jobctl.core.backups import parse_name
+from jobctl.ops.left_copies import left_copies
 from jobctl.ops.roots import list_roots
 from jobctl.ops.runs import list_runs
 from ops.world import World, a_job_id
@@ -79,6 +80,12 @@ class Stage:
         """Files that a restore works on, and that should be gone with it."""
         return [path.name for path in self.world.root.parent.glob("store/.*")]
 
+    def remove_what_is_left(self) -> None:
+        """What is told to be of no use after a restore, as the copy that one made which was killed."""
+        with self.world.site() as site:
+            for each in left_copies(site):
+                os.unlink(each.path)
+
     def is_suspended(self) -> bool:
         with self.world.site() as site:
             return all(root.is_suspended for root in list_roots(site))
@@ -140,6 +147,8 @@ def expect_done(stage: Stage, told: str) -> None:
     assert stage.is_suspended(), told
     assert stage.restores() == 1, told
     assert stage.left_over() == [], told
+    stage.remove_what_is_left()
+    assert NEW in stage.kept(), told
 
 
 def restore_under_every_fault(stage: Stage, variant: str | None = None) -> None:

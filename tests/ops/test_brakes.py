@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from jobctl.policy import Policy
+from jobctl.store import runs
 from ops.tidying import MONTH, leftover, settle
 from ops.world import Calendar, World, a_job_id
 
@@ -23,6 +25,21 @@ def test_a_brake_holds_its_class_and_lets_the_others_go(world: World, calendar: 
     assert len(world.tree()) == 30
     assert world.cleanup(allowed={"leftover": 29}).counts["done"] == 0
     assert world.cleanup(allowed={"leftover": 30}).counts["done"] == 30
+
+
+def test_what_is_allowed_counts_in_a_run_below_all_roots_together(
+    world: World, calendar: Calendar, tmp_path: Path
+) -> None:
+    other = World(world.url, tmp_path / "others")
+    other.init()
+    for number in range(30):
+        leftover(world, number)
+        leftover(other, number)
+    settle(world, calendar)
+    assert [(held.files, held.allow) for held in world.cleanup_plan().held] == [(30, 60), (30, 60)]
+    assert world.cleanup_plan(allowed={"leftover": 59}).total == 0
+    assert world.cleanup(allowed={"leftover": 60}).counts["done"] == 60
+    other.close()
 
 
 def test_a_brake_on_jobs_holds_their_files_with_them(world: World, calendar: Calendar) -> None:
@@ -56,3 +73,15 @@ def test_more_bytes_than_allowed_are_held_however_few_files_they_are(
     ]
     world.changes["policy"] = replace(Policy(), max_bytes=3_000)
     assert world.cleanup_plan().held == ()
+
+
+def test_a_job_that_went_with_its_file_is_one_item_also_of_an_earlier_run(
+    world: World, calendar: Calendar
+) -> None:
+    """Else what is usual would seem twice as much as it is."""
+    world.video()
+    world.recover()
+    calendar.pass_(days=31)
+    assert world.expire(MONTH).counts["done"] == 2
+    with world.site() as site, site.store.read() as connection:
+        assert runs.done_in_like_runs(connection, "expire", "expire", runs=20) == [1]

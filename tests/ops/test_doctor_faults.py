@@ -38,6 +38,7 @@ FAULTS = {
     ),
     "sqlite durability": Made(store.test_a_journal_mode_the_disk_does_not_allow_is_told),
     "free-pages": Made(*[store.test_a_file_of_empty_pages_is_made_small] * 2),
+    "left-copies": Made(*[store.test_what_a_killed_restore_left_is_removed_and_what_one_kept_stays] * 2),
     "file-system": Made(store.test_a_file_on_a_network_file_system_is_told),
     "hosts": Made(store.test_a_file_that_two_hosts_use_is_told_with_their_names),
     "postgresql integrity": Made(*[store.test_an_index_whose_build_broke_off_is_rebuilt] * 2),

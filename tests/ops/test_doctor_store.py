@@ -20,6 +20,8 @@ from jobctl.ops.doctor import sqlite as sqlite_checks
 from jobctl.store import vitals_sqlite
 from jobctl.store.engine import HEAD
 from ops.doctoring import diagnosis, diagnosis_of, is_ill, mend
+from ops.test_left_copies import broken_off
+from ops.test_restore import back_up, restore
 from ops.world import World
 
 READER = """
@@ -160,6 +162,21 @@ def test_a_file_of_empty_pages_is_made_small(embedded: World) -> None:
     mend(embedded, found)
     assert diagnosis(embedded, "free-pages").health is Health.OK
     assert Path(embedded.url).stat().st_size < 1 << 20
+
+
+@pytest.mark.usefixtures("_tools")
+def test_what_a_killed_restore_left_is_removed_and_what_one_kept_stays(
+    embedded: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = back_up(embedded, tmp_path / "a backup's place")
+    assert diagnosis(embedded, "left-copies").health is Health.OK
+    broken_off(embedded, made.path, monkeypatch)
+    kept = restore(embedded, made.path).plan.kept_as
+    found = diagnosis(embedded, "left-copies")
+    assert (found.health, "left 1 file beside the store" in found.said) == (Health.WARN, True)
+    mend(embedded, found)
+    assert diagnosis(embedded, "left-copies").health is Health.OK
+    assert [str(path) for path in Path(embedded.url).parent.glob("*.before-*")] == [kept]
 
 
 def test_a_journal_mode_the_disk_does_not_allow_is_told(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -154,6 +155,44 @@ def test_all_files_that_its_record_names_go_with_a_job(world: World, calendar: C
     assert (report.counts["done"], report.exit_code) == (1 + len(paths), 0)
     assert (world.job().status, world.tree()) == (Status.EXPIRED, {})
     assert states(world) == {"quarantined"}
+
+
+def test_a_file_that_came_back_since_it_was_noted_as_missing_goes_with_its_job(
+    world: World, calendar: Calendar
+) -> None:
+    path, content = gone_missing(world)
+    calendar.pass_(days=8)
+    assert (verbs(world.expire_plan(WEEK)), kept(world)) == ([Verb.EXPIRE], {}), "that it is away is no news"
+    path.write_bytes(content)
+    report = world.expire(WEEK)
+    assert (report.counts["done"], path.exists(), states(world)) == (2, False, {"quarantined"})
+    assert world.undo(report.run_id).counts["done"] == 2
+    assert (path.read_bytes(), states(world)) == (content, {"missing"})
+
+
+def test_what_came_in_the_place_of_a_missing_file_is_given_back_as_it_is(
+    world: World, calendar: Calendar
+) -> None:
+    """The checksum that the record knows is not its own: it was not altered in quarantine."""
+    path, _ = gone_missing(world)
+    calendar.pass_(days=8)
+    path.write_bytes(b"another")
+    report = world.expire(WEEK)
+    (aside,) = (each for each in world.root.glob(".jobctl/quarantine/*/*") if each.name.isdigit())
+    os.utime(aside, (1, 1))
+    assert world.undo(report.run_id).counts["done"] == 2
+    assert path.read_bytes() == b"another"
+
+
+def gone_missing(world: World) -> tuple[Path, bytes]:
+    """The video of a completed job, which its record names as missing; and what it held."""
+    path = world.video()
+    world.recover()
+    content = path.read_bytes()
+    path.unlink()
+    world.recover()
+    assert states(world) == {"missing"}
+    return path, content
 
 
 def states(world: World) -> set[str]:

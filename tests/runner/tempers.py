@@ -282,12 +282,13 @@ def kills_its_worker(attempt: jobctl.Attempt) -> None:
 
 @jobctl.task("starts-a-program")
 def starts_a_program(attempt: jobctl.Attempt) -> None:
-    program = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    apart = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    bare = subprocess.Popen(["sleep", "1000"], env={})
     in_thread = threading.current_thread() is not threading.main_thread()
     made = Path(attempt.payload, "made")
-    made.write_text(f"{program.pid} {os.getpid() if in_thread else os.getppid()}")
+    made.write_text(f"{apart.pid} {bare.pid} {os.getpid() if in_thread else os.getppid()}")
     made.rename(made.with_name("pids"))
-    program.wait()
+    apart.wait()
 
 
 def _sockets() -> list[int]:

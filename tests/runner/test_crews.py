@@ -7,6 +7,7 @@ import os
 import resource
 import selectors
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from jobctl import clock
 from jobctl.core.settling import NotBegun, Returned
 from jobctl.model.attempts import Claim
+from jobctl.runner import limits, process_crew
 from jobctl.runner.crew import Ended, Report, Setup
 from jobctl.runner.crews import Crews
 from jobctl.work import Work
@@ -108,6 +110,29 @@ def test_scratch_is_gone_once_the_end_of_its_attempt_is_told_and_no_worker_had_t
         (ended,) = heard(crews, 1)
         assert isinstance(ended, Ended)
         assert list(deep_place.iterdir()) == []
+
+
+@pytest.mark.parametrize("isolation", ["process", "thread"])
+def test_a_process_that_does_not_end_as_it_is_killed_is_told_and_not_waited_for_without_end(
+    isolation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker would not beat for as long as that waits for a disk, and lose all it runs."""
+    said: list[str] = []
+    with ready_crews(isolation, tmp_path, monkeypatch, said) as crews:
+        crew = crews.start([])
+        guards = Path(f"/proc/{crew.pid}/task/{crew.pid}/children").read_text().split()
+        for pid in (*map(int, guards), crew.pid):
+            os.kill(pid, signal.SIGSTOP)
+        with monkeypatch.context() as hanging:
+            hanging.setattr(limits, "kill", lambda _: None)
+            hanging.setattr(subprocess.Popen, "kill", lambda _: None)
+            hanging.setattr(limits, "_ENDS_WITHIN_S", 0.1)
+            hanging.setattr(process_crew, "_END_WITHIN_S", 0.1)
+            crew.kill()
+            assert crews.keep(crews.next_start_at, needed=[])
+        assert f"pid {crew.pid} was to be killed and does not end" in "".join(said)
+        assert crews.start([]) is not crew
+    assert crew.pid not in limits.strays()
 
 
 def heard(crews: Crews, count: int) -> list[Report]:

@@ -30,7 +30,7 @@ def test_queues_tell_how_deep_they_are_and_who_waits_longest(store: Store) -> No
 
 
 def test_a_queue_is_counted_no_further_than_it_takes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(standing, "_MOST_COUNTED", 3)
+    monkeypatch.setattr(standing, "MOST_COUNTED", 3)
     with store.write() as connection:
         for number in range(5):
             create(connection, f"j{number}", run_at=AT)

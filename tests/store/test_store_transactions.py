@@ -15,10 +15,11 @@ from sqlalchemy.exc import IntegrityError
 from jobctl.errors import StoreUnreachable
 from jobctl.model.enqueued import New
 from jobctl.model.job import Job
-from jobctl.store import job_streams, jobs
+from jobctl.store import job_streams, jobs, schema
 from jobctl.store.engine import Committable, Store, open_store
 from jobctl.store.enqueue_alone import enqueue_alone
 from jobctl.store.schema import event, job
+from jobctl.store.statements import put_rows
 from jobctl.store.summaries import summaries_of
 from store.processes import ended, start
 from store.records import AT, create
@@ -215,3 +216,15 @@ def test_nothing_is_left_in_a_session_that_a_pool_would_share_out(postgresql_url
         )
         for sql in (prepared, held, locks, changed):
             assert connection.exec_driver_sql(sql).scalar_one() == 0
+
+
+def test_rows_that_are_put_leave_the_columns_that_they_do_not_name(store: Store) -> None:
+    whole = {"worker_id": "w1", "state": "running", "executor": {}, "queues": [], "tasks": [], "slots": 4}
+    whole |= {"isolation": "process", "lease_s": 10.0, "started_at": AT, "seen_at": AT, "beat": 7}
+    with store.write() as connection:
+        put_rows(connection, schema.worker, [whole, {**whole, "worker_id": "w2"}])
+        named = {name: value for name, value in whole.items() if name not in {"beat", "counters"}}
+        put_rows(connection, schema.worker, [{**named, "state": "draining"}])
+        columns = (schema.worker.c.worker_id, schema.worker.c.state, schema.worker.c.beat)
+        found = connection.execute(select(*columns).order_by(schema.worker.c.worker_id)).all()
+    assert found == [("w1", "draining", 7), ("w2", "running", 7)]

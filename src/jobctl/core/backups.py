@@ -13,7 +13,7 @@ from jobctl.model.backup import BackupKind, Contents, PutBack
 _STAMP = "%Y%m%dT%H%M%S.%fZ"
 _NAME = re.compile(r"jobctl-(?P<store_id>[0-9a-f]{16})-(?P<stamp>\d{8}T\d{6}\.\d{6}Z)(?P<suffix>\.db|\.dump)")
 _PART = re.compile(r"\.(?P<name>jobctl-.*)\.part(?:-journal|-wal|-shm)?")
-_KEPT = re.compile(r".+\.before-(?P<stamp>\d{8}T\d{6}\.\d{6}Z)")
+_KEPT = re.compile(r"(?P<store>.+)\.before-(?P<stamp>\d{8}T\d{6}\.\d{6}Z)")
 
 
 class BackupName(NamedTuple):
@@ -65,6 +65,12 @@ def made_at(name: str) -> datetime | None:
 def kept_name(name: str, at: datetime) -> str:
     """What the store called ``name`` is called once another was put in its place."""
     return f"{name}.before-{stamp(at)}"
+
+
+def is_kept(name: str, *, store: str) -> bool:
+    """Whether this is what a store, a file called ``store``, is called once another was put in its place."""
+    match = _KEPT.fullmatch(name)
+    return match is not None and match["store"] == store and _moment(match["stamp"]) is not None
 
 
 def kept_schema(schema: str, at: datetime) -> str:

@@ -33,9 +33,13 @@ class Tally(NamedTuple):
         size = action.expect_file.size if action.expect_file else 0
         return self._replace(files=self.files + 1, bytes=self.bytes + size)
 
+    def joined(self, other: Tally) -> Tally:
+        """With what is taken from another pool."""
+        return Tally(self.jobs + other.jobs, self.files + other.files, self.bytes + other.bytes)
+
     @property
     def items(self) -> int:
-        """What ``--allow`` counts."""
+        """How many that are, a job and its file being one."""
         return max(self.jobs, self.files)
 
 
@@ -47,7 +51,7 @@ class Stock(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What a caller sets: bytes of one pool, and for this run alone how many items of a category."""
+    """What a caller sets: bytes of one pool, and how many items of a category this one run may take."""
 
     max_bytes: int | None = None
     allowed: Mapping[str, int] = MappingProxyType({})
@@ -61,18 +65,29 @@ def pool_of(action: Action) -> Pool:
     return category, (action.job_before or {}).get("root_id") or ""
 
 
-def why_held(pool: Pool, tally: Tally, stock: Stock, past: Sequence[int], limits: Limits) -> Held | None:
+def by_category(tallies: Mapping[Pool, Tally]) -> dict[str, Tally]:
+    """What a plan takes of each category, from all pools together."""
+    taken: dict[str, Tally] = {}
+    for (category, _), tally in tallies.items():
+        taken[category] = taken.get(category, Tally()).joined(tally)
+    return taken
+
+
+def why_held(
+    pool: Pool, tally: Tally, stock: Stock, past: Sequence[int], limits: Limits, *, in_all: Tally
+) -> Held | None:
     """The brake on what a plan takes from one pool, or ``None``.
 
-    ``past`` counts the items that earlier runs of the command took of the category.
+    ``past`` counts the items that earlier runs of the command took of the category; ``in_all``: what this
+    one takes of it from all pools, which is what a caller allows.
     """
     category, root_id = pool
-    if limits.allowed.get(category, 0) >= tally.items:
+    if limits.allowed.get(category, 0) >= in_all.items:
         return None
     reason = _too_many_bytes(tally, limits.max_bytes) or _too_many(tally, stock, past)
     if reason is None:
         return None
-    return Held(category, root_id, tally.jobs, tally.files, tally.bytes, reason, tally.items)
+    return Held(category, root_id, tally.jobs, tally.files, tally.bytes, reason, in_all.items)
 
 
 def _too_many_bytes(tally: Tally, max_bytes: int | None) -> str | None:

@@ -223,7 +223,15 @@ def _finished(case: Case, record: Record, *, since: str | None) -> Iterator[Find
 
 
 def _queued(case: Case, record: Record, _world: World) -> Iterator[Finding]:
-    yield from _finished(case, record, since=record.created_at)
+    if record.error_code is None or record.error_code in OPEN_ENDED_FAILURES:
+        yield from _finished(case, record, since=record.created_at)
+        return
+    # Whatever lies there is of an attempt that is known to have failed: it is tried again, and not believed.
+    for video in case.whole_videos:
+        reason = (
+            f"whole, while its last attempt failed ({record.error_code}), and it is queued to be tried again"
+        )
+        yield _of_file(FindingKind.CONFLICT, case.key, video, reason)
 
 
 def _processing(case: Case, record: Record, world: World) -> Iterator[Finding]:

@@ -208,6 +208,14 @@ class Tally:
                 counts[Status(flow.from_status)] -= count
         return counts
 
+    def queued(self) -> Counter[str]:
+        """How many jobs are queued in each queue, where the tally holds the whole history."""
+        counts = Counter[str]()
+        for flow, count in self.flows.items():
+            counts[flow.queue] += count * (flow.to_status == Status.QUEUED)
+            counts[flow.queue] -= count * (flow.from_status == Status.QUEUED)
+        return counts
+
 
 class Line(NamedTuple):
     """A line of the history as it is read, with what the durations follow from.

@@ -80,6 +80,7 @@ class RestorePlan(NamedTuple):
     why. ``kept_as``: where that will be found afterwards, ``None`` where there is nothing to keep.
     ``migrates_from``: the older schema that is brought up to date. ``already``: when this very file
     was put back last, and what the store before is kept as, where that is the last restore of all.
+    ``left``: copies of the store that restores left which were killed; all in them is elsewhere.
     """
 
     file: str
@@ -93,3 +94,4 @@ class RestorePlan(NamedTuple):
     kept_as: str | None
     migrates_from: str | None
     already: tuple[datetime, PutBack] | None = None
+    left: Sequence[str] = ()

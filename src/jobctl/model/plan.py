@@ -85,7 +85,7 @@ class Kept(NamedTuple):
 class Held(NamedTuple):
     """What a brake held back of one category. Sizes in bytes; ``root_id`` is empty for no root.
 
-    ``allow`` is the number that ``--allow CATEGORY=N`` needs to let it pass.
+    ``allow`` is the number that ``--allow CATEGORY=N`` needs to let it pass: all that the run takes of it.
     """
 
     category: str

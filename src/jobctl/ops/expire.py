@@ -28,7 +28,7 @@ from jobctl.core.expiry import (
     why_left_open,
 )
 from jobctl.errors import JobctlError
-from jobctl.model.files import Seen, Tier
+from jobctl.model.files import STILL_NAMED, Seen, Tier
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.plan import Action, Kept, Row
 from jobctl.model.records import Ended
@@ -287,7 +287,8 @@ class _Planning:
         return self._suspended.get(root_id)
 
     def _put_aside(self, row: Row, version: int, files: SortedSpool) -> None:
-        seen = self._look(row) if row["state"] == "present" else None
+        """Note that a file goes which its record names; one that is marked as missing may have come back."""
+        seen = self._look(row) if row["state"] in STILL_NAMED else None
         if seen is not None:
             fields = [*seen[:2], to_stored(seen.path), *seen[3:]]
             files.add(f"{seen.root_id}\0{to_stored(seen.path)}", (fields, row, version))
@@ -299,6 +300,8 @@ class _Planning:
         try:
             found = stat_below(root.fd, path)
         except OSError as error:
+            if row["state"] != "present" and isinstance(error, FileNotFoundError | NotADirectoryError):
+                return None
             self._keep_file(row, path, f"it cannot be looked at: {error.strerror}")
             return None
         if not stat.S_ISREG(found.st_mode):

@@ -41,7 +41,7 @@ def look(site: Site, *, most: int) -> Measures:
             jobs=tally.by_status(),
             last_runs=lastruns.last_runs(connection),
             tally=tally,
-            queues=queues.queue_states(connection, now),
+            queues=queues.queue_states(connection, now, tally),
             workers=workers.list_workers(connection, every=True),
             busy=workers.count_leases(connection),
             named=Named(kinds, codes, most),

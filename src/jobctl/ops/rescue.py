@@ -24,6 +24,7 @@ from jobctl.outputs.directories import stat_below
 from jobctl.outputs.fingerprint import FileChanged, Reach
 from jobctl.outputs.identity import identity_of
 from jobctl.outputs.root import OpenRoot
+from jobctl.settings import Settings
 from jobctl.store import jobs, workers
 from jobctl.store.engine import Connection
 from jobctl.store.roots import RootRow
@@ -117,7 +118,7 @@ class Rescuer:
                 at=at,
                 mtime_ns=published.mtime_ns,
                 media=media_row(published.media) if published.media else None,
-                fields={"video_url": self._site.settings.video_url_form.format(job_id=job.job_id)},
+                fields=video_fields(self._site.settings, published.offer),
             )
         settlement = after_death(job, lease, has_video=published.offer is not None, luck=random.random())  # noqa: S311 - no secret
         jobs.change_status(
@@ -181,6 +182,11 @@ class Rescuer:
             is_same = inspector.fingerprint(found, Reach.WHOLE, on_bytes=_ignore).sha256 == offer.sha256
         is_whole = probe.check.verdict is Verdict.WHOLE and probe.identity == found.identity
         return Published(offer, found.mtime_ns, probe.media) if is_whole and is_same else Published(None)
+
+
+def video_fields(settings: Settings, video: workers.Offer) -> dict[str, str]:
+    """What the record of a job says of the video that was published for it."""
+    return {"video_url": settings.video_url_form.format(job_id=video.job_id), "root_id": video.root_id}
 
 
 def is_gone(executor: Executor, site: Site) -> bool:

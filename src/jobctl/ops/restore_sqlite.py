@@ -27,6 +27,7 @@ from jobctl.errors import (
     StoreUnreachable,
 )
 from jobctl.model.backup import BackupKind, Contents, Lost, PutBack, RestorePlan
+from jobctl.ops.left_copies import left_copies, work_beside
 from jobctl.ops.restore import (
     already_put_back,
     begin_anew,
@@ -190,6 +191,7 @@ def prepared(settings: Settings, dialect: SQLite, file: str, show: ProgressSink)
         found = _look(settings, dialect)
         if found.site is not None:
             stack.callback(found.site.store.close)
+        left = _left(found)
         os.makedirs(directory, mode=0o700, exist_ok=True)
         directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, directory_fd)
@@ -212,6 +214,8 @@ def prepared(settings: Settings, dialect: SQLite, file: str, show: ProgressSink)
             kept_as=os.path.join(directory, kept) if os.path.lexists(dialect.path) else None,
             migrates_from=backup.schema if backup.schema != HEAD else None,
             already=compared.already,
+            # The copies; what killed restores worked on was cleared away meanwhile.
+            left=[path for path in left if os.path.lexists(path)],
         )
         yield _Restore(plan, doer_of(settings), dialect, found.site, directory_fd, staged, kept)
 
@@ -251,6 +255,13 @@ def _look(settings: Settings, dialect: SQLite) -> _Found:
         return _Found(None, None, error.message)
 
 
+def _left(found: _Found) -> list[str]:
+    """What earlier restores left that were killed; nothing where the store cannot tell."""
+    with suppress(StoreUnreachable, OSError):
+        return [] if found.site is None else [each.path for each in left_copies(found.site)]
+    return []
+
+
 class _Compared(NamedTuple):
     """What the store that is there says of the backup; nothing where it cannot be read."""
 
@@ -283,14 +294,15 @@ def _is_ruin(error: StoreUnreachable) -> bool:
 def _staged(dialect: SQLite, directory_fd: int) -> Iterator[str]:
     """A new, empty file beside the store; what earlier restores left that were killed is cleared away."""
     directory, name = os.path.split(dialect.path)
-    beginning = f".{name}.restoring-"
+    beginning = work_beside(name)
     for left in os.listdir(directory_fd):
         if left.startswith(beginning):
             _remove_dead(directory_fd, left)
     staged = beginning + secrets.token_hex(4)
     fd = effects.create_file(directory_fd, staged)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever just looks whether somebody works on it lets go at once.
+        fcntl.flock(fd, fcntl.LOCK_EX)
         yield os.path.join(directory, staged)
     finally:
         _remove(directory_fd, staged)

@@ -136,7 +136,13 @@ class Scan:
         if not self.options.full:
             with self.site.store.read() as connection:
                 remembered = sightings.load_directories(connection, row.root_id)
-        walking = walk(root, layout, remembered=remembered, on_progress=self._walked)
+        walking = walk(
+            root,
+            layout,
+            remembered=remembered,
+            longest_path=self.site.store.dialect.longest_path,
+            on_progress=self._walked,
+        )
         wanted = self._wanted
         for seen in walking:
             if wanted is None or seen[0] in wanted:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from jobctl.core.layout import Layout
 from jobctl.model.files import Check, Tier, Verdict
+from jobctl.model.names import to_stored
 from jobctl.model.records import DirectoryMark
 from jobctl.outputs.directories import open_directory
 from jobctl.outputs.file_systems import mount_points
@@ -27,6 +28,8 @@ NEVER_ENTERED = frozenset({CONTROL_DIRECTORY, "lost+found", ".snapshot"})
 _MTIME_GRAIN_NS = 2 * 10**9
 """Some file systems date changes to two seconds: a change within that of a walk may not show."""
 _BATCH = 250
+_LONGEST_NAME = "\udcff" * 255
+"""The name that takes most room where it is stored: four bytes for each that is not UTF-8."""
 _ODD = {
     stat.S_IFLNK: Check(Verdict.UNSUPPORTED, Tier.STAT, "a symbolic link; it is not followed"),
     stat.S_IFDIR: Check(Verdict.NOT_MEDIA, Tier.STAT, "a directory, not a file"),
@@ -126,6 +129,7 @@ class Walk:
     remembered: Mapping[str, DirectoryMark]
     on_progress: Callable[[int], None]
     scandir: Scandir
+    longest_path: int | None = None
     result: WalkResult = field(default_factory=WalkResult)
     _waiting: list[str] = field(default_factory=lambda: [""])
     _read_ones: list[_Directory] = field(default_factory=list)
@@ -246,6 +250,8 @@ class Walk:
             if (mode & kind == regular and dev == device)
             or self._tell_odd(prefix + name, mode, dev == device)
         ]
+        if not self._is_kept(prefix + _LONGEST_NAME):
+            rows = [row for row in rows if self._is_kept(row[2]) or self._tell_too_long(row[2])]
         size = sum(map(itemgetter(6), rows))
         directory.files += len(rows)
         directory.bytes += size
@@ -273,23 +279,46 @@ class Walk:
             self._mount_points = mount_points()
         return os.path.join(self.root.path, path) in self._mount_points
 
+    def _is_kept(self, path: str) -> bool:
+        """Whether a path is short enough to be stored."""
+        longest = self.longest_path
+        return longest is None or 4 * len(path) <= longest or _stored_bytes(path) <= longest
+
+    def _tell_too_long(self, path: str) -> bool:
+        """Note a file as unknown whose path is not kept."""
+        size = _stored_bytes(path)
+        why = f"its path has {size:,} bytes, and the store keeps no more than {self.longest_path:,}"
+        self._note_unknown(path, why)
+        return False
+
     def _unknown(self, path: str, error: OSError) -> None:
+        reason = _REASONS.get(error.errno or 0) or os.strerror(error.errno or errno.EIO)
+        self._note_unknown(path, reason)
+
+    def _note_unknown(self, path: str, reason: str) -> None:
         """Note a place that could not be looked at, unless nothing of ours can be there."""
         if not self.layout.excludes(path):
-            reason = _REASONS.get(error.errno or 0) or os.strerror(error.errno or errno.EIO)
             self.result.unknown.append(UnknownSubtree(path, reason))
 
     def _conclude(self, started_ns: int, visited: set[str]) -> None:
         """Mark what was read, and each gap: then it is looked at again also where all above it is skipped."""
         result = self.result
         gaps = {place.path for place in result.unknown}
+        # What lies below a path that cannot be kept is come upon again by way of the nearest that can.
+        long_ones = {directory.path for directory in self._read_ones if not self._is_kept(directory.path)}
+        anew = {self._nearest_kept(path) for path in gaps | long_ones}
         for directory in self._read_ones:
-            if directory.path not in gaps:
+            if directory.path not in anew | long_ones:
                 result.marks.append(self._mark(directory, started_ns))
-        result.marks += [_NEVER_SEEN._replace(path=path) for path in gaps]
+        result.marks += [_NEVER_SEEN._replace(path=path) for path in anew]
         result.vanished = [
             path for path in self.remembered if path not in visited and not _is_below(path, gaps)
         ]
+
+    def _nearest_kept(self, path: str) -> str:
+        while not self._is_kept(path):
+            path = os.path.dirname(path)
+        return path
 
     def _mark(self, directory: _Directory, started_ns: int) -> DirectoryMark:
         found = directory.identity
@@ -313,15 +342,21 @@ def walk(
     layout: Layout,
     *,
     remembered: Mapping[str, DirectoryMark] | None = None,
+    longest_path: int | None = None,
     on_progress: Callable[[int], None] = lambda _files: None,
     scandir: Scandir = os.scandir,
 ) -> Walk:
     """Prepare a walk. ``remembered`` are the directories of the last one: unchanged ones are skipped.
 
     A directory is skipped only if all its files were settled and whole, and its own change
-    is old enough that none since could hide in a coarse time stamp.
+    is old enough that none since could hide in a coarse time stamp. ``longest_path``: how many bytes
+    of a path can be stored; a file whose path has more is unknown.
     """
-    return Walk(root, layout, remembered or {}, on_progress, scandir)
+    return Walk(root, layout, remembered or {}, on_progress, scandir, longest_path)
+
+
+def _stored_bytes(path: str) -> int:
+    return len(to_stored(path).encode())
 
 
 def _foreign(name: str) -> None:

@@ -68,6 +68,7 @@ def plan_item(plan: RestorePlan) -> dict[str, Any]:
         "already": None
         if plan.already is None
         else {"at": plan.already[0], **_put_back_item(plan.already[1])},
+        "left": [path_fields(path) for path in plan.left],
     }
 
 
@@ -144,6 +145,17 @@ def plan_said(plan: RestorePlan) -> Iterator[str]:
     if plan.kept_as is not None:
         yield f"The store that is there is kept as {plan.kept_as}."
     yield "Nothing is called missing afterwards until a complete recover was applied."
+    yield from left_said(plan)
+
+
+def left_said(plan: RestorePlan) -> Iterator[str]:
+    """What restores left that were killed, and who tells what removes it, where there is any."""
+    if plan.left:
+        copies = counted(len(plan.left), "copy", "copies")
+        yield (
+            f"Restores that were killed left {copies} of the store, all of which is elsewhere; what removes "
+            "them is told by: jobctl doctor --only left-copies"
+        )
 
 
 def already_said(at: datetime, before: PutBack) -> str:

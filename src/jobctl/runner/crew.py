@@ -31,6 +31,7 @@ NO_MESSAGE = (ChannelBroken, ArithmeticError, AttributeError, LookupError, TypeE
 """What comes of reading what a handler wrote into the channel of its process."""
 
 _LONGEST_NOTE = 2_000
+_MARK = "JOBCTL_CREW"
 
 BABBLED = Raised("its process wrote what is no message to its worker", "died", "", is_final=False)
 _HUNG_UP = Raised(
@@ -70,8 +71,8 @@ class Crew(Protocol):
     """Runs attempts. Nothing an attempt does reaches the worker but as a report."""
 
     setup: Setup
-    mark: str
-    """A variable and its value that all processes of this crew have in their environment, and no others."""
+    pid: int
+    """The process that runs its handlers, or forks those that do."""
     specs: Mapping[str, TaskSpec]
     troubles: Sequence[str]
     is_ready: bool
@@ -109,28 +110,24 @@ class Shared(NamedTuple):
     worker: int
 
 
-def new_mark() -> str:
-    """What the processes of one crew are told by."""
-    return f"JOBCTL_CREW={secrets.token_hex(8)}"
+def launch(setup: Setup, end: socket.socket, shared: Shared | None = None) -> subprocess.Popen[bytes]:
+    """Start the program that runs the handlers, in a session of its own; it talks to its crew over ``end``.
 
-
-def launch(
-    setup: Setup, end: socket.socket, mark: str, shared: Shared | None = None
-) -> subprocess.Popen[bytes]:
-    """Start the program that runs the handlers; it talks to its crew over ``end``."""
+    A variable in its environment tells it, and what it starts, from all other processes.
+    """
     overrides = {name: dict(fields) for name, fields in setup.work.overrides.items()}
     words = {"modules": setup.modules, "overrides": overrides, "threads": 0}
-    name, _, value = mark.partition("=")
+    mark = secrets.token_hex(8)
     inherited = [end.fileno()]
     if shared:
         inherited += [shared.marks.fd, shared.worker]
         words |= {"threads": setup.slots, "marks": shared.marks.fd}
-        words |= {"worker": shared.worker, "bearing": mark}
+        words |= {"worker": shared.worker, "bearing": f"{_MARK}={mark}"}
     return subprocess.Popen(
         [sys.executable, "-m", "jobctl.runner.forkserver", str(end.fileno()), json.dumps(words)],
         pass_fds=inherited,
         stdin=subprocess.DEVNULL,
-        env={each: said for each, said in os.environ.items() if each not in VARIABLES} | {name: value},
+        env={each: said for each, said in os.environ.items() if each not in VARIABLES} | {_MARK: mark},
         # A key pressed at the terminal is for the worker, which tells the attempts itself.
         start_new_session=True,
     )

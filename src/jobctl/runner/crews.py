@@ -34,6 +34,8 @@ class Crews:
         self._starts_in_vain = 0
         self._begins = True
         limits.adopt_orphans()
+        # Whoever became this program may have started processes before: they are no attempt's.
+        self._known = frozenset(limits.strays())
 
     def _open(self, setup: Setup) -> Crew:
         made: Crew = (ProcessCrew if self._isolation == "process" else ThreadCrew)(setup, self._selector)
@@ -173,7 +175,9 @@ class Crews:
         """End it, and what attempts had started in it: where it was killed itself, it could not."""
         if not crew.is_over:
             crew.kill()
-        limits.end_strays(bearing=crew.mark)
+        others = {each.pid for each in self._all() if each is not crew and not each.is_over}
+        if left := limits.end_strays(self._known | others):
+            self._say(limits.said_of_left(left))
 
     def _all(self) -> list[Crew]:
         return [*self._retired, *(crew for crew in (self._current, self._next) if crew is not None)]

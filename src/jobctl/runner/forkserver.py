@@ -190,7 +190,9 @@ class Forks:
     def _end(self) -> NoReturn:
         for pid in self._children:
             _signal_group(pid, signal.SIGKILL)
-        limits.end_strays(self._known)
+        if left := limits.end_strays(self._known):
+            with suppress(OSError):
+                os.write(sys.stderr.fileno(), f"{limits.said_of_left(left)}\n".encode())
         os._exit(0)
 
 

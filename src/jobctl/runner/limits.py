@@ -6,7 +6,7 @@ import ctypes
 import os
 import resource
 import signal
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from contextlib import suppress
 
 from jobctl import clock
@@ -17,6 +17,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 _HIGHEST_FD = 1 << 20
 # One that hangs in the kernel, on a disk that is away, is not waited for without end.
 _MOST_SWEEPS, _BETWEEN_SWEEPS_S = 100, 0.05
+_ENDS_WITHIN_S, _LOOKS_EVERY_S = 2.0, 0.005
+"""Far less than a lease: who waits does not beat meanwhile."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -48,40 +50,67 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def strays(known: Container[int] = (), *, bearing: str = "") -> list[int]:
-    """Children of this process in sessions of their own but for the known ones: orphans it adopted.
-
-    ``bearing``: only those that were started with this variable and value in their environment.
-    """
+def strays(known: Container[int] = ()) -> list[int]:
+    """Children of this process in sessions of their own but for the known ones: orphans it adopted."""
     found = (pid for pid in _children() if pid not in known)
-    return [pid for pid in found if _session_of(pid) not in {None, os.getsid(0)} and _bears(pid, bearing)]
+    return [pid for pid in found if _session_of(pid) not in {None, os.getsid(0)}]
 
 
 def kill(pids: list[int]) -> None:
-    """Kill processes; those that are gone already are no error."""
+    """Kill processes; those that are gone already, or became another user's, are no error."""
     for pid in pids:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 
 
-def end_strays(known: Container[int] = (), *, bearing: str = "") -> None:
-    """Kill what this process adopted, and wait: each that ends leaves its own children to this process."""
-    while found := strays(known, bearing=bearing):
+def end_strays(known: Container[int] = ()) -> list[int]:
+    """Kill what this process adopted, and wait: each that ends leaves its own children to this process.
+
+    Those that did not end within two seconds are given back: they hang in the kernel, and end once that
+    lets go of them.
+    """
+    until = clock.monotonic() + _ENDS_WITHIN_S
+    while found := strays(known):
         kill(found)
-        for pid in found:
-            with suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+        left = [pid for pid in found if not _has_ended(pid)]
+        if clock.monotonic() >= until:
+            return left
+        if left:
+            clock.sleep(_LOOKS_EVERY_S)
+    return []
+
+
+def said_of_left(pids: Sequence[int]) -> str:
+    """That processes were to be killed and do not end, in one sentence."""
+    named = ", ".join(map(str, pids))
+    return f"pid {named} was to be killed and does not end, as where a disk does not answer; it is left"
+
+
+def end(pid: int) -> tuple[int, resource.struct_rusage] | None:
+    """Kill a child, and wait: its wait status, and what it used. ``None`` where it hangs in the kernel."""
+    until = clock.monotonic() + _ENDS_WITHIN_S
+    kill([pid])
+    while True:
+        ended, status, usage = os.wait4(pid, os.WNOHANG)
+        if ended:
+            return status, usage
+        if clock.monotonic() >= until:
+            return None
+        clock.sleep(_LOOKS_EVERY_S)
 
 
 def guard(worker: int, *, bearing: str) -> None:
-    """Start a process that kills all that bear this variable and value once nobody holds ``worker`` open.
+    """Start a process that kills what this one started, once nobody holds ``worker`` open.
 
     ``worker``: the reading end of a pipe whose other end only the worker has. For a process that is
-    killed with its worker, and so cannot end what it started. To be called before it has threads.
+    killed with its worker, and so cannot end that itself. To be called before it has threads. What it
+    started is in its session, which it is to lead, or has ``bearing``, a variable and its value, in its
+    environment; who left both is not found.
     """
     if os.fork() == 0:
         try:
-            os.setsid()
+            # It stays in the session, whose number is nobody else's then, and leaves the group.
+            os.setpgid(0, 0)
             os.closerange(3, worker)
             os.closerange(worker + 1, _HIGHEST_FD)
             os.read(worker, 1)
@@ -93,10 +122,12 @@ def guard(worker: int, *, bearing: str) -> None:
 
 def _end_all(bearing: str) -> None:
     """Kill until none is left: one that was just being forked is found the next time."""
+    session = os.getsid(0)
     for _ in range(_MOST_SWEEPS):
         with os.scandir("/proc") as entries:
             every = [int(entry.name) for entry in entries if entry.name.isdigit()]
-        found = [pid for pid in every if pid != os.getpid() and _bears(pid, bearing)]
+        ours = [pid for pid in every if _session_of(pid) == session or _bears(pid, bearing)]
+        found = [pid for pid in ours if pid != os.getpid() and not _is_zombie(pid)]
         if not found:
             return
         kill(found)
@@ -152,13 +183,29 @@ def _children() -> list[int]:
 def _session_of(pid: int) -> int | None:
     try:
         return os.getsid(pid)
-    except ProcessLookupError:
+    except OSError:
         return None
 
 
-def _bears(pid: int, variable: str) -> bool:
-    if not variable:
+def _has_ended(pid: int) -> bool:
+    """Whether a child has ended; it is waited for then."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
         return True
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process has ended, and only its parent does not know yet."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # Its name may hold anything, brackets too.
+            return file.read().rpartition(b")")[2].split()[0] == b"Z"
+    except OSError:
+        return True
+
+
+def _bears(pid: int, variable: str) -> bool:
     with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
         return variable.encode() in file.read().split(b"\0")
     return False

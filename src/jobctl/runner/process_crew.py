@@ -24,7 +24,6 @@ from jobctl.runner.crew import (
     death_of,
     ending_in,
     launch,
-    new_mark,
     note_loaded,
     scratch_of,
     told_in,
@@ -51,7 +50,6 @@ class ProcessCrew:
     """One child process for each attempt, forked from a program that has the handlers imported."""
 
     def __init__(self, setup: Setup, selector: selectors.BaseSelector) -> None:
-        self.mark = new_mark()
         self.specs: Mapping[str, TaskSpec] = {}
         self.troubles: Sequence[str] = ()
         self.is_ready = False
@@ -65,7 +63,8 @@ class ProcessCrew:
         ours.settimeout(0)
         self._control = ours
         with theirs:
-            self._process = launch(setup, theirs, self.mark)
+            self._process = launch(setup, theirs)
+        self.pid = self._process.pid
         selector.register(ours, selectors.EVENT_READ)
 
     def start(self, claims: Sequence[Claim]) -> None:
@@ -234,7 +233,11 @@ class ProcessCrew:
     def _lose_all(self) -> None:
         self.is_over, self.is_ready = True, False
         self._process.kill()
-        self._process.wait()
+        # One that hangs in the kernel runs nothing any more, and is not waited for without end.
+        try:
+            self._process.wait(_END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.returncode = -signal.SIGKILL
         for of in list(self._children):
             self._end(of, Lost("was killed"))
             remove(scratch_of(self.setup.scratch, of))

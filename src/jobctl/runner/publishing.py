@@ -17,6 +17,7 @@ from jobctl.core.health.words import shell_word
 from jobctl.errors import JobctlError, Locked, PublishRefused, StaleJob, StoreUnreachable
 from jobctl.model.attempts import AttemptId
 from jobctl.model.files import Role
+from jobctl.ops.rescue import video_fields
 from jobctl.ops.site import Site
 from jobctl.ops.supersede import finish_superseding, supersede
 from jobctl.outputs.stamp import read_stamp
@@ -168,11 +169,11 @@ class Desk:
         )
 
     def _job_fields(self, offer: workers.Offer) -> Mapping[str, Any]:
-        settings, form = self._site.settings, {"job_id": offer.job_id}
+        settings = self._site.settings
         if offer.role == Role.VIDEO:
-            return {"video_url": settings.video_url_form.format(**form), "root_id": offer.root_id}
+            return video_fields(settings, offer)
         if offer.role == Role.THUMBNAIL:
-            return {"thumbnail_url": settings.thumbnail_url_form.format(**form)}
+            return {"thumbnail_url": settings.thumbnail_url_form.format(job_id=offer.job_id)}
         return {}
 
 

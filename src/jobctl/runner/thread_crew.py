@@ -25,7 +25,6 @@ from jobctl.runner.crew import (
     ending_in,
     how_ended,
     launch,
-    new_mark,
     note_loaded,
     scratch_of,
     told_in,
@@ -42,7 +41,6 @@ class ThreadCrew:
     """All attempts in threads of one process: what ends that process ends all of them."""
 
     def __init__(self, setup: Setup, selector: selectors.BaseSelector) -> None:
-        self.mark = new_mark()
         self.specs: Mapping[str, TaskSpec] = {}
         self.troubles: Sequence[str] = ()
         self.is_ready = False
@@ -67,8 +65,9 @@ class ThreadCrew:
                 ours, theirs = socket.socketpair()
                 where_it_cannot.callback(ours.close)
                 with theirs:
-                    self._process = launch(setup, theirs, self.mark, Shared(self._marks, reading))
+                    self._process = launch(setup, theirs, Shared(self._marks, reading))
             where_it_cannot.pop_all()
+        self.pid = self._process.pid
         self._channel = Channel(ours)
         selector.register(self._channel, selectors.EVENT_READ)
 
@@ -170,11 +169,12 @@ class ThreadCrew:
         self._channel.close()
         # Whoever hung up may go on: it must not. One that is ending already keeps how it ends, and
         # is not polled, as ``Popen.kill`` does, which would take that.
-        os.kill(self._process.pid, signal.SIGKILL)
-        _, status, usage = os.wait4(self._process.pid, 0)
+        status, peak = int(signal.SIGKILL), 0
+        if (ended := limits.end(self.pid)) is not None:
+            status, peak = ended[0], ended[1].ru_maxrss * 1024
         self._process.returncode = os.waitstatus_to_exitcode(status)
         was_oom = limits.oom_kills() > self._oom_kills
-        death = why or death_of(status, usage.ru_maxrss * 1024, was_oom=was_oom)
+        death = why or death_of(status, peak, was_oom=was_oom)
         last_begun = self._marks.last_begun()
         begun = frozenset(number for number in self._running.values() if number <= last_begun)
         # Where none was at work, one whose end was not heard any more.

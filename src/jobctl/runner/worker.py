@@ -306,10 +306,10 @@ class Worker:
             # What was given back may be due: nothing else would tell this worker of it.
             self._lookout.expect()
 
-    def _take_turn(self, leases: Leases, want: int) -> tuple[list[Settlement], Turn]:
-        """What was to be written, and what came of it; a new connection may show that some is written."""
+    def _take_turn(self, leases: Leases, want: int) -> tuple[Sequence[Settlement], Turn]:
+        """What was written, and what came of it; a new connection may show that some is written already."""
         unwritten = self._held.unwritten[:_SETTLE_AT_ONCE]
-        return unwritten, take_turn(leases, unwritten, want, self._crews.specs, self._listen_meanwhile)
+        return take_turn(leases, unwritten, want, self._crews.specs, self._listen_meanwhile)
 
     def _listen_meanwhile(self) -> None:
         """While the store is at work: hear what ends, which is written the next time."""

@@ -57,6 +57,10 @@ class Dialect(Protocol):
     def place(self) -> str:
         """The store as an operator would name it, without secrets."""
 
+    @property
+    def longest_path(self) -> int | None:
+        """How many bytes of a file's path, as it is stored, can be a key; ``None``: as many as there are."""
+
     def engine(self, *, create: bool = False, pooled: bool = False) -> Engine:
         """Make an engine; with ``create`` it may make an empty database file.
 
@@ -102,6 +106,10 @@ class SQLite:
     @property
     def place(self) -> str:
         return self.path
+
+    @property
+    def longest_path(self) -> None:
+        return None
 
     def engine(self, *, create: bool = False, pooled: bool = False) -> Engine:
         # A URI with a mode: opening a store must never make an empty one in a wrong place.
@@ -195,6 +203,11 @@ class PostgreSQL:
         host = hosts if isinstance(hosts, str) else ",".join(hosts)
         port = f":{self.url.port}" if self.url.port else ""
         return f"postgresql://{user}{host}{port}/{self.url.database or ''}"
+
+    @property
+    def longest_path(self) -> int:
+        # An entry of its indexes has 2,704 bytes at most, and a job id may have 500.
+        return 2_000
 
     def engine(self, *, create: bool = False, pooled: bool = False) -> Engine:
         del create

@@ -83,6 +83,13 @@ def newest(connection: Connection) -> tuple[datetime, PutBack] | None:
     return None if row is None or put_back is None else (row.started_at, put_back)
 
 
+def all_kept(connection: Connection) -> list[str]:
+    """What the stores are kept as that restores replaced, as far as this one's journal tells."""
+    headers = connection.execute(select(run.c.header).where(run.c.command == COMMAND)).scalars()
+    told = filter(None, map(put_back_of, headers))
+    return [put_back.kept_as for put_back in told if put_back.kept_as is not None]
+
+
 def put_back_of(header: Mapping[str, Any] | None) -> PutBack | None:
     """What the header of a run tells of a restore; ``None`` for every other run."""
     told = (header or {}).get(_KEY)

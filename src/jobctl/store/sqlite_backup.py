@@ -28,6 +28,8 @@ _STEP = 1_024
 _SMALL_STEP = 16
 _TOLD = 5
 _HEADER = b"SQLite format 3\0"
+_LAST_EVENT = "SELECT event_id, at, job_id, kind FROM event ORDER BY event_id DESC LIMIT 1"
+_THIS_EVENT = "SELECT 1 FROM event WHERE event_id = ? AND at = ? AND job_id = ? AND kind = ?"
 _HELD_BACK = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 # Where SQLite's locks lie in a file (its os.h): who has a store in WAL mode open holds one of these bytes.
 _SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510
@@ -102,6 +104,22 @@ def store_id_in(path: str) -> str | None:
     with closing(open_readonly(path)) as connection:
         found = connection.execute("SELECT store_id FROM store").fetchone()
     return found[0] if found else None
+
+
+def goes_on_from(later: str, earlier: str) -> bool:
+    """Whether one store's history is the other's and what came after it: nothing is in that one alone.
+
+    Raises ``sqlite3.Error`` where either cannot be read.
+    """
+    if store_id_in(earlier) != store_id_in(later):
+        return False
+    with closing(open_readonly(earlier)) as connection:
+        last = connection.execute(_LAST_EVENT).fetchone()
+        if last is None:
+            return connection.execute("SELECT 1 FROM job LIMIT 1").fetchone() is None
+    with closing(open_readonly(later)) as connection:
+        # A number alone says nothing: after an earlier restore they are given out a second time.
+        return connection.execute(_THIS_EVENT, last).fetchone() is not None
 
 
 def connect(path: str) -> sqlite3.Connection:

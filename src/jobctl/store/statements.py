@@ -31,12 +31,15 @@ def upsert(connection: Connection, table: Table) -> Any:
 
 
 def put_rows(connection: Connection, table: Table, documents: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows; where the key is taken they replace what is there, also what another writer just put."""
+    """Insert rows; where the key is taken they replace what is there, also what another writer just put.
+
+    All name the same columns; those that they do not name stay as they are.
+    """
     if not documents:
         return
     key = [column.name for column in table.primary_key]
     statement = upsert(connection, table)
-    renewed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in key}
+    renewed = {name: statement.excluded[name] for name in documents[0] if name not in key}
     statement = statement.on_conflict_do_update(index_elements=key, set_=renewed)
     for start in range(0, len(documents), _PUT_AT_ONCE):
         connection.execute(statement, documents[start : start + _PUT_AT_ONCE])

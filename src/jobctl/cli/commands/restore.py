@@ -20,6 +20,7 @@ from jobctl.report.backup_screen import (
     BESIDE_COLUMNS,
     already_said,
     beside_each_other,
+    left_said,
     plan_item,
     plan_said,
     plan_screen,
@@ -99,6 +100,8 @@ def _end(call: Call, restored: Restored) -> ExitCode:
             "Nothing is called missing until a complete recover was applied. "
             "Before any worker starts: jobctl recover"
         )
+    for sentence in left_said(plan):
+        call.output.say(sentence)
     call.output.say(f"It is run {restored.run_id}: jobctl run show {restored.run_id}")
     return call.output.end(_ending(plan, run_id=restored.run_id))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from jobctl.core.health.words import span
+from jobctl.core.health.words import shell_word, span
 from jobctl.model.amounts import counted
 from jobctl.model.health import Diagnosis, fail, ok, together, unknown, warn
 from jobctl.sizes import format_size
@@ -236,6 +236,19 @@ def judge_free_pages(pages: int, free: int, page_size: int, mend: str) -> Diagno
             mend,
         )
     return ok(f"{size} of {format_size(pages * page_size)} are empty")
+
+
+def judge_left_copies(left: Mapping[str, int]) -> Diagnosis:
+    """Whether restores left files behind that nothing needs. ``left``: their paths, and sizes in bytes."""
+    if not left:
+        return ok("restores left none behind")
+    files, size = counted(len(left), "file"), format_size(sum(left.values()))
+    return warn(
+        f"restores that were killed left {files} beside the store, {size}; nothing is in "
+        f"{'it' if len(left) == 1 else 'them'} that is not elsewhere",
+        "remove what was left",
+        " ".join(["rm", "--", *map(shell_word, left)]),
+    )
 
 
 def judge_file_system(path: str, file_system: str) -> Diagnosis:

@@ -11,6 +11,7 @@ from jobctl.core.health.databases import (
     judge_file_system,
     judge_free_pages,
     judge_hosts,
+    judge_left_copies,
     judge_sqlite_durability,
     judge_wal,
 )
@@ -18,6 +19,7 @@ from jobctl.model.health import Diagnosis
 from jobctl.ops.doctor.check import HealthCheck, health_check
 from jobctl.ops.doctor.patient import Patient
 from jobctl.ops.doctor.processes import having_open
+from jobctl.ops.left_copies import left_copies
 from jobctl.ops.stepdown import store_places
 from jobctl.outputs.file_systems import file_system_of
 from jobctl.store import vitals
@@ -74,6 +76,17 @@ def free_pages(patient: Patient) -> Diagnosis:
 
 
 @health_check(
+    "left-copies",
+    THEME,
+    "A restore that is killed may leave a copy of the store beside it, each time another one as large.",
+    database="sqlite",
+)
+def left_copies_(patient: Patient) -> Diagnosis:
+    """What lies beside the file."""
+    return judge_left_copies(dict(left_copies(patient.site)))
+
+
+@health_check(
     "file-system",
     THEME,
     "SQLite's locks and shared memory do not hold on a network file system: two writers destroy the file.",
@@ -103,4 +116,4 @@ def hosts(patient: Patient) -> Diagnosis:
     return judge_hosts(lately, site.host)
 
 
-CHECKS: tuple[HealthCheck, ...] = (integrity, wal, durability, free_pages, file_system, hosts)
+CHECKS: tuple[HealthCheck, ...] = (integrity, wal, durability, free_pages, left_copies_, file_system, hosts)
