@@ -24,8 +24,8 @@ def failure_said(code: str | None, error: str | None) -> str:
 
 
 def names(error: str, code: str) -> bool:
-    """Whether an error begins with its code, as that of an exception does."""
-    return error == code or error.startswith(f"{code}:")
+    """Whether an error begins with its code, as that of an exception does, or ``interrupted at 75 %``."""
+    return error == code or error.startswith((f"{code}:", f"{code} "))
 
 
 def gist_of(error: str) -> str:
