@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import struct
 import subprocess
 import sys
@@ -40,6 +41,11 @@ def answer(*arguments: str, database: str | None = None) -> dict[str, Any]:
     assert document["exit_code"] == result.exit_code
     assert result.stdout.endswith("}\n")
     return dict(document)
+
+
+def commands_in(said: str) -> list[list[str]]:
+    """The words of each command that a message names, after the program's own name."""
+    return [shlex.split(found)[1:] for found in re.findall(r"jobctl [^;]+", said)]
 
 
 @dataclass

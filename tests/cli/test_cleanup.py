@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.calling import answer, call, on_terminal
+from cli.calling import answer, call, commands_in, on_terminal
 from jobctl.cli.recording import recorded
 from ops.world import World, a_job_id
 
@@ -110,8 +110,29 @@ def test_a_brake_says_what_it_holds_why_and_how_to_let_it_pass(tidy: World) -> N
     assert result.exit_code == 13
     assert "a brake holds 32 files" in result.stderr
     assert "32 of 33 files, more than one in ten" in result.stderr
-    assert "jobctl cleanup --yes --allow leftover=32" in result.stderr
-    assert answer("cleanup", "--yes", "--allow", "leftover=32", database=tidy.url)["counts"]["done"] == 32
+    [error] = answer("cleanup", "--yes", "--database", tidy.url)["errors"]
+    sees, passes = commands_in(error["hint"])
+    assert "held by a brake; else: " in call(*sees).stdout
+    assert answer(*passes)["counts"]["done"] == 32
+
+
+def test_a_brake_on_a_saved_plan_is_let_pass_by_a_new_one(tidy: World, tmp_path: Path) -> None:
+    for number in range(10, 40):
+        tidy.file(f"temp_composition_{number}.mp4")
+    call("scan", "--full", database=tidy.url)
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    assert call("cleanup", "--plan", first, database=tidy.url).exit_code == 13
+    [error] = answer("apply", first, "--yes", "--database", tidy.url)["errors"]
+    [anew] = commands_in(error["hint"])
+    assert call(*(second if word == "FILE" else word for word in anew)).exit_code == 0
+    assert answer("apply", second, "--yes", database=tidy.url)["counts"]["done"] == 32
+
+
+def test_what_is_said_to_apply_a_plan_keeps_to_its_limits(tidy: World) -> None:
+    limits = ("--max-bytes", "1k", "--allow", "leftover=7", "--older-than", "0s")
+    shown = call("cleanup", "--dry-run", *limits, database=tidy.url)
+    [again] = commands_in(shown.stderr[shown.stderr.index("to apply this: ") :])
+    assert set(limits) <= set(again)
 
 
 def test_a_saved_plan_moves_what_it_says_and_nothing_else(tidy: World, tmp_path: Path) -> None:
@@ -200,6 +221,7 @@ def test_metrics_replace_a_file_whole(tidy: World, tmp_path: Path) -> None:
         ["expire", "--jitter", "later"],
         ["quarantine", "restore"],
         ["quarantine", "restore", "nothing-of-the-kind"],
+        ["quarantine", "purge", "nothing-of-the-kind"],
         ["quarantine", "show", "20260101-000000-0000/1"],
         ["cleanup", "--yes", "--dry-run"],
     ],

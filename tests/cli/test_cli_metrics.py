@@ -274,7 +274,7 @@ def test_a_terminal_shows_it_and_its_hours(tmp_path: Path) -> None:
     assert shown.returncode == 0
     assert max(map(len, shown.text.splitlines())) <= 80
     head = f"Whole hours, {first:%Y-%m-%d %H}:00 to now, UTC (+0000).\n"
-    assert shown.text.startswith(f"{head}Part of an hour was asked for; hours are told whole.\nkind ")
+    assert shown.text.startswith(f"{head}Part of an hour was asked for; hours are told whole.\ntask ")
     assert not {"\x1b", "\u202e"} & set(shown.text)
 
 

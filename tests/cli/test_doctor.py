@@ -20,7 +20,7 @@ from jobctl.model.health import Health, fail, unknown
 from jobctl.ops.doctor import places, work
 from ops.world import World
 
-FIELDS = ["check", "theme", "health", "said", "why", "fix", "command", "seconds"]
+FIELDS = ["check", "theme", "why", "health", "said", "fix", "command", "seconds"]
 SECRET = "postgresql://ops:hunter2@127.0.0.1:1/jobs"
 
 # Python 3.12 warns of a fork beside the test runner's own thread; the program has one thread.

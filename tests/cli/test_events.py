@@ -105,7 +105,7 @@ def test_a_terminal_shows_a_page_and_how_to_see_more(busy: World) -> None:
         [*lines[2].split()[:2], a_job_id(0), "processing", "→", "completed"],
     ]
     assert re.fullmatch(r"\d\d-\d\d \d\d:\d\d:\d\d", " ".join(lines[1].split()[:2]))
-    assert lines[3] == "There are earlier ones; to go on: --before 6"
+    assert lines[3] == "There are earlier ones; to go on, add --before 6"
     assert max(map(len, lines)) <= 80
 
 

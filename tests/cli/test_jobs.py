@@ -112,7 +112,7 @@ def test_what_cannot_be_listed_is_told(jobs: World, options: list[str], said: st
 
 def test_a_terminal_is_told_how_many_are_not_shown(jobs: World) -> None:
     shown = on_terminal("list", "--limit", "2", "--database", jobs.url).text.splitlines()
-    assert "There are 3 more jobs; to go on: --after 20" in shown[3]
+    assert "There are 3 more jobs; to go on, add --after 20" in shown[3]
     after = " ".join(shown[3:]).rpartition(" ")[2]
     assert listed(jobs, "--after", after) == ids(2, 3, 4)
 

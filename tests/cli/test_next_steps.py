@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +101,22 @@ def test_what_was_done_is_said_at_once_also_where_the_store_goes_away_then(
     with pytest.raises(StoreUnreachable):
         change_each(asked, [first, second], change, lambda _: "is cancelled")
     assert f"Job {first} is cancelled." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("job_id", ["two words", "it's", "$(id)", "a\nb", "back\\slash"])
+def test_a_job_of_any_id_is_named_so_that_a_shell_finds_it(world: World, job_id: str) -> None:
+    [error] = answer("events", f"{job_id}x", "--database", world.url)["errors"]
+    looked_for = f"printf '%s\\0' {error['hint'].partition(': ')[2]}"
+    printed = subprocess.run(["bash", "-c", looked_for], capture_output=True, check=True).stdout
+    assert printed.decode().split("\0")[2] == f"{job_id}x"
+
+
+def test_what_does_not_fit_on_a_screen_is_told_with_what_was_asked_for(world: World, tmp_path: Path) -> None:
+    dump = tmp_path / "jobs.jsonl"
+    dump.write_text("".join(f'{{"job_id": "{a_job_id(n)}", "status": "failed"}}\n' for n in range(201)))
+    run = answer("import", str(dump), "--yes", database=world.url)["run_id"]
+    shown = on_terminal("run", "show", run, "--result", "done", "--database", world.url, width=200).text
+    assert "The first 200 steps are shown; all of them: jobctl run show" in shown
+    assert f"jobctl run show {run} --result done --database {world.url} | less" in " ".join(shown.split())
+    none = on_terminal("run", "show", run, "--result", "failed", "--database", world.url).text
+    assert "steps are shown" not in none

@@ -42,7 +42,7 @@ def test_the_same_as_json_is_one_object_with_plan_and_error(lost: World) -> None
 
 def test_the_way_on_repeats_what_was_asked_for(lost: World) -> None:
     result = call("recover", "--root", str(lost.root), "--include-declined", database=lost.url)
-    again = f"jobctl recover --yes --root {shlex.quote(str(lost.root))} --include-declined"
+    again = f"jobctl recover --root {shlex.quote(str(lost.root))} --include-declined --yes"
     assert again in result.stderr
 
 

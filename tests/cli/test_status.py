@@ -47,7 +47,7 @@ def test_a_pipe_gets_the_health_first_and_then_blocks(broken: World) -> None:
     ]
     first = blocks[0].splitlines()[1].split("\t")
     assert first[:2] == ["warn", "all"]
-    assert first[2].startswith("Works, but: 1 job with a stale heartbeat, \\x1b[31mred\\x1b[0m [bold]loud")
+    assert first[2].startswith("Works, but: 1 job with a stale heartbeat (\\x1b[31mred\\x1b[0m [bold]loud")
     assert result.exit_code == 0
     assert result.stderr == ""
 

@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
+from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+import jobctl
 from cli.calling import call, installed
 from jobctl import __version__
 from jobctl.cli.app import make_app
-from jobctl.cli.table import COMMANDS, GROUPS, names_below, options_of
+from jobctl.cli.table import COMMANDS, GROUPS, command_in, names_below, options_of
 
 OF_EVERY_COMMAND = {"--database", "--config", "--json", "--quiet", "--verbose", "--help"}
+
+
+SOURCE = Path(jobctl.__file__).parent
+# A command line within a text, up to where the sentence or another command goes on.
+NAMED = re.compile(r"\bjobctl ([a-z][^;,'\"`)|&\n]*)")
+
+
+def texts_of(source: str) -> Iterator[str]:
+    """Every text that a module holds, with an X wherever something is put into it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.JoinedStr):
+            parts = (part.value if isinstance(part, ast.Constant) else " X " for part in node.values)
+            yield "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def commands_named() -> Iterator[tuple[str, list[str]]]:
+    """Each command that the program names anywhere, as its words, beside the module that does."""
+    first = {name.split()[0] for name in COMMANDS}
+    for path in sorted(SOURCE.rglob("*.py")):
+        for text in texts_of(path.read_text(encoding="utf-8")):
+            for found in NAMED.findall(text):
+                words = found.split()
+                if words[0] in first:
+                    yield path.relative_to(SOURCE).as_posix(), words
 
 
 def options_in_truth(name: str) -> set[str]:
@@ -98,3 +129,15 @@ def test_completion_speaks_the_shells_language(shell: str, expected: str) -> Non
     asked = {"_JOBCTL_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": "jobctl sho"}
     fish = {"_TYPER_COMPLETE_FISH_ACTION": "get-args"} if shell == "fish" else {}
     assert installed(env={**asked, **fish}).stdout == expected
+
+
+def is_there(words: list[str]) -> bool:
+    """Whether a command line names a command, with options that it takes, or nothing but a group of them."""
+    name, options = command_in(words), {word.partition("=")[0] for word in words if word.startswith("--")}
+    return words == [name] if name in GROUPS else name in COMMANDS and options <= set(options_of(name))
+
+
+def test_every_command_that_is_named_is_there_and_takes_what_it_is_named_with() -> None:
+    named = list(commands_named())
+    assert len(named) > 100
+    assert [f"{where}: jobctl {' '.join(words)}" for where, words in named if not is_there(words)] == []

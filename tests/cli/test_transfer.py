@@ -33,7 +33,7 @@ def test_without_a_terminal_an_import_is_shown_and_nothing_is_done(world: World,
     assert {row.split("\t")[0] for row in rows} == {"import"}
     told = "warning: not imported: key 'render\\n1': its job_id 'render\\n1' is not understood"
     assert told in result.stderr
-    again = f"jobctl import {shlex.quote(str(dump))} --yes --source 'my dump' --database {world.url}"
+    again = f"jobctl import {shlex.quote(str(dump))} --source 'my dump' --yes --database {world.url}"
     assert f"apply them: {again}\n" in result.stderr
     assert world.job_ids() == set()
 

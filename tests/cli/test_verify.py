@@ -49,7 +49,7 @@ def test_where_all_agrees_one_line_says_how_much_was_compared(world: World, cale
     world.video()
     world.recover()
     result = call("verify", "--exit-code", database=world.url)
-    line = "Compared 1 run, 2 entries of quarantine and 1 file of a record: all agree.\n"
+    line = "Compared 1 file of a record and 2 entries of quarantine (1 run): all agree.\n"
     assert (result.exit_code, result.stderr) == (0, line)
     quiet = call("verify", "--quiet", database=world.url)
     assert (quiet.exit_code, quiet.output) == (0, "")

@@ -21,7 +21,6 @@ from jobctl.core.health.databases import (
     judge_transactions,
     judge_wal,
 )
-from jobctl.core.health.words import shell_word, span
 from jobctl.core.health.work import (
     LastSuccess,
     judge_backup,
@@ -36,6 +35,7 @@ from jobctl.core.health.workers import (
     judge_workers,
     lack_of,
 )
+from jobctl.model.commands import shell_word
 from jobctl.model.health import Diagnosis, Health
 
 MIB = 1 << 20
@@ -43,22 +43,6 @@ MIB = 1 << 20
 
 def health(found: Diagnosis) -> str:
     return found.health.value
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (-3, "0 s"),
-        (0.9, "0 s"),
-        (59, "59 s"),
-        (61, "1 min"),
-        (3_601, "1 h"),
-        (7_500, "2 h 5 min"),
-        (90_061, "1 d 1 h"),
-    ],
-)
-def test_a_span_is_as_exact_as_it_is_short(seconds: float, shown: str) -> None:
-    assert span(seconds) == shown
 
 
 @pytest.mark.parametrize(
@@ -218,8 +202,8 @@ def test_jobs_that_wait_without_a_worker_name_the_one_command_that_serves_all_th
     found = judge_workers(waiting, NOBODY, Known(3_600.0), Expected())
     assert found.health is Health.FAIL
     assert found.said == (
-        "1 job (cut) waits for 10 min, and no worker serves the queue slow ones; "
-        "2 jobs (render) wait for 40 s, and no worker serves the queue default; "
+        "1 job (cut) has been due for 10 min, and no worker serves the queue slow ones; "
+        "2 jobs (render) have been due for 40 s, and no worker serves the queue default; "
         "the last worker was seen 1 h ago"
     )
     assert found.command == "jobctl worker --tasks MODULE --queue default --queue 'slow ones'"
@@ -227,7 +211,7 @@ def test_jobs_that_wait_without_a_worker_name_the_one_command_that_serves_all_th
 
 def test_of_a_queue_that_was_counted_no_further_more_may_wait() -> None:
     found = judge_workers([Waiting("q", "cut", 20_000, 1.0, is_at_least=True)], NOBODY, Known(), Expected())
-    assert found.said.startswith("at least 20,000 jobs (cut) wait for 1 s")
+    assert found.said.startswith("at least 20,000 jobs (cut) have been due for 1 s")
 
 
 def test_jobs_for_later_need_a_worker_too() -> None:

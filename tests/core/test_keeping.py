@@ -138,8 +138,8 @@ def test_a_clock_that_jumped_makes_nothing_older(ago: timedelta, trusted: timede
     ("passed_s", "boottime_s", "boot_id", "why"),
     [
         (60, 60, "b", None),
-        (3_700, 60, "b", "jumped by 1 h"),
-        (-3_700, 60, "b", "jumped by -1 h"),
+        (3_700, 60, "b", "jumped ahead by 1 h"),
+        (-3_700, 60, "b", "was set back by 1 h"),
         (86_400, 0, "other", None),
         (-3_700, 0, "other", "set back"),
         (40 * 86_400, 0, "other", "nothing was heard"),

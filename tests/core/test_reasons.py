@@ -49,7 +49,9 @@ def test_errors_that_differ_in_a_number_alone_are_one(one: int, other: int) -> N
     [
         ("timeout", "it ran too long", "timeout: it ran too long"),
         ("ValueError", "ValueError: no", "ValueError: no"),
-        ("killed", "killed by SIGKILL", "killed: killed by SIGKILL"),
+        ("killed", "killed by SIGKILL", "killed by SIGKILL"),
+        ("interrupted", "interrupted at 75 %: it is gone", "interrupted at 75 %: it is gone"),
+        ("kill", "killed by SIGKILL", "kill: killed by SIGKILL"),
         ("KeyboardInterrupt", "KeyboardInterrupt", "KeyboardInterrupt"),
         ("timeout", None, "timeout"),
         (None, "broken", "broken"),

@@ -151,7 +151,7 @@ POLICY = {
     "a dead executor without a video is interrupted": (
         case(record=record("processing"), liveness=DEAD),
         [(Kind.INTERRUPTED, True)],
-        "interrupted at 75 %, last heartbeat 2025-11-04T23:00:00.000000Z: pid 4711 is gone",
+        "interrupted at 75 %, last heartbeat 2025-11-04 23:00 UTC: pid 4711 is gone",
     ),
     "how far it was is told as a person says it": (
         case(record=record("processing", progress=2.0360612), liveness=DEAD),
@@ -216,7 +216,7 @@ POLICY = {
     "a video that was changed since is a conflict": (
         case(video(size=999), record=record("completed"), linked=[linked()]),
         [(Kind.CONFLICT, False)],
-        "999 bytes, its record says 1000",
+        "999 bytes, its record says 1,000",
     ),
     "a second whole video beside the recorded one is told": (
         case(video(), video(name=f"b/presentation_{JOB}.mp4"), record=record("completed"), linked=[linked()]),

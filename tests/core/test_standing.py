@@ -62,7 +62,7 @@ def test_a_failed_run_is_looked_into_with_a_command_that_there_is(command: str) 
 def test_silent_jobs_are_named_with_how_long() -> None:
     found = judge_silent(Silent(3, True, "j1", NOW - timedelta(hours=2)), NOW)
     assert (found.health, found.command) == (Health.WARN, "jobctl expire --dry-run")
-    assert found.said == "at least 3 jobs with a stale heartbeat, j1 for 2 h"
+    assert found.said == "at least 3 jobs with a stale heartbeat (the longest: j1 for 2 h)"
     assert judge_silent(Silent(), NOW).health is Health.OK
 
 
@@ -134,8 +134,8 @@ def suspended(**changes: Any) -> Suspended:
 def test_where_absence_is_not_trusted_it_is_told_since_when_why_and_what_ends_it() -> None:
     assert judge_absence([], NOW).health is Health.OK
     assert judge_absence([suspended()], NOW) == warn(
-        "nothing is called missing for 1 h, since 2026-11-23 11:00 UTC: the backup of 2026-11-23 11:00 UTC "
-        "was put back (/srv/b.db); below /srv/a",
+        "nothing has been called missing for 1 h, since 2026-11-23 11:00 UTC: the backup of 2026-11-23 11:00 "
+        "UTC was put back (/srv/b.db); below /srv/a",
         "apply a complete recover, before any worker starts",
         "jobctl recover --yes",
     )
@@ -147,3 +147,16 @@ def test_one_root_of_several_is_recovered_alone_and_anothers_host_is_named() -> 
     assert some.command == "jobctl recover --root r1 --yes && jobctl recover --root r2 --yes"
     other = judge_absence([suspended(host="web-2")], NOW)
     assert (other.fix, other.command) == ("on web-2, apply a complete recover: jobctl recover --yes", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "looks"),
+    [
+        ("recover", "jobctl recover --dry-run"),
+        ("quarantine purge", "jobctl quarantine purge --dry-run"),
+        ("duplicates", "jobctl duplicates --quarantine --dry-run"),
+        ("backup", "jobctl backup"),
+    ],
+)
+def test_what_looks_closer_is_a_command_that_takes_it(command: str, looks: str) -> None:
+    assert judge_last_run(run(3)._replace(command=command), NOW).command == looks

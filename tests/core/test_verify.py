@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobctl.core.verify import Claim, Held, Step, compare, interrupted, judge, matched
+from jobctl.model.commands import shell_word
 from jobctl.model.difference import DifferenceKind
 from jobctl.model.files import FileIdentity
 from jobctl.model.plan import Outcome, Verb
@@ -167,7 +168,7 @@ def test_a_record_says_quarantined_of_a_file_that_is_not(where: Whereabouts | No
 def test_a_job_id_in_a_command_is_one_word_of_the_shell() -> None:
     found = judge(claim("quarantined", job_id=HOSTILE), None, is_there=False)
     assert found is not None
-    assert found.mend.startswith("jobctl show 'a\nb")
+    assert found.mend == f"jobctl show {shell_word(HOSTILE)}"
 
 
 # --- runs ------------------------------------------------------------------------------------------

@@ -28,12 +28,12 @@ def test_a_file_goes_only_after_a_second_complete_walk_a_grace_later(
 ) -> None:
     path = leftover(world)
     assert world.cleanup_plan().total == 0
-    assert reasons(world) == ["seen so for the first time; it may go after 24 h"]
+    assert reasons(world) == ["seen so for the first time; it may go after 1 d"]
     calendar.pass_(hours=23)
     assert world.cleanup_plan().total == 0
     (reason,) = reasons(world)
     moment = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
-    assert re.fullmatch(rf"seen so for 23 h, since {moment}; it may go after 24 h", reason)
+    assert re.fullmatch(rf"seen so for 23 h, since {moment}; it may go after 1 d", reason)
     calendar.pass_(hours=2)
     report = world.cleanup()
     assert (report.counts["done"], path.exists()) == (1, False)

@@ -319,6 +319,6 @@ def test_a_clock_that_jumped_since_it_was_last_looked_at_is_told(world: World, c
     assert diagnosis(world, "clock-jumps").health is Health.OK
     calendar.jump(days=40)
     found = diagnosis(world, "clock-jumps")
-    assert (found.health, "jumped by 40 days" in found.said) == (Health.WARN, True)
+    assert (found.health, "jumped ahead by 40 d" in found.said) == (Health.WARN, True)
     world.cleanup()
     assert not is_ill(diagnosis(world, "clock-jumps"))

@@ -186,7 +186,7 @@ def test_jobs_that_nobody_takes_are_told_by_queue_and_task(world: World, tmp_pat
     enqueue_waiting(world, tmp_path, "a", "b")
     found = diagnosis(world, "workers")
     assert found.health is Health.WARN
-    said = r"2 jobs \(wait\) wait for \d+ s, and no worker serves the queue default"
+    said = r"2 jobs \(wait\) have been due for \d+ s, and no worker serves the queue default"
     assert re.fullmatch(said, found.said)
 
 
@@ -201,7 +201,7 @@ def test_a_task_that_no_worker_knows_is_told_and_later_fails(world: World) -> No
             jobs = site.store.dialect.table("job")
             connection.exec_driver_sql(f"UPDATE {jobs} SET run_at = '{long_ago:%Y-%m-%dT%H:%M:%S.%f}Z'")
         found = diagnosis(world, "workers")
-        assert (found.health, "1 job (dance) waits for 1 h" in found.said) == (Health.FAIL, True)
+        assert (found.health, "1 job (dance) has been due for 1 h" in found.said) == (Health.FAIL, True)
 
 
 def test_jobs_for_later_need_a_worker_that_runs_by_then(world: World) -> None:
@@ -238,11 +238,11 @@ def test_a_service_that_only_keeps_its_jobs_here_is_told_of_no_worker(world: Wor
     # What is enqueued waits all the same, and so does what a worker once took.
     with jobctl.Queue(world.url) as queue:
         queue.enqueue("dance", None)
-    assert "1 job (dance) waits" in diagnosis(world, "workers").said
+    assert "1 job (dance) has been due" in diagnosis(world, "workers").said
     with world.site() as site, site.store.write() as connection:
         now = site.store.now(connection)
         tell_tasks(connection, "w1", {"presentation": {}}, troubles=[], since=now)
-    assert "2 jobs (dance, presentation) wait" in diagnosis(world, "workers").said
+    assert "2 jobs (dance, presentation) have been due" in diagnosis(world, "workers").said
 
 
 def test_workers_that_declare_a_task_differently_are_told_until_they_are_of_one_version(world: World) -> None:
@@ -270,7 +270,7 @@ def test_workers_that_declare_a_task_differently_are_told_until_they_are_of_one_
 def test_the_jobs_of_a_killed_worker_are_told_and_given_back(world: World, tmp_path: Path) -> None:
     enqueue_waiting(world, tmp_path, "a")
     with child(take_jobs, world):
-        assert diagnosis(world, "leases").said == "1 job held, all by living workers"
+        assert diagnosis(world, "leases").said == "1 job held by living workers"
     found = diagnosis(world, "leases")
     assert (found.health, "worker w1 on host-a, which is lost" in found.said) == (Health.FAIL, True)
     assert diagnosis(world, "running-jobs").health is Health.OK

@@ -164,7 +164,7 @@ def test_a_file_in_quarantine_is_told_with_its_job_and_without_it(world: World, 
         detail = show_job(site, a_job_id(0))
         assert (detail.job.status, detail.aside is None) == ("expired", False)
         assert f"its file presentation_{a_job_id(0)}.mp4 is in quarantine until 20" in str(detail.aside)
-        assert f"'jobctl quarantine restore {run_id}/" in str(detail.aside)
+        assert f"to give it back: jobctl quarantine restore {run_id}/" in str(detail.aside)
         with site.store.write() as connection:
             jobs.delete_job(connection, a_job_id(0), actor="ada", at=AT)
         kinds, error = clues(site, a_job_id(0))

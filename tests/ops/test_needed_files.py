@@ -116,7 +116,7 @@ def test_a_file_that_was_written_anew_waits_like_a_new_one_though_its_directory_
     set_age(path, 7_200)
     assert (world.cleanup_plan().total, kept(world.plans[-1])) == (
         0,
-        ["seen so for the first time; it may go after 24 h"],
+        ["seen so for the first time; it may go after 1 d"],
     )
 
 

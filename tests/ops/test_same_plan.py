@@ -75,7 +75,7 @@ def test_a_copy_goes_only_after_a_second_complete_walk_a_grace_later(
     path = recorded_with_copy(world)
     content, before = path.read_bytes(), world.tables()
     first = planned(world)
-    assert kept(first) == {name(1): "seen so for the first time; it may go after 24 h"}
+    assert kept(first) == {name(1): "seen so for the first time; it may go after 1 d"}
     calendar.pass_(hours=23)
     assert planned(world).total == 0
     calendar.pass_(hours=2)

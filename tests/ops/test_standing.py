@@ -132,7 +132,7 @@ def test_jobs_without_a_sign_of_life_are_told(world: World) -> None:
         at = clock.now() - timedelta(hours=2)
         create(connection, "j1", at=at)
         claim(connection, "j1", at=at, changes={"executor": dead_executor()})
-    assert said(seen(world)) == {"heartbeats": "1 job with a stale heartbeat, j1 for 2 h"}
+    assert said(seen(world)) == {"heartbeats": "1 job with a stale heartbeat (j1 for 2 h)"}
 
 
 def test_jobs_that_nobody_takes_are_told(world: World) -> None:
@@ -140,7 +140,7 @@ def test_jobs_that_nobody_takes_are_told(world: World) -> None:
         create(connection, "j1", kind="render", run_at=clock.now() - timedelta(minutes=10), at=clock.now())
     found = seen(world)
     assert said(found) == {
-        "workers": "1 job (render) waits for 10 min, and no worker serves the queue default"
+        "workers": "1 job (render) has been due for 10 min, and no worker serves the queue default"
     }
     assert found.queues[0].oldest_job == "j1"
 

@@ -172,7 +172,7 @@ def _kept(width: int) -> Iterable[RenderableType]:
     kept = [
         Kept(JOB, "r0a1b2c3d", VIDEO, "'jobctl recover' would rebuild its record"),
         Kept(JOB, "", "", "completed, unchanged for 3 d, less than 30 d"),
-        Kept("", "r0a1b2c3d", HOSTILE, "seen so for 7 h; it may go after 24 h"),
+        Kept("", "r0a1b2c3d", HOSTILE, "seen so for 7 h; it may go after 1 d"),
     ]
     return [table(KEPT_COLUMNS, [kept_line(each) for each in kept], width)]
 

@@ -137,8 +137,8 @@ def _chosen_columns(width: int) -> Iterable[RenderableType]:
 
 
 def _show_aside(width: int) -> Iterable[RenderableType]:
-    aside = f"its file {VIDEO} is in quarantine until 2026-12-04 03:00:00; back with"
-    told = f"{aside} 'jobctl quarantine restore 20261120-030000-4f1a/2'"
+    aside = f"its file {VIDEO} is in quarantine until 2026-12-04 03:00:00; to give it back:"
+    told = f"{aside} jobctl quarantine restore 20261120-030000-4f1a/2"
     return job_screen(
         JobDetail(replace(a_job(), status=Status.EXPIRED), [], [], NOW, aside=told), width=width
     )

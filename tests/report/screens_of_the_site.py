@@ -12,7 +12,6 @@ import reported
 from jobctl.model import health
 from jobctl.model.backup import BackupKind, Contents, Lost, PutBack, RestorePlan
 from jobctl.model.health import Diagnosis, Examined
-from jobctl.model.runs import LastRun
 from jobctl.report.backup_screen import plan_screen, run_item
 from jobctl.report.billing_page import billing_page
 from jobctl.report.doctor_screen import check_line, troubles_screen
@@ -20,7 +19,6 @@ from jobctl.report.listings import root_columns, run_columns
 from jobctl.report.page_screen import page_screen
 from jobctl.report.plan_screen import run_screen
 from jobctl.report.screen import table
-from jobctl.report.status_screen import last_run_columns
 from jobctl.report.story_page import story_page
 from jobctl.report.users_page import users_page
 from report.screens import HOSTILE, NOW, Screen, ago
@@ -128,15 +126,6 @@ ROOTS = [
 ]
 
 
-def _last_runs(width: int) -> Iterable[RenderableType]:
-    refused = "root /srv/out cannot be opened: No such file or directory; nothing was changed"
-    runs = [
-        LastRun("cleanup", "render-1", ago(hours=5), ago(hours=5), 14, refused, None, None, ago(days=2)),
-        LastRun("expire", "render-1", ago(minutes=4), ago(minutes=4), 0, None, None, None, ago(minutes=4)),
-    ]
-    return [table(last_run_columns(NOW), runs, width)]
-
-
 def _examined(check: str, theme: str, why: str, diagnosis: Diagnosis) -> Examined:
     return Examined(check, theme, why, diagnosis, 0.004)
 
@@ -149,8 +138,8 @@ EXAMINED = [
         "A log that a reader keeps from being written back grows without bound, and slows all reading down.",
         health.warn(
             "the write-ahead log has grown to 72.1 MiB, and a reader keeps it from being written back",
-            "end the transaction that reads since long (it is open in pid 4711 (python)), then give the room"
-            " back",
+            "end the transaction that has been reading for long (it is open in pid 4711 (python)), then give "
+            "the room back",
             "/opt/jobctl/bin/python -m sqlite_utils query /var/lib/jobctl/jobctl.db"
             " 'PRAGMA wal_checkpoint(TRUNCATE)'",
         ),
@@ -178,7 +167,6 @@ SCREENS = [
     Screen("story-hostile", lambda width: page_screen(story_page(a_story(reported.HOSTILE)), width)),
     Screen("users", lambda width: page_screen(users_page(users(), DAY, ZONE, NOW), width)),
     Screen("billing", lambda width: page_screen(billing_page(some_bills(), DAY), width)),
-    Screen("last-runs", _last_runs),
     Screen("runs", lambda width: [table(run_columns(NOW), RUNS, width)]),
     Screen("run", lambda _: run_screen(RUNS[1]._asdict())),
     Screen("run-restore", lambda _: run_screen(run_item(RESTORED))),

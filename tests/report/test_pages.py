@@ -114,7 +114,7 @@ def test_no_form_holds_what_moves_a_cursor_or_turns_a_line_around(name: str, ren
 
 def test_what_came_back_without_a_restart_in_a_log_is_told_once() -> None:
     text = to_text(story_page(replace(a_story(), incidents=[], elsewhere=2)), 80)
-    assert "2 jobs came back that no restart took of which a log that was read tells." in text
+    assert "2 jobs came back; no log that was read tells of a restart that took them." in text
     assert "tell of no restart" not in text
     assert "these restarts" not in text
 

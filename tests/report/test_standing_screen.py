@@ -130,9 +130,8 @@ def long() -> Standing:
     """Troubles with long commands, or several, as they are where the store was named on the command line."""
     found = healthy()
     found.workers, found.queues = [], [*found.queues, QueueDepth("a queue", 2, 2, False, JOB, HOUR, {})]
-    lack = (
-        "14 jobs (render) wait for 60 min, and no worker serves the queue default; the last was seen 2 h ago"
-    )
+    due = "14 jobs (render) have been due for 60 min"
+    lack = f"{due}, and no worker serves the queue default; the last was seen 2 h ago"
     start = f"jobctl worker --tasks presentations.tasks --queue default --queue 'a queue' {PLACE}"
     silent = "'jobctl recover' (pid 4711 on render-1) holds the lock root:r8 and gave no sign of life for 3 h"
     take_over = "kill -KILL 4711 && jobctl recover --dry-run --root r8"

@@ -10,7 +10,7 @@ import pytest
 from jobctl.core.reporting.periods import Period, Zone
 from jobctl.model.amounts import counted
 from jobctl.report.story_page import Times
-from jobctl.report.units import age_of, age_shown, local_time, seconds_shown, size_shown
+from jobctl.report.units import age_of, local_time, size_shown
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -31,32 +31,9 @@ def test_sizes_are_shown_in_the_unit_that_reads_best(size: int | None, shown: st
     assert size_shown(size) == shown
 
 
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (None, ""),
-        (-5.0, "0 s"),
-        (0.4, "0 s"),
-        (119.0, "119 s"),
-        (120.0, "2 min"),
-        (7_200.0, "2 h"),
-        (172_799.0, "47 h"),
-        (3 * 86_400.0, "3 d"),
-        (800 * 86_400.0, "2 y"),
-    ],
-)
-def test_an_age_keeps_the_smaller_unit_while_that_says_more(seconds: float | None, shown: str) -> None:
-    assert age_shown(seconds) == shown
-
-
 def test_an_age_counts_back_from_now() -> None:
     assert age_of(NOW - timedelta(hours=5), NOW) == "5 h"
     assert age_of(None, NOW) == ""
-
-
-@pytest.mark.parametrize(("seconds", "shown"), [(0.04, "0.0 s"), (12.4, "12 s"), (200.2, "3 min 20 s")])
-def test_how_long_something_took(seconds: float, shown: str) -> None:
-    assert seconds_shown(seconds) == shown
 
 
 def test_a_noun_follows_its_number() -> None:

@@ -28,7 +28,7 @@ def test_each_task_that_nobody_knows_is_told_once_and_again_when_it_comes_back(
         unserved.look()
         unserved.look()
         assert len(said) == 1
-        assert said[0].startswith("2 jobs (strange) wait for ")
+        assert said[0].startswith("2 jobs (strange) have been due for ")
         assert said[0].endswith(
             "and no worker knows the task strange; start one: jobctl worker --tasks MODULE --queue q"
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 
 from jobctl.errors import UsageError
+from jobctl.model.commands import shell_word
 
 
 def parse_allowed(given: Sequence[str], known: Collection[str]) -> dict[str, int]:
@@ -15,7 +15,8 @@ def parse_allowed(given: Sequence[str], known: Collection[str]) -> dict[str, int
         name, _, number = text.partition("=")
         if name not in known or not (number.isascii() and number.isdecimal()):
             raise UsageError(
-                f"--allow {shlex.quote(text)} allows nothing", hint=f"write --allow {min(known)}=100"
+                f"--allow {shell_word(text)} allows nothing",
+                hint=f"write --allow {name if name in known else min(known)}=100",
             )
         allowed[name] = int(number)
     return allowed

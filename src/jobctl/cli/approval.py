@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -13,6 +12,7 @@ from jobctl.cli.context import Call
 from jobctl.cli.output import Format
 from jobctl.errors import ApprovalNeeded, BrakeHeld, ExitCode, JobctlError, UsageError, most_severe
 from jobctl.model.amounts import counted
+from jobctl.model.commands import planning_command, shell_line, shell_word
 from jobctl.model.plan import Held, Outcome
 from jobctl.report.digest import CALM_KINDS
 from jobctl.report.envelope import Ending
@@ -31,16 +31,29 @@ _KEPT_SHOWN = 200
 
 
 class Consent(NamedTuple):
-    """What the caller agreed to beforehand. ``again`` is the command that applies the plan.
+    """What the caller agreed to beforehand.
 
+    ``words``: the command line that makes this plan, without what is agreed to in it.
     ``explains``: what a policy leaves alone is listed as well, with the reasons.
+    ``tells``: the command that says what is kept or held and why, where this one takes no ``--explain``.
     """
 
-    again: str
+    words: Sequence[str]
     yes: bool = False
     dry_run: bool = False
     save_as: str | None = None
     explains: bool = False
+    tells: str = ""
+
+    @property
+    def again(self) -> str:
+        """The command that applies the plan."""
+        return shell_line([*self.words, "--yes"])
+
+    @property
+    def reasons(self) -> str:
+        """Where it is said why something is kept."""
+        return f"'{self.tells}' says why" if self.tells else "--explain says why"
 
     @property
     def only_shows(self) -> bool:
@@ -110,11 +123,20 @@ def _brakes(plan: Plan, consent: Consent) -> list[JobctlError]:
             f"a brake holds {_held_shown(held)} of {held.category}"
             f"{f' below root {held.root_id}' if held.root_id else ''}: {held.reason}; "
             "they were left as they are",
-            hint=f"see what they are with --dry-run --explain; if it is right so: "
-            f"{consent.again} --allow {held.category}={held.allow}",
+            hint=_past_the_brake(plan, consent, held),
         )
         for held in plan.held
     ]
+
+
+def _past_the_brake(plan: Plan, consent: Consent, held: Held) -> str:
+    """How to see what is held, and to let it pass. A saved plan is applied as it is, or made anew."""
+    allow = ("--allow", f"{held.category}={held.allow}")
+    if consent.words[1] == "apply":
+        anew = f"{planning_command(plan.header.command)} {shell_line(allow)} --plan FILE"
+        return f"if it is right that they go, make a new plan: {anew}"
+    tells = consent.tells or shell_line([*consent.words, "--dry-run", "--explain"])
+    return f"see what they are: {tells}; if it is right so: {shell_line([*consent.words, *allow, '--yes'])}"
 
 
 def _held_shown(held: Held) -> str:
@@ -135,6 +157,9 @@ def _show_plan(call: Call, plan: Plan, consent: Consent) -> None:
             told, findings = (iter(()), {}) if is_import else (plan.told(), plan.findings)
             digest = digest_plan(plan, told, counts=plan.counts, findings=findings)
             call.output.screen(plan_screen(digest, call.output.placed))
+            # Standard input is read by now.
+            if digest.is_cut and consent.dry_run and "-" not in consent.words:
+                call.output.say(f"Every step: {shell_line([*consent.words, '--dry-run'])} | less")
         _show_kept(call, plan, consent)
         return
     _list(call, map(Step, plan), plan if consent.explains else None)
@@ -147,9 +172,8 @@ def _show_kept(call: Call, plan: Plan, consent: Consent) -> None:
     if not consent.explains:
         # Where there is nothing else to tell, that sentence tells of them.
         if plan.total:
-            call.output.say(
-                f"Kept: {counted(plan.kept_count, 'file or job', 'files and jobs')}; --explain says why."
-            )
+            kept = counted(plan.kept_count, "file or job", "files and jobs")
+            call.output.say(f"Kept: {kept}; {consent.reasons}.")
         return
     from jobctl.report.screen import table  # noqa: PLC0415 - rich is only for terminals
 
@@ -175,7 +199,7 @@ def _end_with_plan(call: Call, plan: Plan, consent: Consent, troubles: Sequence[
     if not plan.total:
         _say_nothing_to_do(call, plan, consent)
     if consent.save_as is not None:
-        call.output.say(f"Saved; to apply it: jobctl apply {shlex.quote(consent.save_as)}")
+        call.output.say(f"Saved; to apply it: jobctl apply {shell_word(consent.save_as)}")
     elif plan.total:
         call.output.say(f"Nothing was changed; to apply this: {consent.again}")
     return call.output.end(Ending(code, counts=_planned(plan), errors=troubles, data=_plan_data(plan)))
@@ -261,7 +285,7 @@ def _say_nothing_to_do(call: Call, plan: Plan, consent: Consent) -> None:
     else:
         rest = f"; {counted(told, 'finding')} left alone, 'jobctl scan' lists them" if told else ""
     if plan.kept_count:
-        why = "" if consent.explains else ", --explain says why"
+        why = "" if consent.explains else f", {consent.reasons}"
         rest = f"; {counted(plan.kept_count, 'file or job', 'files and jobs')} kept{why}"
     call.output.say(f"Nothing to do{rest}.")
     if plan.declined:

@@ -33,22 +33,23 @@ LogTimezoneOption = Annotated[
 JitterOption = Annotated[
     str | None,
     typer.Option(
-        "--jitter", metavar="AGE", help="First wait a random time below this, such as 30s: for cron."
+        "--jitter", metavar="DURATION", help="First wait a random time below this, such as 30s: for cron."
     ),
 ]
 ExplainOption = Annotated[bool, typer.Option("--explain", help="Tell of all that is kept, too, and why.")]
 OlderThanOption = Annotated[
-    str | None, typer.Option("--older-than", metavar="AGE", help="Only files at least this old, such as 30d.")
+    str | None,
+    typer.Option("--older-than", metavar="DURATION", help="Only files at least this old, such as 30d."),
 ]
 MaxBytesOption = Annotated[
     str | None,
     typer.Option("--max-bytes", metavar="SIZE", help="Hold what would take more than this, such as 50G."),
 ]
 OlderOption = Annotated[
-    str | None, typer.Option("--older", metavar="AGE", help="Older than this, such as 36h or 2026-01-31.")
+    str | None, typer.Option("--older", metavar="TIME", help="Older than this, such as 36h or 2026-01-31.")
 ]
 NewerOption = Annotated[
-    str | None, typer.Option("--newer", metavar="AGE", help="Newer than this, such as 36h or 2026-01-31.")
+    str | None, typer.Option("--newer", metavar="TIME", help="Newer than this, such as 36h or 2026-01-31.")
 ]
 SinceOption = Annotated[
     str | None, typer.Option("--since", metavar="TIME", help="Not before this: 2h, yesterday 10:00, a date.")

@@ -17,8 +17,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from jobctl.cli.table import COMMANDS, command_in
-from jobctl.core.health.words import shell_word
 from jobctl.errors import ExitCode, JobctlError
+from jobctl.model.commands import shell_word
 from jobctl.model.names import to_shown
 from jobctl.report.columns import Column, RowT, tsv_heading, tsv_line
 from jobctl.report.envelope import SCHEMA, Ending, closing_fields, envelope, to_json

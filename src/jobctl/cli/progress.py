@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jobctl.ops.site import Progress, ProgressSink
 
 _REDRAW_S = 0.1
-_PHASES = {
+PHASES = {
     "read": "reading logs, MiB",
     "evidence": "reading other tables",
     "import": "reading the dump",
@@ -28,7 +28,10 @@ _PHASES = {
     "check": "checking videos",
     "reconcile": "comparing",
     "hash": "comparing bytes, MiB",
-    "plan": "planning",
+    "measure": "reading videos",
+    "compare": "comparing journal, disk and store",
+    "expire": "judging jobs that ended",
+    "purge": "looking at what is in quarantine",
     "apply": "applying",
     "copy": "copying, pages",
     "dump": "pg_dump writes",
@@ -74,7 +77,7 @@ class _Sink:
             if self.phase:
                 self.bars.remove_task(self.task)
             self.phase = step.phase
-            self.task = self.bars.add_task(_PHASES.get(step.phase, step.phase), total=step.total)
+            self.task = self.bars.add_task(PHASES.get(step.phase, step.phase), total=step.total)
         elif now - self.drawn_at < _REDRAW_S:
             return
         self.drawn_at = now

@@ -28,7 +28,7 @@ def refuse_json(call: Call, what: str) -> None:
     if call.output.format is not Format.TEXT:
         raise UsageError(
             f"{what} is for people, and JSON is one answer",
-            hint="ask again and again for 'jobctl status --json', or let Prometheus read 'jobctl metrics'",
+            hint="ask again and again: jobctl status --json; or let Prometheus ask: jobctl metrics serve",
         )
 
 

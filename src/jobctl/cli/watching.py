@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobctl import clock
 from jobctl.cli.output import Output, flush_answer
+from jobctl.durations import age_said
 from jobctl.errors import JobctlError
 from jobctl.model.names import to_shown
 from jobctl.model.timestamps import format_timestamp
 from jobctl.report.columns import Column
-from jobctl.report.units import age_shown
 from jobctl.store.redact import redact_url
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _on_terminal(
             except JobctlError as error:
                 told = [Text(redact_url(to_shown(f"{error.message} ({error.hint})")), "bold red")]
                 if seen is not None:
-                    told.append(Text(f"As it was {age_shown(clock.monotonic() - seen_at)} ago:", "dim"))
+                    told.append(Text(f"As it was {age_said(clock.monotonic() - seen_at)} ago:", "dim"))
             told += screen(seen) if seen is not None else []
             foot = f"\n{clock.now().astimezone():%H:%M:%S}, every {every_s:g} s; Ctrl-C ends."
             show(Group(*told, Text(foot, "dim")))

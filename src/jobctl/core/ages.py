@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from jobctl.durations import age_said
+from jobctl.model.timestamps import parse_timestamp
+
 _SLACK = timedelta(minutes=5)
 _DRIFT = timedelta(hours=1)
 _SILENCE = timedelta(days=30)
@@ -41,6 +44,11 @@ def shown_moment(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def shown_timestamp(text: str) -> str:
+    """The same of a moment in the form of ``format_timestamp``."""
+    return shown_moment(parse_timestamp(text))
+
+
 class Reading(NamedTuple):
     """The store's clock at one moment, beside the reading host's seconds since its boot."""
 
@@ -62,14 +70,14 @@ def why_jumped(now: Reading, before: Reading | None) -> str | None:
         drift = passed - timedelta(seconds=now.boottime_s - before.boottime_s)
         if abs(drift) <= _DRIFT:
             return None
-        return f"the clock jumped by {_days(drift)} since {before.at:%Y-%m-%d %H:%M} UTC"
+        return _jumped(drift, before)
     if passed < -_DRIFT:
-        return f"the clock was set back by {_days(-passed)} since {before.at:%Y-%m-%d %H:%M} UTC"
+        return _jumped(passed, before)
     if passed > _SILENCE:
-        return f"nothing was heard for {_days(passed)}, or the clock jumped"
+        return f"nothing was heard for {age_said(passed.total_seconds())}, or the clock jumped"
     return None
 
 
-def _days(duration: timedelta) -> str:
-    hours = duration.total_seconds() / 3_600
-    return f"{hours:.0f} h" if abs(hours) < 48 else f"{hours / 24:.0f} days"
+def _jumped(by: timedelta, before: Reading) -> str:
+    way = "was set back" if by < timedelta(0) else "jumped ahead"
+    return f"the clock {way} by {age_said(abs(by).total_seconds())} since {shown_moment(before.at)}"

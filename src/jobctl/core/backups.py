@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from jobctl.core.health.words import shell_word
 from jobctl.model.backup import BackupKind, Contents, PutBack
+from jobctl.model.commands import shell_word
 
 _STAMP = "%Y%m%dT%H%M%S.%fZ"
 _NAME = re.compile(r"jobctl-(?P<store_id>[0-9a-f]{16})-(?P<stamp>\d{8}T\d{6}\.\d{6}Z)(?P<suffix>\.db|\.dump)")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from jobctl.core.ages import Ages, shown_moment
 from jobctl.core.case import Case
+from jobctl.durations import age_said, spoken_duration
 from jobctl.model.files import Role, Seen
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.names import to_stored
@@ -167,19 +168,14 @@ def why_too_soon(
 ) -> str | None:
     """Why a file that may go does not go yet: two complete walks at least ``grace`` apart are needed."""
     if loose is None or not loose.is_of(judgement.seen):
-        return f"seen so for the first time; it may go after {_hours(grace)}"
+        return f"seen so for the first time; it may go after {spoken_duration(grace)}"
     age, since = ages.of(loose.since), shown_moment(loose.since)
     if age is None:
         return f"seen so since {since}; how long that is cannot be told: the clock jumped"
     if age < grace:
-        counted = ages.note(loose.since)
-        return f"seen so for {_hours(age)}, since {since}{counted}; it may go after {_hours(grace)}"
+        seen = f"seen so for {age_said(age.total_seconds())}, since {since}{ages.note(loose.since)}"
+        return f"{seen}; it may go after {spoken_duration(grace)}"
     return None
-
-
-def _hours(duration: timedelta) -> str:
-    hours = duration.total_seconds() / 3_600
-    return f"{hours:.0f} h" if hours >= 1 else f"{duration.total_seconds() / 60:.0f} min"
 
 
 def quarantine(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from jobctl.core.ages import Ages
+from jobctl.core.ages import Ages, shown_moment, shown_timestamp
 from jobctl.core.case import Case
 from jobctl.core.planning import Material, Proposal, propose
 from jobctl.durations import spoken_duration
@@ -58,7 +58,7 @@ def why_left_open(case: Case) -> str:
     if told:
         return told[0]
     last = case.record.last_heartbeat if case.record else None
-    return f"processing, last heartbeat {last}" if last else "processing"
+    return f"processing, last heartbeat {shown_timestamp(last)}" if last else "processing"
 
 
 _ABOUT_LIFE = frozenset(
@@ -73,7 +73,7 @@ def judge_queued(case: Case, job_row: Row, policy: Policy, ages: Ages) -> Action
         return _kept(case.key, "queued; no queued_ttl is set")
     run_at = _moment(job_row, "run_at")
     if run_at is not None and run_at > ages.now:
-        return _kept(case.key, f"queued for {job_row['run_at']}")
+        return _kept(case.key, f"queued for later: it is due on {shown_moment(run_at)}")
     since = _latest(ages, _moment(job_row, "updated_at"), _moment(job_row, "created_at"), run_at)
     age = ages.of(since)
     if age is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from jobctl.core.health.words import span
+from jobctl.durations import age_said
 from jobctl.model.amounts import counted
 from jobctl.model.standing import Outlook, Reading
 
@@ -39,7 +39,7 @@ def outlook_of(readings: Sequence[Reading]) -> Outlook:
     if low < 0 < high:
         return Outlook(None, is_at_least=False, said="unknown: the room goes up and down")
     if pace >= 0:
-        return Outlook(None, is_at_least=False, said=f"not filling within {span(seen_s)}")
+        return Outlook(None, is_at_least=False, said=f"not filling within {age_said(seen_s)}")
     days = same[-1].bytes_free / -pace / _DAY_S
     furthest = _LOOKS_AHEAD * seen_s / _DAY_S
     if days > furthest:
@@ -68,7 +68,7 @@ def _thinned(readings: Sequence[Reading]) -> list[Reading]:
 def _too_little(readings: int, seen_s: float) -> str:
     if readings < LEAST_READINGS:
         return f"unknown: {counted(readings, 'reading')} so far, scans add more"
-    return f"unknown: seen for {span(seen_s)} only"
+    return f"unknown: seen for {age_said(seen_s)} only"
 
 
 def _days(days: float) -> str:

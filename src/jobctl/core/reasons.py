@@ -19,8 +19,9 @@ _REPEATED = re.compile(rf"{_GONE}(?: {_GONE})+")
 
 
 def failure_said(code: str | None, error: str | None) -> str:
-    """An error and its code as one text; an exception's name is told once."""
-    return error if code and error and names(error, code) else ": ".join(filter(None, (code, error)))
+    """An error and its code as one text; an exception's name is told once, as is ``interrupted at 75 %``."""
+    says_it = code and error and (names(error, code) or error.startswith(f"{code} "))
+    return str(error) if says_it else ": ".join(filter(None, (code, error)))
 
 
 def names(error: str, code: str) -> bool:

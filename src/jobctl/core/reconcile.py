@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from jobctl.core.accounts import Account, End
+from jobctl.core.ages import shown_timestamp
 from jobctl.core.case import Candidate, Case, Liveness, World
+from jobctl.model.amounts import counted
 from jobctl.model.files import BROKEN, STILL_NAMED, Role, Seen, Verdict
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.records import Linked, Record
@@ -194,7 +196,7 @@ def _unless_declined(case: Case, video: Candidate, kind: FindingKind, reason: st
 def _ambiguous(case: Case, videos: Sequence[Candidate], reason: str) -> Iterator[Finding]:
     for video in videos:
         others = len(videos) - 1
-        claim = f"{others} other whole video{'s' if others > 1 else ''} of this job; {reason}"
+        claim = f"{counted(others, 'other whole video')} of this job; {reason}"
         yield _of_file(FindingKind.AMBIGUOUS, case.key, video, claim)
 
 
@@ -214,7 +216,8 @@ def _finished(case: Case, record: Record, *, since: str | None) -> Iterator[Find
     if len(whole) > 1:
         yield from _ambiguous(case, whole, f"its record says {record.status}")
     elif whole and _older_than(whole[0].seen, since):
-        reason = f"whole, but older than attempt {record.attempt}, which began {since}"
+        began = shown_timestamp(since) if since else ""
+        reason = f"whole, but older than attempt {record.attempt}, which began {began}"
         yield _of_file(FindingKind.CONFLICT, case.key, whole[0], reason)
     elif whole:
         shown = f" at {record.progress:g} %" if record.progress is not None else ""
@@ -244,7 +247,7 @@ def _processing(case: Case, record: Record, world: World) -> Iterator[Finding]:
     elif is_dead:
         yield _interrupted(case, record, world)
     else:
-        last = record.last_heartbeat or "never"
+        last = shown_timestamp(record.last_heartbeat) if record.last_heartbeat else "never"
         said = f"last heartbeat {last}; {case.liveness.reason}{_said(case)}{_noted(case)}"
         yield _of_job(FindingKind.ZOMBIE, case, said)
 
@@ -285,7 +288,8 @@ _FOR_RESCUE = "its worker's lease is ended by any other worker, or by 'jobctl ex
 def interruption(record: Record, liveness: Liveness) -> str:
     """How far a job came whose executor is dead, and how that is known."""
     at = f"interrupted at {record.progress:.3g} %" if record.progress is not None else "interrupted"
-    heartbeat = f", last heartbeat {record.last_heartbeat}" if record.last_heartbeat else ""
+    last = record.last_heartbeat
+    heartbeat = f", last heartbeat {shown_timestamp(last)}" if last else ""
     return f"{at}{heartbeat}: {liveness.reason}"
 
 
@@ -333,7 +337,7 @@ def _changed(case: Case, video: Candidate, known: Sequence[Linked]) -> Iterator[
     for linked in known:
         same_place = (linked.root_id, linked.path) == (video.seen.root_id, video.seen.path)
         if same_place and linked.size is not None and linked.size != video.seen.size:
-            reason = f"{video.seen.size} bytes, its record says {linked.size}: the file was changed since"
+            reason = f"{video.seen.size:,} bytes, its record says {linked.size:,}: the file was changed since"
             yield _of_file(FindingKind.CONFLICT, case.key, video, reason)
 
 

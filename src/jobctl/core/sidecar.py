@@ -71,7 +71,7 @@ def facts_of_sidecar(
     if named != job_id:
         return SidecarSays([], f"its sidecar is of job {named} ({where})")
     if fields.get("size", video.size) != video.size:
-        return SidecarSays([], f"{video.size} bytes, its sidecar says {fields['size']} ({where})")
+        return SidecarSays([], f"{video.size:,} bytes, its sidecar says {fields['size']} ({where})")
     if "sha256" in fields and probe.sha256 is not None and fields["sha256"] != probe.sha256:
         return SidecarSays([], f"its bytes are not those its sidecar vouches for ({where})")
     trust = _trust(fields, probe)

@@ -6,17 +6,16 @@ what is known.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from jobctl.model.commands import planning_command, show_command
 from jobctl.model.difference import Difference, DifferenceKind
 from jobctl.model.plan import Outcome, Verb
 from jobctl.model.quarantine import Entry, Whereabouts
 from jobctl.model.status import Status
 
 _RESTORE = "quarantine restore"
-_FURTHER_WORDS = {"duplicates": "duplicates --quarantine", "import": "import FILE"}
 _MOST_NAMED = 5
 _SAID = {
     Whereabouts.IN_PLACE: "it is where it was",
@@ -168,11 +167,6 @@ def _not_held(claim: Claim, held: Held | None, *, is_there: bool | None) -> Diff
     return _of_claim(DifferenceKind.ARTIFACT, claim, f"{said}, and a file stands where it was", mend)
 
 
-def show_command(job_id: str) -> str:
-    """The command that shows a job."""
-    return f"jobctl show {shlex.quote(job_id)}"
-
-
 def _of_claim(kind: DifferenceKind, claim: Claim, reason: str, mend: str) -> Difference:
     return Difference(kind, reason, mend, claim.root_id, job_id=claim.job_id, path=claim.path)
 
@@ -193,4 +187,4 @@ def _again(command: str, undo_of: str | None, places: list[str]) -> str:
             return f"jobctl {_RESTORE} {' '.join(places)}"
         runs = sorted({place.partition("/")[0] for place in places})
         return f"jobctl {_RESTORE} {' '.join(runs)}".rstrip()
-    return f"jobctl {_FURTHER_WORDS.get(command, command)}"
+    return planning_command(command)

@@ -16,8 +16,8 @@ from collections.abc import Callable, Generator, Iterator
 from itertools import chain
 from typing import IO, Any, NamedTuple
 
-from jobctl.core.health.words import shell_word
 from jobctl.errors import LogUnreadable
+from jobctl.model.commands import shell_word
 
 BLOCK = 1 << 20
 STDIN = "-"

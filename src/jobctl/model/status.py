@@ -7,6 +7,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from jobctl.errors import IllegalTransition
+from jobctl.model.commands import show_command
 
 
 class Status(StrEnum):
@@ -83,5 +84,5 @@ def check_transition(job_id: str, old: Status, new: Status, cause: Cause, error_
     if refused:
         raise IllegalTransition(
             f"job {job_id}: {old} to {new} by {cause} is not allowed; the record was left as it was",
-            hint=f"run 'jobctl show {job_id}' to see its history",
+            hint=f"run '{show_command(job_id)}' to see its history",
         )

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from jobctl import clock
 from jobctl.errors import ExitCode, PlanStale
+from jobctl.model.commands import planning_command
 from jobctl.model.plan import INVERSE, MOVES, Outcome, PlanHeader, Verb
 from jobctl.model.quarantine import DESPITE_ERROR
 from jobctl.model.timestamps import parse_timestamp
@@ -118,8 +119,8 @@ def check_fresh(hold: Hold, plan: Plan) -> None:
     """Raise ``PlanStale`` unless the plan was made for this store, these roots and settings, lately."""
     why = _why_stale(hold, plan)
     if why is not None:
-        again = " ".join(filter(None, ["jobctl", plan.header.command, plan.header.undo_of]))
-        raise PlanStale(f"{why}; nothing was changed", hint=f"make a new plan: {again}")
+        again = " ".join(filter(None, [planning_command(plan.header.command), plan.header.undo_of]))
+        raise PlanStale(f"{why}; nothing was changed", hint=f"make a new plan: {again} --plan FILE")
 
 
 def _why_stale(hold: Hold, plan: Plan) -> str | None:

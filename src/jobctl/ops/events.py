@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from jobctl import clock
-from jobctl.core.health.words import shell_word
 from jobctl.errors import StoreUnreachable, UnknownJob
+from jobctl.model.commands import show_command
 from jobctl.model.history import EventFilter
 from jobctl.model.job import Event
 from jobctl.model.lookup import SHORTEST_PREFIX
@@ -72,9 +72,7 @@ def _resolve(connection: Connection, name: str) -> str:
             f"{name} is no id but the beginning of {'one' if len(alike) == 1 else 'several'}",
             hint=f"write more of it: {', '.join(alike)}",
         )
-    raise UnknownJob(
-        f"there is no history of a job {name}", hint=f"look further: jobctl show {shell_word(name)}"
-    )
+    raise UnknownJob(f"there is no history of a job {name}", hint=f"look further: {show_command(name)}")
 
 
 def event_page(

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from jobctl.errors import FileUnavailable, NotCompleted, RootUnavailable
+from jobctl.model.commands import shell_word
 from jobctl.model.files import Role, Verdict
 from jobctl.model.job import Artifact, Event, Job
 from jobctl.model.names import to_stored
@@ -69,7 +70,8 @@ def open_handout(site: Site, job_id: str, role: Role, proven: Proven) -> Handout
             return _handout(opened, file, job_id)
     why = troubles[0] if troubles else _why_none(files, role)
     raise FileUnavailable(
-        f"the {role} of job {job_id} cannot be handed out: {why}", hint=f"see: jobctl scan --job {job_id}"
+        f"the {role} of job {job_id} cannot be handed out: {why}",
+        hint=f"see: jobctl scan --job {shell_word(job_id)}",
     )
 
 

@@ -13,6 +13,7 @@ from jobctl.core.logbook import trace_from_json
 from jobctl.core.urls import job_id_of
 from jobctl.errors import ConfigurationError, UnknownJob
 from jobctl.model.amounts import counted
+from jobctl.model.commands import shell_word
 from jobctl.model.lookup import SHORTEST_PREFIX, By, Clue, ClueKind, Found, Move
 from jobctl.model.names import to_stored
 from jobctl.model.storable import storable_text
@@ -59,6 +60,8 @@ def job_named(site: Site, name: str) -> str:
     Whoever is about to change a job names it so; by file, URL or key it may only be shown.
     Raises ``AmbiguousJob`` and ``UnknownJob``.
     """
+    if not name:
+        raise UnknownJob("'' names no job", hint="run 'jobctl list' to see the jobs")
     with site.store.read() as connection:
         if _is_recorded(connection, name) or len(name) < SHORTEST_PREFIX:
             return name
@@ -183,7 +186,7 @@ def clues_of(site: Site, connection: Connection, known: list[RootRow], job_id: s
         yield Clue(
             ClueKind.TOMBSTONE,
             f"it was {buried.cause} on {local_time(buried.at)} by {buried.actor}",
-            f"jobctl quarantine restore {there[0].entry}" if there else f"jobctl events {job_id}",
+            f"jobctl quarantine restore {there[0].entry}" if there else f"jobctl events {shell_word(job_id)}",
         )
     for move in there[:1]:
         yield Clue(
@@ -200,7 +203,7 @@ def clues_of(site: Site, connection: Connection, known: list[RootRow], job_id: s
         said = f"render {render.render.remote_id} of {render.renderer} belongs to it"
         yield Clue(ClueKind.RENDER, said, "jobctl remote list")
     if buried is None and history.jobs_with_history(connection, job_id, limit=1) == [job_id]:
-        yield Clue(ClueKind.EVENT, "the history tells of it", f"jobctl events {job_id}")
+        yield Clue(ClueKind.EVENT, "the history tells of it", f"jobctl events {shell_word(job_id)}")
 
 
 def quarantine_note(site: Site, there: list[Move]) -> str:
@@ -221,7 +224,7 @@ def _of_files(
     base = next((row.path for row in known if row.root_id == root_id), root_id)
     others = f", and {counted(len(seen) - 1, 'other file')}" if len(seen) > 1 else ""
     said = f"the last scan saw its {role or 'file'} at {to_stored(os.path.join(base, path))}{others}"
-    yield Clue(ClueKind.FILE, said, f"jobctl explain {job_id}" if is_buried else "jobctl recover")
+    yield Clue(ClueKind.FILE, said, f"jobctl explain {shell_word(job_id)}" if is_buried else "jobctl recover")
 
 
 def _of_logs(connection: Connection, job_id: str) -> Iterator[Clue]:
@@ -233,7 +236,7 @@ def _of_logs(connection: Connection, job_id: str) -> Iterator[Clue]:
     where = next((mark.where for mark in marks if moment in (mark.at, mark.after)), "")
     at = f" at {local_time(parse_timestamp(moment))}" if moment else ""
     source = f" ({where})" if where else ""
-    yield Clue(ClueKind.LOG, f"a log knows of it{at}{source}", f"jobctl explain {job_id}")
+    yield Clue(ClueKind.LOG, f"a log knows of it{at}{source}", f"jobctl explain {shell_word(job_id)}")
 
 
 def _of_render(connection: Connection, remote_id: str) -> Iterator[Clue]:

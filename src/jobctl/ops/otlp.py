@@ -7,6 +7,7 @@ variables. Everything here comes with ``jobctl[otel]``.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -20,6 +21,7 @@ from jobctl.report.prometheus import Metric, Sample
 _HTTP = "http/protobuf"
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _NAMES = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_SYSTEM_SAID = re.compile(r"\[Errno -?[0-9]+\] ([^\"')]+)")
 
 
 class Sent(NamedTuple):
@@ -78,7 +80,10 @@ def _complaints() -> Iterator[list[str]]:
 
     class Ear(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            heard.append(" ".join(record.getMessage().split())[:500])
+            said = " ".join(record.getMessage().split())
+            # Of a connection that fails, three layers tell in each other's words; the system's own say it.
+            refused = _SYSTEM_SAID.search(said)
+            heard.append(refused[1] if refused else said[:500])
 
     logger, ear = logging.getLogger("opentelemetry"), Ear()
     propagates = logger.propagate

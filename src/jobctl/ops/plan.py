@@ -33,7 +33,7 @@ from jobctl.ops.new_file import new_file
 FORMAT = "jobctl-plan/v1"
 # An imported job carries its payload.
 _LONGEST_LINE = 1 << 25
-_MADE_AGAIN = "nothing was changed; make a new plan with 'jobctl recover --plan FILE'"
+_MADE_AGAIN = "nothing was changed; make it anew: the command that made it, with --plan FILE"
 
 
 @dataclass(slots=True)

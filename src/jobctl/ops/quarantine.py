@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import islice
+from itertools import chain, islice
 
 from jobctl.core.ages import Ages
 from jobctl.core.brakes import Limits
@@ -127,10 +127,14 @@ def plan_restore(hold: Hold, wanted: Sequence[Wanted], *, troubles: list[JobctlE
         planning.take(batch)
     if not planning.is_known:
         writer.discard()
-        raise UnknownEntry(
-            "nothing in quarantine is what was named; nothing was changed", hint="see: jobctl quarantine list"
-        )
+        raise _unknown()
     return planning.finish()
+
+
+def _unknown() -> UnknownEntry:
+    return UnknownEntry(
+        "nothing in quarantine is what was named; nothing was changed", hint="see: jobctl quarantine list"
+    )
 
 
 @dataclass(slots=True)
@@ -226,7 +230,8 @@ def plan_purge(
 ) -> Plan:
     """Plan to remove for good what was in quarantine long enough and nothing refers to.
 
-    Raises ``SourceUnusable`` where it cannot be told what other tables refer to.
+    Raises ``SourceUnusable`` where it cannot be told what other tables refer to, and ``UnknownEntry``
+    where nothing that ever was in quarantine is meant.
     """
     catch_up(hold)
     retention = max(hold.site.settings.policy.quarantine, options.older_than or timedelta(0))
@@ -234,7 +239,12 @@ def plan_purge(
     writer = PlanWriter(header_of(hold, "quarantine purge"))
     told = troubles if troubles is not None else []
     found = list_entries(hold.roots, options.wanted, troubles=told)
-    there = (_by_both_clocks(entry, ages) for entry in found if entry.whereabouts is Whereabouts.QUARANTINED)
+    first = next(found, None)
+    if first is None and options.wanted:
+        writer.discard()
+        raise _unknown()
+    every = chain([first] if first else [], found)
+    there = (_by_both_clocks(entry, ages) for entry in every if entry.whereabouts is Whereabouts.QUARANTINED)
     told.extend(clock_troubles(jumped))
     files: dict[str, int] = {}
     blind = suspended(hold)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from jobctl import clock
 from jobctl.errors import IllegalTransition, JobctlError, StaleJob, UnknownJob, UsageError
 from jobctl.model.attempts import WorkerRow
+from jobctl.model.commands import show_command
 from jobctl.model.enqueued import LATEST, Enqueued, Left, New, length_if_too_long
 from jobctl.model.job import Job
 from jobctl.model.status import Cause, Status
@@ -183,7 +184,7 @@ def retry(site: Site, job_id: str, *, expect_version: int | None = None) -> Job:
         if expect_version is not None and now.version != expect_version:
             raise StaleJob(
                 f"job {job_id} was changed since it was listed; it was left as it is",
-                hint=f"run 'jobctl show {job_id}'",
+                hint=f"run '{show_command(job_id)}'",
             )
         at = site.store.now(connection)
         most = max(now.max_attempts, now.tries + 1)
@@ -225,7 +226,7 @@ def retry_all(site: Site, found: Iterable[Retried]) -> Iterator[Job | JobctlErro
 def _change(site: Site, connection: Connection, now: Job, to: Status, at: datetime, **changes: Any) -> Job:
     if now.status is to:
         raise IllegalTransition(
-            f"job {now.job_id} is {to} already; nothing was changed", hint=f"run 'jobctl show {now.job_id}'"
+            f"job {now.job_id} is {to} already; nothing was changed", hint=f"run '{show_command(now.job_id)}'"
         )
     return jobs.change_status(
         connection,

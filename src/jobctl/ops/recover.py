@@ -12,6 +12,7 @@ from jobctl.core.planning import Material, Terms, propose
 from jobctl.core.rebuild import UrlForms
 from jobctl.core.sidecar import SidecarSays, facts_of_sidecar, fields_of
 from jobctl.errors import JobctlError, SidecarUnusable
+from jobctl.model.commands import shell_word
 from jobctl.model.files import Probe, Role, Seen, Tier
 from jobctl.model.names import to_stored
 from jobctl.model.plan import PlanHeader
@@ -121,7 +122,7 @@ class Gathering:
 def _unusable(where: str, job_id: str, why: str) -> SidecarUnusable:
     return SidecarUnusable(
         f"the sidecar {where} is not used: {why}; its video was judged without it",
-        hint=f"mend or remove it; what is known besides: jobctl explain {job_id}",
+        hint=f"mend or remove it; what is known besides: jobctl explain {shell_word(job_id)}",
     )
 
 

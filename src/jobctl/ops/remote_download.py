@@ -10,6 +10,7 @@ from typing import NamedTuple
 from jobctl.core.layout import TEMPORARY_END, Layout, video_name
 from jobctl.errors import DownloadFailed, PublishRefused, UnknownRender, UsageError
 from jobctl.evidence.remote import Renderer, open_renderer
+from jobctl.model.commands import shell_word, show_command
 from jobctl.model.files import Role, Tier, Verdict
 from jobctl.model.job import Confidence
 from jobctl.model.names import to_stored
@@ -230,7 +231,7 @@ def _place_for(site: Site, root: OpenRoot, known: KnownRender, *, as_video: bool
         )
     if buried is not None:
         why = f"the job was ended for good ({buried.cause})"
-        raise _not_wanted(job_id, why, f"see its history: jobctl show {job_id}")
+        raise _not_wanted(job_id, why, f"see its history: {show_command(job_id)}")
     name = _name_for(layout_of(site.settings, row.layout), known, as_video=as_video)
     beside = [path for root_id, path, *_ in seen if root_id == row.root_id]
     directory = os.path.dirname((beside[0] if beside else newest) or "")
@@ -238,7 +239,7 @@ def _place_for(site: Site, root: OpenRoot, known: KnownRender, *, as_video: bool
         # What lies in another root cannot be looked at from here; a scan saw it.
         is_there = root_id != row.root_id or os.path.lexists(os.path.join(root.path, path))
         if role == Role.VIDEO and is_there:
-            hint = f"see how it is, and move it away if it is broken: jobctl scan --job {job_id}"
+            hint = f"see how it is, and move it away if it is broken: jobctl scan --job {shell_word(job_id)}"
             raise _not_wanted(job_id, f"{to_stored(path)} is there already", hint)
     return directory, name
 

@@ -6,8 +6,8 @@ import os
 from datetime import datetime
 from typing import NamedTuple
 
-from jobctl.core.health.words import shell_word
 from jobctl.errors import JobctlError, RootRefused, RootUnavailable
+from jobctl.model.commands import shell_word
 from jobctl.ops.hold import open_registered
 from jobctl.ops.site import Site
 from jobctl.outputs.root import (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from jobctl.core.schedule import (
     why_not_crontab,
 )
 from jobctl.errors import ScheduleRefused
+from jobctl.model.commands import shell_line
 from jobctl.ops.backup import backup_directory
 from jobctl.ops.site import open_site
 from jobctl.ops.stepdown import learn_as_owner
@@ -296,7 +296,7 @@ def _warnings(settings: Settings, options: ScheduleOptions, environment_file: st
     for file in files:
         try:
             if os.stat(file).st_mode & _FOR_OTHERS:
-                mend = shlex.join(["chmod", "600", file])
+                mend = shell_line(["chmod", "600", file])
                 warnings.append(f"others may read {file}; to keep a password in it secret: {mend}")
         except OSError as error:
             warnings.append(f"{file} cannot be looked at: {error.strerror}")

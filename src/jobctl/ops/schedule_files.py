@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from jobctl import clock
 from jobctl.core.schedule import END_MARK, is_ours, without_block
 from jobctl.errors import ScheduleRefused
+from jobctl.model.commands import shell_line
 from jobctl.ops.schedule import Kind, Schedule, ScheduleOptions
 from jobctl.outputs import effects
 
@@ -26,7 +26,7 @@ def check_place(options: ScheduleOptions) -> None:
     """Raise ``ScheduleRefused`` where something stands that was not written from here."""
     for path in options.paths if options.place else ():
         if os.path.lexists(path) and not _is_ours(path):
-            moved = shlex.join(["mv", "--", path, f"{path}.old"])
+            moved = shell_line(["mv", "--", path, f"{path}.old"])
             raise ScheduleRefused(
                 f"{path} was not written by jobctl; nothing was changed",
                 hint=f"move it away: {moved}; or write elsewhere with --directory",

@@ -61,4 +61,4 @@ def _aside(site: Site, connection: Connection, job_id: str) -> str | None:
     there = in_quarantine(connection, job_id)
     if not there:
         return None
-    return f"{quarantine_note(site, there)}; back with 'jobctl quarantine restore {there[0].entry}'"
+    return f"{quarantine_note(site, there)}; to give it back: jobctl quarantine restore {there[0].entry}"

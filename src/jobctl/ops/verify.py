@@ -7,7 +7,6 @@ between, or is at work, is looked at once more and not told.
 from __future__ import annotations
 
 import os
-import shlex
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,9 +14,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 
-from jobctl.core.verify import Claim, Held, Step, compare, interrupted, judge, matched, show_command
+from jobctl.core.verify import Claim, Held, Step, compare, interrupted, judge, matched
 from jobctl.errors import JobctlError, RootUnavailable
 from jobctl.evidence.executor import liveness
+from jobctl.model.amounts import counted
+from jobctl.model.commands import shell_word, show_command
 from jobctl.model.difference import Difference, DifferenceKind
 from jobctl.model.names import to_stored
 from jobctl.model.plan import Outcome, Verb
@@ -105,10 +106,9 @@ class Verification:
         waiting = {row.root_id for row in roots.get_roots(connection) if row.negatives_suspended_at}
         for root in opened:
             if root.behind > CRASH_LAG:
-                reason = (
-                    f"its marker is {root.behind} runs behind the store: an older copy of it was put back"
-                )
-                mend = f"jobctl root adopt {shlex.quote(root.path)}"
+                behind = counted(root.behind, "run")
+                reason = f"its marker is {behind} behind the store: an older copy of it was put back"
+                mend = f"jobctl root adopt {shell_word(root.path)}"
             elif root.root_id in waiting:
                 reason, mend = "no complete recover was applied since", "jobctl recover"
             else:

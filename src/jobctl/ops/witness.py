@@ -15,7 +15,7 @@ from datetime import timedelta
 from jobctl import clock
 from jobctl.core.ages import shown_moment
 from jobctl.core.case import UNKNOWN_EXECUTOR, Liveness
-from jobctl.durations import spoken_duration
+from jobctl.durations import age_said, spoken_duration
 from jobctl.evidence.executor import liveness, this_boot_id
 from jobctl.model.job import Executor
 from jobctl.model.records import Record, Watch
@@ -42,8 +42,8 @@ class Witness:
         watch = self._watch(record, watches)
         silent_s = clock.monotonic() - watch.since
         if silent_s >= self.stale_after_s:
-            minutes = int(silent_s // 60)
-            return Liveness("dead", f"its heartbeat stood still for {minutes} min by this host's own clock")
+            stood_still = f"its heartbeat stood still for {age_said(silent_s)}"
+            return Liveness("dead", f"{stood_still} by this host's own clock")
         return here._replace(reason=f"{here.reason}; {self._since_when(silent_s)}")
 
     def _since_when(self, silent_s: float) -> str:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from jobctl.core.layout import TEMPORARY_END
 from jobctl.core.sidecar import own_document
 from jobctl.errors import PublishRefused
+from jobctl.model.commands import shell_word
 from jobctl.model.files import Stamp, Tier, Verdict
 from jobctl.outputs import container, effects
 from jobctl.outputs.settle import writer_state
@@ -146,7 +147,9 @@ def _refused(source: str, why: str, hint: str) -> PublishRefused:
 
 
 def _taken(source: str, target: str, job_id: str) -> PublishRefused:
-    return _refused(source, f"{target} is there already", f"see whose it is: jobctl scan --job {job_id}")
+    return _refused(
+        source, f"{target} is there already", f"see whose it is: jobctl scan --job {shell_word(job_id)}"
+    )
 
 
 def _expect_publishable(source: str, target: str, job_id: str) -> None:

@@ -18,8 +18,9 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from jobctl import clock
-from jobctl.core.health.words import shell_word
 from jobctl.errors import RootRefused, RootUnavailable, StoreOlderThanRoot
+from jobctl.model.amounts import counted
+from jobctl.model.commands import shell_word
 from jobctl.model.timestamps import format_timestamp
 from jobctl.outputs import effects
 from jobctl.outputs.directories import open_directory
@@ -149,9 +150,10 @@ def open_root(path: str, *, root_id: str, store_id: str, generation: int) -> Ope
     try:
         found = _proven(path, _read_marker(path, fd), root_id=root_id, store_id=store_id)
         if found.generation > generation:
+            unknown = counted(found.generation - generation, "changing run")
             raise StoreOlderThanRoot(
-                f"root {path} has seen {found.generation - generation} changing runs that this store "
-                "does not know: an older copy of the store was put back; nothing was changed",
+                f"root {path} has seen {unknown} that this store does not know: an older copy of the "
+                "store was put back; nothing was changed",
                 hint=f"put the newest store back, or accept this one: jobctl root adopt {shell_word(path)}",
             )
         return OpenRoot(

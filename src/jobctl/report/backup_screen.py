@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobctl.core.backups import how_to_take_back, taking_back
+from jobctl.durations import took_said
 from jobctl.model.amounts import counted
 from jobctl.model.backup import Backup, Contents, PutBack, RestorePlan
 from jobctl.report.columns import Column
 from jobctl.report.items import path_fields
-from jobctl.report.units import local_time, seconds_shown, size_shown
+from jobctl.report.units import local_time, size_shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -48,7 +49,7 @@ def backup_said(backup: Backup) -> str:
     """A backup that was made, in one sentence."""
     held = f"{counted(backup.contents.total, 'job')}, {counted(backup.contents.events, 'event')}"
     gone = f"; removed {counted(len(backup.removed), 'older one')}" if backup.removed else ""
-    took = seconds_shown(backup.seconds)
+    took = took_said(backup.seconds)
     return f"Backed up {held} to {backup.path} ({size_shown(backup.size)}, checked, in {took}){gone}."
 
 
@@ -165,12 +166,12 @@ def already_said(at: datetime, before: PutBack) -> str:
 
 def plan_screen(plan: RestorePlan, width: int) -> Iterator[RenderableType]:
     """All of it on a terminal."""
-    from jobctl.report.screen import line, table  # noqa: PLC0415 - rich is only for terminals
+    from jobctl.report.screen import line, table, told  # noqa: PLC0415 - rich is only for terminals
 
     yield table(BESIDE_COLUMNS, beside_each_other(plan), width)
     yield line("")
     for sentence in plan_said(plan):
-        yield line(sentence)
+        yield told(sentence)
 
 
 def _file_fields(path: str) -> dict[str, str | None]:

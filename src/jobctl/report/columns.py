@@ -13,6 +13,9 @@ from jobctl.model.timestamps import format_timestamp
 
 RowT = TypeVar("RowT")
 
+WIDE, WIDER = 110, 150
+"""Terminals that have room for more than is needed, and for nearly all there is."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column(Generic[RowT]):

@@ -9,13 +9,10 @@ from jobctl.model.amounts import counted
 from jobctl.model.health import Examined, Health
 from jobctl.model.names import to_shown
 from jobctl.report.columns import Column
+from jobctl.report.items import diagnosis_item
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-_STYLES = {Health.OK: "green", Health.WARN: "yellow", Health.FAIL: "bold red", Health.UNKNOWN: "magenta"}
-_HEALTH_WIDTH = max(len(health) for health in Health)
-_GAP = (0, 2, 0, 0)
 
 EXAMINED_COLUMNS: Sequence[Column[Examined]] = (
     Column(name="check", value=lambda one: one.check),
@@ -38,15 +35,11 @@ CHECK_COLUMNS: Sequence[Column[Any]] = (
 
 def examined_item(one: Examined) -> dict[str, Any]:
     """A check that was carried out, as JSON. ``seconds`` is how long it took."""
-    said, fix, command = one.diagnosis[1:]
     return {
         "check": one.check,
         "theme": one.theme,
-        "health": one.diagnosis.health.value,
-        "said": said,
         "why": one.why,
-        "fix": fix or None,
-        "command": command or None,
+        **diagnosis_item(one.diagnosis),
         "seconds": round(one.seconds, 3),
     }
 
@@ -61,14 +54,15 @@ def check_line(one: Examined, name_width: int) -> RenderableType:
     from rich.table import Table  # noqa: PLC0415 - only where a person watches
     from rich.text import Text  # noqa: PLC0415
 
-    grid = Table.grid(padding=_GAP)
+    from jobctl.report.trouble_rows import GAP, HEALTH_STYLES, HEALTH_WIDTH  # noqa: PLC0415
+
+    grid = Table.grid(padding=GAP)
     grid.add_column(width=name_width, no_wrap=True, overflow="fold")
-    grid.add_column(width=_HEALTH_WIDTH, no_wrap=True)
+    grid.add_column(width=HEALTH_WIDTH, no_wrap=True)
     grid.add_column(overflow="fold")
     health = one.diagnosis.health
-    grid.add_row(
-        Text(to_shown(one.check)), Text(health.value, _STYLES[health]), Text(to_shown(one.diagnosis.said))
-    )
+    found = Text(health.value, HEALTH_STYLES[health])
+    grid.add_row(Text(to_shown(one.check)), found, Text(to_shown(one.diagnosis.said)))
     return grid
 
 
@@ -104,9 +98,10 @@ def _has_advice(one: Examined) -> bool:
 
 def _advice(one: Examined, width: int) -> Iterator[RenderableType]:
     from jobctl.report.screen import line  # noqa: PLC0415 - rich is only for terminals
+    from jobctl.report.trouble_rows import HEALTH_STYLES  # noqa: PLC0415
 
     health, said, fix, command = one.diagnosis
-    yield line((health.value, _STYLES[health]), f"  {one.check}: {said}")
+    yield line((health.value, HEALTH_STYLES[health]), f"  {one.check}: {said}")
     yield line((one.why, "dim"), indent=2)
     if fix:
         yield line(f"To do: {fix}.", indent=2)

@@ -9,11 +9,12 @@ from rich.console import RenderableType
 
 from jobctl.core.duplicates import By, CopyGroup, JudgedCopy
 from jobctl.core.requests import RequestGroup
+from jobctl.durations import took_said
 from jobctl.model.amounts import counted
 from jobctl.report.duplicate_digest import DuplicateDigest, found_shown
 from jobctl.report.scan_screen import subject
-from jobctl.report.screen import Example, Place, line, section, spaced
-from jobctl.report.units import seconds_shown, size_shown
+from jobctl.report.screen import Example, Place, line, section, spaced, told
+from jobctl.report.units import size_shown
 
 _MEMBERS = 10
 
@@ -37,7 +38,7 @@ def duplicates_screen(
 
 def _blocks(digest: DuplicateDigest, extent: SearchExtent, place: Place) -> Iterator[RenderableType]:
     found = found_shown(extent.groups, extent.bytes_to_save)
-    yield line(f"Compared {counted(extent.videos, 'video')} in {seconds_shown(extent.seconds)}: {found}.")
+    yield line(f"Compared {counted(extent.videos, 'video')} in {took_said(extent.seconds)}: {found}.")
     for by in By:
         shown = digest.groups.get(by, [])
         for group in shown:
@@ -45,7 +46,7 @@ def _blocks(digest: DuplicateDigest, extent: SearchExtent, place: Place) -> Iter
         rest = extent.groups.get(by, 0) - len(shown)
         if rest > 0:
             more = place(f"… {counted(rest, 'more group')}: jobctl duplicates --by {by.value} --jsonl")
-            yield line((more, "dim"))
+            yield told(more, "dim")
 
 
 def _copies(group: CopyGroup, roots: Mapping[str, str]) -> RenderableType:

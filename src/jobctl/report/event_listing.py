@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from jobctl.model.history import cause_of
 from jobctl.model.job import Event
-from jobctl.report.columns import Column
-from jobctl.report.listings import MOST_OF_A_NAME, WIDE, WIDER, reason_column
+from jobctl.report.columns import WIDE, WIDER, Column
+from jobctl.report.listings import MOST_OF_A_NAME, reason_column
 from jobctl.report.units import on_wall
 
 _SAME_YEAR = timedelta(days=300)

@@ -13,6 +13,7 @@ from jobctl.model.detail import JobDetail
 from jobctl.model.difference import Difference
 from jobctl.model.files import Check, Seen
 from jobctl.model.finding import Finding
+from jobctl.model.health import Diagnosis
 from jobctl.model.history import cause_of
 from jobctl.model.job import Artifact, Event, Job
 from jobctl.model.names import is_utf8, to_stored
@@ -144,6 +145,12 @@ def action_item(
         "result": outcome.value if outcome else None,
         "note": note,
     }
+
+
+def diagnosis_item(diagnosis: Diagnosis) -> dict[str, str | None]:
+    """What was found of one thing, and what to do about it."""
+    health, said, fix, command = diagnosis
+    return {"health": health.value, "said": said, "fix": fix or None, "command": command or None}
 
 
 def difference_item(difference: Difference) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from rich.padding import Padding
 
 from jobctl.core.attempts import AttemptLine, attempts_of
 from jobctl.core.reasons import failure_said
-from jobctl.durations import spoken_duration
+from jobctl.durations import age_said, spoken_duration
+from jobctl.model.amounts import counted
 from jobctl.model.attempts import LeaseNote
 from jobctl.model.detail import JobDetail
 from jobctl.model.job import Job
@@ -21,8 +22,8 @@ from jobctl.model.status import Status
 from jobctl.report.columns import cut
 from jobctl.report.columns import plain as shown
 from jobctl.report.listings import ARTIFACT_COLUMNS, ATTEMPT_COLUMNS, EVENT_COLUMNS, FIELD_COLUMNS
-from jobctl.report.screen import line, pairs, spaced, table
-from jobctl.report.units import age_of, local_time
+from jobctl.report.screen import cut_text, line, pairs, spaced, table
+from jobctl.report.units import local_time
 
 _ROOMY = 140
 _LONGEST_JSON = 200
@@ -49,15 +50,16 @@ def job_screen(detail: JobDetail, *, width: int, is_verbose: bool = False) -> It
             _traceback(attempt, map(to_shown, (attempt.traceback or "").splitlines())) for attempt in traced
         ]
     elif traced:
-        blocks.append(_traceback(traced[-1], _end_of(traced[-1].traceback or "")))
+        blocks.append(_traceback(traced[-1], _end_of(traced[-1].traceback or ""), cuts=True))
     if detail.events:
         blocks.append(Group(line(("History", "bold")), table(EVENT_COLUMNS, detail.events, width)))
     return spaced(blocks)
 
 
-def _traceback(attempt: AttemptLine, lines: Iterable[str]) -> RenderableType:
+def _traceback(attempt: AttemptLine, lines: Iterable[str], *, cuts: bool = False) -> RenderableType:
+    """How an attempt ended. ``cuts``: each line is one on the screen, too."""
     title = line((f"How attempt {attempt.number} ended", "bold"))
-    return Group(title, *(line(each, indent=2) for each in lines))
+    return Group(title, *(Padding.indent(cut_text(each) if cuts else line(each), 2) for each in lines))
 
 
 def _end_of(traceback: str) -> Iterator[str]:
@@ -65,7 +67,7 @@ def _end_of(traceback: str) -> Iterator[str]:
     lines = traceback.splitlines()
     left_out = len(lines) - _MOST_LINES
     if left_out > 0:
-        yield f"({left_out:,} lines before; --verbose shows all)"
+        yield f"({counted(left_out, 'line')} before; --verbose shows all)"
     yield from (cut(each, _LONGEST_LINE) for each in lines[-_MOST_LINES:])
 
 
@@ -113,7 +115,7 @@ def _with_note(row: Mapping[str, Any]) -> str:
 
 
 def _place(claim: Mapping[str, Any]) -> str:
-    told = [claim.get("source"), claim.get("locator"), f"({claim.get('trust') or 'no trust'})"]
+    told = [claim.get("source"), f"({claim.get('trust') or 'no trust'})", claim.get("locator")]
     return " ".join(part for part in told if part)
 
 
@@ -121,7 +123,7 @@ def _record(detail: JobDetail) -> Iterator[tuple[str, str]]:
     job, now, lease = detail.job, detail.now, detail.lease
 
     def moment(value: datetime | None) -> str:
-        return "" if value is None else f"{local_time(value)} ({age_of(value, now)} ago)"
+        return "" if value is None else f"{local_time(value)} ({age_said((now - value).total_seconds())} ago)"
 
     yield "job", job.job_id
     yield "status", job.status
@@ -159,8 +161,8 @@ def _cut(value: str) -> str:
 def _attempt(job: Job) -> str:
     if not job.attempt:
         return ""
-    counted = f"{job.tries} of {job.max_attempts}"
-    return f"{counted}, and {job.spared} more at no cost" if job.spared else counted
+    tries = f"{job.tries} of {job.max_attempts}"
+    return f"{tries}, and {job.spared} more at no cost" if job.spared else tries
 
 
 def _percent(job: Job) -> str:
@@ -178,15 +180,18 @@ def _waits_for(detail: JobDetail) -> str:
 
 
 def _asked(lease: LeaseNote, now: datetime) -> str:
-    return "" if lease.cancel_at is None else f" (asked to stop {age_of(lease.cancel_at, now)} ago)"
+    return (
+        ""
+        if lease.cancel_at is None
+        else f" (asked to stop {age_said((now - lease.cancel_at).total_seconds())} ago)"
+    )
 
 
 def _short(value: Any) -> str:
     """JSON in one line, cut; the whole is in ``--json``."""
     if value is None:
         return ""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST_JSON else f"{text[: _LONGEST_JSON - 1]}…"
+    return cut(json.dumps(value, ensure_ascii=False), _LONGEST_JSON)
 
 
 def _confidence(job: Job) -> str:

@@ -10,16 +10,15 @@ from typing import Any, NamedTuple
 
 from jobctl.core.attempts import AttemptLine
 from jobctl.core.reasons import failure_said
+from jobctl.durations import age_shown, took_said
 from jobctl.model.difference import Difference
 from jobctl.model.job import Artifact, Event, Job
 from jobctl.model.plan import Action, Kept, Outcome
 from jobctl.model.quarantine import Entry
 from jobctl.model.status import Status
-from jobctl.report.columns import Column
-from jobctl.report.units import age_of, age_shown, local_time, seconds_shown, size_shown
+from jobctl.report.columns import WIDE, WIDER, Column
+from jobctl.report.units import age_of, local_time, size_shown
 
-WIDE = 110
-WIDER = 150
 MOST_OF_A_NAME = 40
 _MOST_OF_A_REASON = 200
 _ORDINARY_ID = 36
@@ -142,7 +141,7 @@ ARTIFACT_COLUMNS: Sequence[Column[Artifact]] = (
 ATTEMPT_COLUMNS: Sequence[Column[AttemptLine]] = (
     Column(name="attempt", value=lambda each: each.number, title="no", is_number=True),
     Column(name="began_at", value=lambda each: each.began_at, title="began", shown=local_time),
-    Column(name="took_s", value=lambda each: each.took_s, title="took", shown=seconds_shown, is_number=True),
+    Column(name="took_s", value=lambda each: each.took_s, title="took", shown=took_said, is_number=True),
     Column(name="outcome", value=lambda each: each.outcome),
     Column(name="error_code", value=lambda each: each.error_code, title="code", from_width=WIDE),
     Column(name="worker", value=lambda each: each.worker, from_width=WIDE),
@@ -228,7 +227,8 @@ def job_screen_columns(now: datetime) -> Sequence[Column[Job]]:
     # Nearly every job is in this queue: it is told where one is not.
     every["queue"] = replace(every["queue"], shown=lambda queue: "" if queue == "default" else queue)
     every["job_id"] = job_id_column(attrgetter("job_id"))
-    every["video_url"] = replace(every["video_url"], is_cut=True)
+    for name in ("kind", "queue", "owner", "video_url"):
+        every[name] = replace(every[name], is_cut=True)
     columns = [replace(every[name], from_width=width) for name, width in _SCREEN_COLUMNS.items()]
     why = Column(name="reason", value=_why, most=_MOST_OF_A_REASON, is_below=True)
     return [*columns, why]
@@ -303,13 +303,19 @@ _LONG = {
 
 _JOB_AGES = {
     "created_at": "age",
-    "completed_at": "done for",
+    "completed_at": "completed",
     "updated_at": "changed",
     "started_at": "started",
     "last_heartbeat": "beat",
     "recovered_at": "recovered",
 }
-_JOB_TITLES = {"video_url": "video", "thumbnail_url": "thumbnail", "error_code": "code", "root_id": "root"}
+_JOB_TITLES = {
+    "kind": "task",
+    "video_url": "video",
+    "thumbnail_url": "thumbnail",
+    "error_code": "code",
+    "root_id": "root",
+}
 
 JOB_COLUMN_NAMES = (
     *_JOB_COLUMNS,

@@ -10,8 +10,10 @@ from typing import Any
 from rich.console import Group, RenderableType
 
 from jobctl.core.figures import Figure, Figures
+from jobctl.durations import took_said
+from jobctl.model.amounts import counted
 from jobctl.report.columns import Column
-from jobctl.report.metrics_table import Row, duration_shown, failure_items, row_columns
+from jobctl.report.metrics_table import Row, failure_items, row_columns
 from jobctl.report.screen import line, spaced, table
 from jobctl.report.sparkline import sparkline
 
@@ -24,7 +26,7 @@ _FAILURE_COLUMNS: Sequence[Column[Any]] = (
         name="error_code",
         title="failed because of",
         value=lambda item: (
-            f"{item['others']} others" if item.get("others") else item["error_code"] or "no code given"
+            counted(item["others"], "other") if item.get("others") else item["error_code"] or "no code given"
         ),
         may_wrap=True,
     ),
@@ -53,7 +55,7 @@ def metrics_screen(
     """The whole answer; ``trend`` is the window's figures, period after period."""
     blocks: list[RenderableType] = []
     if rows:
-        blocks.append(table(row_columns(by, local), rows, width))
+        blocks.append(table(row_columns(by, local, for_people=True), rows, width))
     if total.counts:
         blocks.append(Group(*_courses(total, trend, width)))
     if total.failures:
@@ -73,7 +75,7 @@ def _courses(total: Figures, trend: Sequence[Figures], width: int) -> Iterator[R
         known = [each for each in seconds if each is not None]
         if known:
             whole = getattr(total, name).quantile(0.95)
-            said = f"{duration_shown(whole)} in all, worst {duration_shown(max(known))}"
+            said = f"{took_said(whole)} in all, worst {took_said(max(known))}"
             yield line(f"{name + ' p95':<10} ", (sparkline(seconds, room), "cyan"), f"  {said}")
 
 

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from jobctl.core.cells import defused
 from jobctl.core.figures import Figure, Figures
 from jobctl.core.histogram import Histogram
+from jobctl.durations import took_shown
+from jobctl.model.amounts import counted
 from jobctl.model.names import to_shown
 from jobctl.report.columns import Column, plain
-from jobctl.report.units import age_shown
 
 _SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _WIDTHS = {"retried": 100, "lost": 100, "recovered": 100, "cancelled": 130, "expired": 130, "imported": 130}
@@ -41,11 +42,13 @@ class Row(NamedTuple):
         return total_s / count if count else None
 
 
-def row_columns(by: str, local: Callable[[datetime], str]) -> Sequence[Column[Row]]:
+def row_columns(
+    by: str, local: Callable[[datetime], str], *, for_people: bool = False
+) -> Sequence[Column[Row]]:
     """The columns of a listing by hour, day, kind, queue or owner; ``local`` shows when a period begins."""
     counts = [_count_column(figure) for figure in Figure if figure is not Figure.STARTED]
     return (
-        *_name_columns(by, local),
+        *([_name_column(by, local)] if for_people else _name_columns(by)),
         *(column for column in counts if column.name not in _SELDOM),
         _RATE,
         _quantile("wait", "p50", 0),
@@ -69,22 +72,22 @@ _RATE: Column[Row] = Column(
 )
 
 
-def _name_columns(by: str, local: Callable[[datetime], str]) -> Iterator[Column[Row]]:
+def _name_columns(by: str) -> Iterator[Column[Row]]:
     """What a row is about; and, of names, how many it stands for."""
-    yield Column(
-        name=by, value=lambda row: row.at or row.name, shown=lambda value: _named(value, local), may_wrap=True
-    )
+    yield Column(name=by, value=lambda row: row.at or row.name)
     if by not in {"hour", "day"}:
-        yield Column(
-            name="others",
-            value=lambda row: row.others or None,
-            shown=lambda count: f"{count:,} others",
-            may_wrap=True,
-        )
+        yield Column(name="others", value=lambda row: row.others or None)
 
 
-def _named(value: datetime | str, local: Callable[[datetime], str]) -> str:
-    return local(value) if isinstance(value, datetime) else value or "(none)"
+def _name_column(by: str, local: Callable[[datetime], str]) -> Column[Row]:
+    """The same where people read."""
+
+    def named(row: Row) -> str:
+        if row.others:
+            return counted(row.others, "other")
+        return local(row.at) if row.at else row.name or "(none)"
+
+    return Column(name=by, title="task" if by == "kind" else "", value=named, may_wrap=True)
 
 
 def _count_column(figure: Figure) -> Column[Row]:
@@ -103,7 +106,7 @@ def _quantile(what: str, name: str, from_width: int) -> Column[Row]:
         name=f"{what}_{name}_s",
         title=f"{what} {name}",
         value=lambda row: getattr(row.figures, what).quantile(_SHARES[name]),
-        shown=duration_shown,
+        shown=took_shown,
         from_width=from_width,
         is_number=True,
     )
@@ -114,17 +117,10 @@ def _mean_run_column(from_width: int) -> Column[Row]:
         name="run_mean_s",
         title="run mean",
         value=lambda row: row.mean_run_s,
-        shown=duration_shown,
+        shown=took_shown,
         from_width=from_width,
         is_number=True,
     )
-
-
-def duration_shown(seconds: float) -> str:
-    """How long something took, in three figures at most: ``4 ms``, ``1.2 s``, ``48 s``, ``3 min``."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 10 else age_shown(seconds)
 
 
 def row_item(by: str, row: Row) -> dict[str, Any]:

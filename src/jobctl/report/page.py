@@ -72,11 +72,6 @@ class Page:
     notes: Sequence[str] = ()
 
 
-def shortened(text: str, longest: int = LONGEST_CELL) -> str:
-    """As much of a text as a person reads."""
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
-
-
 def words(
     name: str, value: Callable[[Any], Any], *, title: str = "", unknown: str = "", from_width: int = 0
 ) -> Column[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from jobctl.durations import age_said
 from jobctl.model.amounts import counted
 from jobctl.model.finding import Finding, FindingKind
 from jobctl.model.plan import MOVES, Action, Outcome, Verb
@@ -15,8 +16,8 @@ from jobctl.model.quarantine import Entry
 from jobctl.report.backup_screen import put_back_pairs
 from jobctl.report.digest import CALM_KINDS
 from jobctl.report.listings import KeptLine, Step
-from jobctl.report.screen import Example, Place, line, pairs, section, spaced
-from jobctl.report.units import age_shown, local_time, size_shown
+from jobctl.report.screen import Example, Place, line, pairs, section, spaced, told
+from jobctl.report.units import local_time, size_shown
 
 _EXAMPLES = 5
 
@@ -47,6 +48,11 @@ class PlanDigest:
     findings: Mapping[FindingKind, int]
     steps: dict[Verb, list[Action]] = field(default_factory=dict)
     told: dict[FindingKind, list[Finding]] = field(default_factory=dict)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there are steps that are no examples."""
+        return sum(self.counts.values()) > sum(map(len, self.steps.values()))
 
 
 _WHAT_BECOMES = {FindingKind.DUPLICATE: "each keeps its own record"}
@@ -109,7 +115,7 @@ def run_screen(run: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 def entry_screen(entry: Entry) -> Iterator[RenderableType]:
     """One file in quarantine, and where it came from."""
-    age = "" if entry.age is None else f", {age_shown(entry.age.total_seconds())} ago"
+    age = "" if entry.age is None else f", {age_said(entry.age.total_seconds())} ago"
     yield pairs(
         [
             ("entry", f"{entry.run_id}/{entry.action}"),
@@ -146,7 +152,7 @@ def _report_blocks(
             more = f"… {rest:,} more: jobctl run show {run_id} --result {outcome.value}" if rest > 0 else ""
             yield section(outcome.value, "", examples, place(more))
     if undo_command:
-        yield line("To take it back: ", (place(undo_command), "bold"))
+        yield told(place(f"To take it back: {undo_command}"))
 
 
 def _plan_blocks(digest: PlanDigest, place: Place) -> Iterator[RenderableType]:

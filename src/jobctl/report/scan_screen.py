@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from rich.console import RenderableType
 
+from jobctl.durations import took_said
 from jobctl.model.amounts import counted
 from jobctl.model.finding import FindingKind
 from jobctl.model.timestamps import from_epoch_ns
 from jobctl.report.columns import Column
 from jobctl.report.digest import CALM_KINDS, Digest
-from jobctl.report.screen import Example, Place, line, section, spaced, table
-from jobctl.report.units import age_of, seconds_shown, size_shown
+from jobctl.report.screen import Example, Place, line, section, spaced, table, told
+from jobctl.report.units import age_of, size_shown
 
 _CLOCK_SLACK = timedelta(hours=1)
 
@@ -41,7 +42,7 @@ def _blocks(  # noqa: PLR0917 - what scan_screen was given
 ) -> Iterator[RenderableType]:
     yield line(
         f"Compared {counted(extent.files, 'file')} ({size_shown(extent.total_bytes)}) with "
-        f"{counted(extent.records, 'record')} in {seconds_shown(extent.seconds)}."
+        f"{counted(extent.records, 'record')} in {took_said(extent.seconds)}."
     )
     if not digest.counts:
         yield line(nothing)
@@ -53,7 +54,7 @@ def _blocks(  # noqa: PLR0917 - what scan_screen was given
             yield section(kind.value, kind.meaning, examples, place(_more(digest, kind)))
     if digest.acts or digest.declined:
         next_step = "jobctl recover" if digest.acts else "jobctl recover --include-declined"
-        yield line("Next: ", (place(next_step), "bold"))
+        yield told(place(f"Next: {next_step}"))
 
 
 def subject(job_id: str | None, root_id: str | None, path: str | None, roots: Mapping[str, str]) -> str:
@@ -83,7 +84,12 @@ def _examples(
 
 def _more(digest: Digest, kind: FindingKind) -> str:
     rest = digest.counts[kind] - len(digest.examples[kind])
-    return f"… {rest:,} more: jobctl scan --finding {kind.value}" if rest else ""
+    if not rest:
+        return ""
+    all_of_it = (
+        "send the output through a pipe" if digest.is_narrow else f"jobctl scan --finding {kind.value}"
+    )
+    return f"… {rest:,} more: {all_of_it}"
 
 
 def _age(mtime_ns: int | None, now: datetime) -> str:

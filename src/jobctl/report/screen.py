@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from rich.cells import cell_len
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from jobctl.model.names import to_shown
-from jobctl.report.columns import Column, RowT, columns_for
+from jobctl.report.columns import WIDE, Column, RowT, columns_for
+from jobctl.report.shell_lines import fits, shell_lines
 
 Place = Callable[[str], str]
 """Makes the commands that a text names work on the store and configuration of this call."""
 
 _GAP = (0, 2, 0, 0)
 _INDENT = 2
+_NAMES_A_COMMAND = re.compile(r"(?P<said>.*?: |)(?P<command>jobctl .*?)\.?")
 _NARROWEST = 8
-_WIDE = 110
 
 
 class Example(NamedTuple):
@@ -38,6 +41,35 @@ def line(*parts: str | tuple[str, str], indent: int = 0) -> RenderableType:
         words, style = (part, "") if isinstance(part, str) else part
         text.append(to_shown(words), style)
     return Padding.indent(text, indent) if indent else text
+
+
+def told(text: str, style: str = "", indent: int = 0) -> RenderableType:
+    """A sentence that may end with a command, as ``Next: jobctl recover``: that is never broken.
+
+    Where both have no room on one line, the command stands below, whole, to be copied into a shell.
+    """
+    named = _NAMES_A_COMMAND.fullmatch(to_shown(text))
+    sentence = _Told(named["said"], named["command"], style) if named else Text(to_shown(text), style)
+    return Padding.indent(sentence, indent) if indent else sentence
+
+
+class _Told:
+    def __init__(self, said: str, command: str, style: str) -> None:
+        self.said, self.command, self.style = said, command, style
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width, command_style = options.max_width, self.style or "bold"
+        if fits(f"{self.said}{self.command}", width):
+            yield Text.assemble((self.said, self.style), (self.command, command_style))
+            return
+        if self.said:
+            yield Text(self.said.rstrip(), self.style)
+        indent = _INDENT if self.said else 0
+        for words in shell_lines(self.command, width - indent):
+            yield Text(f"{' ' * indent}{words}", command_style, overflow="fold")
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, cell_len(f"{self.said}{self.command}")).with_maximum(options.max_width)
 
 
 def table(
@@ -86,10 +118,11 @@ def _rows(
 
 
 def _cell(text: str, column: Column[Any]) -> Text:
-    return _cut(text) if column.is_cut else Text(text)
+    return cut_text(text) if column.is_cut else Text(text)
 
 
-def _cut(text: str) -> Text:
+def cut_text(text: str) -> Text:
+    """A text that takes one line, and is cut at its end."""
     return Text(text, no_wrap=True, overflow="ellipsis")
 
 
@@ -122,7 +155,7 @@ def _with_notes(
 
 def _note(words: str, column: Column[Any], width: int) -> Text:
     # Where lines are long one of them says enough; a last word alone on the next reads badly.
-    return _cut(words) if column.is_cut or width >= _WIDE else Text(words, overflow="fold")
+    return cut_text(words) if column.is_cut or width >= WIDE else Text(words, overflow="fold")
 
 
 def _floor(column: Column[Any], cells: Iterable[str]) -> int:
@@ -155,7 +188,7 @@ def pairs(rows: Iterable[tuple[str, str]]) -> Table:
     grid.add_column(overflow="fold")
     for name, value in rows:
         if value:
-            grid.add_row(Text(name), Text(to_shown(value)))
+            grid.add_row(Text(name), told(value))
     return grid
 
 
@@ -167,10 +200,10 @@ def section(title: str, gloss: str, examples: Sequence[Example], more: str = "")
     for example in examples:
         by_reason.setdefault(example.reason, []).append(example)
     for reason, group in by_reason.items():
-        blocks.append(line((reason, "dim"), indent=2))
+        blocks.append(told(reason, "dim", indent=2))
         blocks.append(_example_rows(group, widths))
     if more:
-        blocks.append(line((more, "dim"), indent=4))
+        blocks.append(told(more, "dim", indent=4))
     return Group(*blocks)
 
 

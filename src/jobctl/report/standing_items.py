@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from jobctl.core.health.standing import headline
 from jobctl.model.finding import FindingKind
 from jobctl.model.health import Diagnosis
+from jobctl.model.runs import LastRun
 from jobctl.model.standing import QueueDepth, RootRoom, ScanSeen, Standing, Trouble, Worker
 from jobctl.model.status import Status
 from jobctl.report.columns import Column
-from jobctl.report.status_screen import last_run_columns, last_run_item
+from jobctl.report.items import diagnosis_item
 
 
 class _StatusCount(NamedTuple):
@@ -77,6 +79,18 @@ _ROOT: Sequence[Column[_RootSeen]] = (
 )
 
 
+LAST_RUN_COLUMNS: Sequence[Column[LastRun]] = tuple(
+    Column(name=name, value=attrgetter(name))
+    for name in ("command", "host", "finished_at", "exit_code", "succeeded_at", "run_id", "error")
+)
+
+
+def last_run_item(run: LastRun) -> dict[str, Any]:
+    """How a command ended last, as JSON."""
+    names = ("command", "host", "finished_at", "exit_code", "error", "run_id", "counts", "succeeded_at")
+    return {name: getattr(run, name) for name in names}
+
+
 def standing_blocks(found: Standing) -> Iterable[tuple[Sequence[Column[Any]], Iterable[Any]]]:
     """Listings, one after the other; the first line of the first is all of it in one sentence."""
     whole = Trouble("all", Diagnosis(found.health, headline(found.troubles)))
@@ -89,7 +103,7 @@ def standing_blocks(found: Standing) -> Iterable[tuple[Sequence[Column[Any]], It
         (_STATUS, statuses),
         (_QUEUE, found.queues),
         (_WORKER, found.workers),
-        (last_run_columns(found.now), found.last_runs),
+        (LAST_RUN_COLUMNS, found.last_runs),
         (_ROOT, seen),
     )
 
@@ -114,7 +128,7 @@ def standing_data(found: Standing) -> dict[str, Any]:
         "now": found.now,
         "health": found.health.value,
         "said": headline(found.troubles),
-        "troubles": [_trouble(each) for each in found.troubles],
+        "troubles": [{"subject": each.subject, **diagnosis_item(each.diagnosis)} for each in found.troubles],
         "changes": {
             "since": found.changes.since,
             "jobs": {each.value: found.changes.net.get(each, 0) for each in Status},
@@ -127,17 +141,6 @@ def standing_data(found: Standing) -> dict[str, Any]:
         "workers": [_worker(each) for each in found.workers],
         "roots": [_root(room, scan) for room, scan in zip(found.rooms, found.scans, strict=True)],
         "unfinished_runs": found.unfinished,
-    }
-
-
-def _trouble(each: Trouble) -> dict[str, Any]:
-    health, said, fix, command = each.diagnosis
-    return {
-        "subject": each.subject,
-        "health": health.value,
-        "said": said,
-        "fix": fix or None,
-        "command": command or None,
     }
 
 

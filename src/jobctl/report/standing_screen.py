@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from jobctl.core.health.standing import headline
+from jobctl.durations import age_said
 from jobctl.model.amounts import counted
 from jobctl.model.finding import FindingKind
 from jobctl.model.names import to_shown
@@ -18,7 +20,7 @@ from jobctl.report.columns import cut
 from jobctl.report.screen import Place
 from jobctl.report.standing_items import found_by
 from jobctl.report.trouble_rows import HEALTH_STYLES, commands_below, fitting, lines_of, trouble_rows
-from jobctl.report.units import age_of, age_shown, size_shown
+from jobctl.report.units import age_of, size_shown
 
 _GAP = (0, 2, 0, 0)
 _NAMES = 12
@@ -45,7 +47,7 @@ def standing_screen(
         needed = len(rows)
     shown = found.troubles if is_whole else fitting(found.troubles, width, left - needed)
     yield head
-    yield from trouble_rows(shown, width)
+    yield from trouble_rows(shown, width, is_whole=is_whole)
     if len(shown) < len(found.troubles):
         yield from _further(len(found.troubles) - len(shown), place("jobctl status --verbose"), width)
     yield Text()
@@ -112,7 +114,12 @@ def jobs_line(found: Standing) -> Text:
 
 
 def _window(changes: Changes, found: Standing) -> str:
-    return age_shown((found.now - changes.since).total_seconds())
+    return _since(changes.since, found)
+
+
+def _since(moment: datetime | None, found: Standing) -> str:
+    """How long ago that was, in a sentence."""
+    return "" if moment is None else age_said((found.now - moment).total_seconds())
 
 
 def _oldest(found: Standing) -> Text:
@@ -120,7 +127,7 @@ def _oldest(found: Standing) -> Text:
     if not waiting:
         return Text("no job waits", "dim")
     oldest = min(waiting, key=lambda queue: (queue.due_since, queue.queue))
-    waits = age_of(oldest.due_since, found.now)
+    waits = _since(oldest.due_since, found)
     return Text(cut(f"{oldest.oldest_job} has been due for {waits} in {oldest.queue}", 200))
 
 
@@ -141,7 +148,7 @@ def _heartbeats(found: Standing) -> Text:
     if not silent.jobs:
         return Text("none stale", "dim")
     most = "at least " if silent.is_at_least else ""
-    words = f"{most}{silent.jobs:,} stale, {silent.job_id} for {age_of(silent.since, found.now)}"
+    words = f"{most}{silent.jobs:,} stale, {silent.job_id} for {_since(silent.since, found)}"
     return Text(cut(words, 200), "yellow")
 
 
@@ -185,13 +192,13 @@ def root_line(room: RootRoom, scan: ScanSeen, found: Standing) -> Text:
         )
     parts.append("; ").append(_findings(scan, found))
     if scan.suspended_at is not None:
-        parts.append(f"; nothing called missing for {age_of(scan.suspended_at, found.now)}", "yellow")
+        parts.append(f"; nothing called missing for {_since(scan.suspended_at, found)}", "yellow")
     return parts.append(f"; {_until_full(room)}", "dim" if room.outlook.days is None else "")
 
 
 def _until_full(room: RootRoom) -> str:
     said = room.outlook.said
-    return f"until full {said}" if said.startswith("unknown") else said
+    return f"how long it lasts is {said}" if said.startswith("unknown") else said
 
 
 def _findings(scan: ScanSeen, found: Standing) -> Text:

@@ -14,8 +14,8 @@ from jobctl.model.amounts import counted
 from jobctl.model.status import Status
 from jobctl.model.storage import Walked
 from jobctl.model.timestamps import parse_timestamp
-from jobctl.report.columns import Column
-from jobctl.report.page import Chart, Grid, Page, Section, Series, number, shortened, words
+from jobctl.report.columns import Column, cut
+from jobctl.report.page import LONGEST_CELL, Chart, Grid, Page, Section, Series, number, words
 from jobctl.report.units import size_shown
 
 _MOST_REASONS = 12
@@ -205,7 +205,7 @@ def _lead(story: Story) -> Iterator[str]:
         took = f"{counted(len(story.incidents), 'restart')} took the records of {counted(story.lost, 'job')}"
         back = sum(incident.recovered for incident in story.incidents)
         left = counted(story.still_lost, "is", "are") if story.still_lost else "none is"
-        yield f"{took}: {back:,} came back, {left} lost still."
+        yield f"{took}: {back:,} came back, {left} still lost."
         yield _about_lives(story)
     yield (
         f"In the history: {counted(done[What.CREATED], 'job')} created, {done[What.COMPLETED]:,} completed, "
@@ -213,19 +213,19 @@ def _lead(story: Story) -> Iterator[str]:
     )
     if story.interruptions:
         others = counted(story.interruptions.total(), "job was", "jobs were")
-        yield f"{others} cut short by no restart in a log."
+        yield f"{others} cut short by no restart that a log tells of."
 
 
 def _about_lives(story: Story) -> str:
     """What had become by then of the jobs that the restarted instances worked on."""
-    jobs, done, failed, cut = (
+    jobs, done, failed, short = (
         sum(getattr(incident, name) for incident in story.incidents)
         for name in ("jobs", "completed", "failed", "interrupted")
     )
-    unclear = f", {jobs - done - failed - cut:,} unclear" if jobs > done + failed + cut else ""
+    unclear = f", {jobs - done - failed - short:,} unclear" if jobs > done + failed + short else ""
     return (
         f"Of the {counted(jobs, 'job')} before them {done:,} had completed, {failed:,} had failed, "
-        f"{cut:,} were cut short{unclear}."
+        f"{short:,} were cut short{unclear}."
     )
 
 
@@ -266,13 +266,13 @@ def _sections(story: Story) -> Iterator[Section]:
 def _about_restarts(story: Story) -> list[str]:
     said = []
     if story.elsewhere:
-        came_back = f"{counted(story.elsewhere, 'job')} came back that"
+        came_back = f"{counted(story.elsewhere, 'job')} came back"
         if story.incidents:
-            said.append(f"{came_back} none of these restarts is known to have taken.")
+            said.append(f"{came_back} that none of these restarts is known to have taken.")
         else:
-            said.append(f"{came_back} no restart took of which a log that was read tells.")
+            said.append(f"{came_back}; no log that was read tells of a restart that took them.")
     for reason, count in story.interruptions.most_common(_MOST_REASONS):
-        said.append(f"{counted(count, 'job')} cut short: {shortened(reason)}")
+        said.append(f"{counted(count, 'job')} cut short: {cut(reason, LONGEST_CELL)}")
     return said
 
 
@@ -280,7 +280,7 @@ def _about_storage(walked: Sequence[Walked]) -> Iterator[str]:
     for root in walked:
         foreign = f", and {counted(root.foreign_files, 'file')} of others" if root.foreign_files else ""
         seen = f"{counted(root.files, 'file')} ({size_shown(root.bytes)}){foreign}"
-        yield f"{shortened(root.path)}: the last walk saw {seen}."
+        yield f"{cut(root.path, LONGEST_CELL)}: the last walk saw {seen}."
 
 
 _DRAWN = (

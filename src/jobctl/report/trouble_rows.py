@@ -22,9 +22,9 @@ HEALTH_STYLES = {
     Health.FAIL: "bold red",
     Health.UNKNOWN: "magenta",
 }
-_GAP = (0, 2, 0, 0)
+GAP = (0, 2, 0, 0)
 _BROKEN_LINES = 1.1
-_HEALTH_WIDTH = max(len(each) for each in Health)
+HEALTH_WIDTH = max(len(each) for each in Health)
 _LONGEST_SUBJECT = 13
 _INDENT = 2
 
@@ -38,7 +38,7 @@ class Room(NamedTuple):
     @property
     def words(self) -> int:
         """The columns right of what the trouble is about."""
-        return max(20, self.width - _HEALTH_WIDTH - self.subject - 2 * _GAP[1])
+        return max(20, self.width - HEALTH_WIDTH - self.subject - 2 * GAP[1])
 
 
 def room_for(troubles: Iterable[Trouble], width: int) -> Room:
@@ -63,17 +63,21 @@ def fitting(troubles: Sequence[Trouble], width: int, lines: int) -> Sequence[Tro
     return troubles
 
 
-def trouble_rows(shown: Sequence[Trouble], width: int) -> Iterator[RenderableType]:
-    """Each trouble with what to do about it."""
+def trouble_rows(shown: Sequence[Trouble], width: int, *, is_whole: bool = False) -> Iterator[RenderableType]:
+    """Each trouble with what to do about it. ``is_whole``: all that was found, however long that is."""
     room = room_for(shown, width)
     for each in shown:
         health = each.diagnosis.health
         advice, commands = _to_do(each, room)
-        grid = Table.grid(padding=_GAP)
-        grid.add_column(width=_HEALTH_WIDTH, no_wrap=True)
+        grid = Table.grid(padding=GAP)
+        grid.add_column(width=HEALTH_WIDTH, no_wrap=True)
         grid.add_column(width=room.subject, no_wrap=True)
         grid.add_column(overflow="fold")
-        grid.add_row(Text(health.value, HEALTH_STYLES[health]), Text(_subject(each)), _said(each, room))
+        grid.add_row(
+            Text(health.value, HEALTH_STYLES[health]),
+            Text(_subject(each)),
+            _said(each, room, is_whole=is_whole),
+        )
         for words in advice:
             grid.add_row("", "", words)
         yield grid
@@ -94,8 +98,9 @@ def _subject(each: Trouble) -> str:
     return cut(each.subject, _LONGEST_SUBJECT)
 
 
-def _said(each: Trouble, room: Room) -> Text:
-    return Text(cut(each.diagnosis.said, max(40, 2 * room.words)))
+def _said(each: Trouble, room: Room, *, is_whole: bool = False) -> Text:
+    said = each.diagnosis.said
+    return Text(to_shown(said) if is_whole else cut(said, max(40, 2 * room.words)))
 
 
 def _to_do(each: Trouble, room: Room) -> tuple[list[Text], list[Text]]:

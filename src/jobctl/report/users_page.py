@@ -8,12 +8,12 @@ from typing import Any
 
 from jobctl.core.reporting.outages import Affected, Outage
 from jobctl.core.reporting.periods import Period, Zone
+from jobctl.durations import age_shown
 from jobctl.model.amounts import counted
 from jobctl.model.timestamps import parse_timestamp
 from jobctl.report.columns import Column
 from jobctl.report.page import Grid, Page, Section, number, words
 from jobctl.report.story_page import Times
-from jobctl.report.units import age_shown
 
 UNKNOWN_OWNER = "(unknown)"
 _MOST_OUTAGES = 200
@@ -94,8 +94,8 @@ def _lead(affected: Sequence[Affected], outages: Sequence[Outage]) -> Iterator[s
     has_unowned = any(one.owner is None for one in affected)
     known = counted(counts["users"], "known user")
     whose = known if not has_unowned else f"{known} and others" if counts["users"] else "users not known"
-    left = counted(counts["still"], "lasts", "last") if counts["still"] else "none lasts"
-    yield f"{counted(counts['videos'], 'video')} of {whose} could not be reached for a time; {left} still."
+    still = f"{counts['still']:,} still cannot" if counts["still"] else "all can now"
+    yield f"{counted(counts['videos'], 'video')} of {whose} could not be reached for a time; {still}."
     if counts["answers"]:
         yield f"Of {counted(counts['answers'], 'further job')} without a video nobody could be told anything."
 
@@ -106,8 +106,8 @@ def _owner_columns(times: Times) -> Sequence[Column[Any]]:
         number("videos", lambda one: one.videos),
         number("answers", lambda one: one.answers),
         words("from", lambda one: times.began(one.began, one.until)),
-        words("to", lambda one: times.at(one.until) or "lasts"),
-        number("still", lambda one: one.still, title="last still", from_width=100),
+        words("to", lambda one: times.at(one.until) or "still out"),
+        number("still", lambda one: one.still, title="still out", from_width=100),
     )
 
 
@@ -117,7 +117,7 @@ def _outage_columns(times: Times, now: datetime) -> Sequence[Column[Any]]:
         words("owner", lambda row: row.owner, unknown=UNKNOWN_OWNER, from_width=100),
         Column(name="has_video", title="video", value=lambda row: row.has_video, from_width=100),
         words("from", lambda row: times.began(row.began, row.until)),
-        words("to", lambda row: times.at(row.until) or "lasts"),
+        words("to", lambda row: times.at(row.until) or "still out"),
         Column(name="lasted", value=lambda row: _lasted(row, now), from_width=100),
         Column(name="cause", value=lambda row: row.cause.meaning, may_wrap=True, from_width=130),
     )

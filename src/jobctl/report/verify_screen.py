@@ -37,4 +37,4 @@ def _about(difference: Difference) -> str:
 
 
 def _mend(difference: Difference) -> str:
-    return f"; {difference.mend}" if difference.mend else ""
+    return f"; to mend it: {difference.mend}" if difference.mend else ""

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from jobctl.core.health.words import shell_word
 from jobctl.errors import JobctlError, Locked, PublishRefused, StaleJob, StoreUnreachable
 from jobctl.model.attempts import AttemptId
+from jobctl.model.commands import shell_word
 from jobctl.model.files import Role
 from jobctl.ops.rescue import video_fields
 from jobctl.ops.site import Site

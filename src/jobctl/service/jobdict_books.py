@@ -12,6 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from jobctl.core.steps import Step, steps
 from jobctl.core.threeway import Conflict, is_same, merged_fields
 from jobctl.errors import JobExists, StaleJob
+from jobctl.model.commands import show_command
 from jobctl.model.job import Job
 from jobctl.model.status import Status
 from jobctl.ops.site import Site, open_site
@@ -319,4 +320,4 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stale(job_id: str, why: str) -> StaleJob:
-    return StaleJob(f"job {job_id}: {why}; nothing was written", hint=f"run 'jobctl show {job_id}'")
+    return StaleJob(f"job {job_id}: {why}; nothing was written", hint=f"run '{show_command(job_id)}'")

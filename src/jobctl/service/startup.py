@@ -15,9 +15,10 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from jobctl import clock
-from jobctl.durations import parse_duration
+from jobctl.durations import parse_duration, took_said
 from jobctl.errors import ExitCode, JobctlError, UsageError
 from jobctl.evidence.executor import liveness
+from jobctl.model.amounts import counted
 from jobctl.ops.hold import visible_roots
 from jobctl.ops.site import Site, open_site
 from jobctl.settings import Settings, load_settings
@@ -62,7 +63,8 @@ class Recovery(NamedTuple):
         return self.outcome in {Outcome.RECOVERED, Outcome.NOTHING, Outcome.BY_ANOTHER}
 
     def __str__(self) -> str:
-        return f"{self.outcome}: {self.done} records in {self.seconds:.1f} s{_listed(self.problems)}"
+        done = f"{counted(self.done, 'record')} in {took_said(self.seconds)}"
+        return f"{self.outcome}: {done}{_listed(self.problems)}"
 
 
 def recover_on_start(

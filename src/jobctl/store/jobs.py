@@ -24,9 +24,9 @@ from sqlalchemy import (
     update,
 )
 
-from jobctl.core.health.words import shell_word
 from jobctl.core.steps import Step
 from jobctl.errors import IllegalTransition, JobExists, StaleJob, UnknownJob
+from jobctl.model.commands import show_command
 from jobctl.model.detail import JobBody
 from jobctl.model.job import Artifact, Confidence, Event, Executor, Job, Origin
 from jobctl.model.names import from_stored
@@ -153,7 +153,7 @@ def change_status(
         raise StaleJob(
             f"job {job_id} is {now.status} in attempt {now.attempt}, not {expect} in attempt "
             f"{now.attempt if attempt is None else attempt}; nothing was written",
-            hint=f"run 'jobctl show {job_id}'",
+            hint=f"run '{show_command(job_id)}'",
         )
     step = Step(to, cause)
     take_step(connection, now, step, actor=actor, at=at, run_id=run_id, changes=changes, detail=detail)
@@ -248,7 +248,7 @@ def get_job(connection: Connection, job_id: str) -> Job:
     if row is None:
         raise UnknownJob(
             f"no job {job_id} is recorded",
-            hint=f"run 'jobctl show {shell_word(job_id)}' to look further, or 'jobctl list'",
+            hint=f"run '{show_command(job_id)}' to look further, or 'jobctl list'",
         )
     return to_job(row)
 
@@ -304,13 +304,13 @@ def _taken(connection: Connection, row: Mapping[str, Any]) -> JobExists | StaleJ
         message = f"job {found} has the idempotency key of {job_id} already; nothing was written"
     if found is None:
         return _changed_meanwhile(job_id)
-    return JobExists(message, hint=f"run 'jobctl show {found}'")
+    return JobExists(message, hint=f"run '{show_command(found)}'")
 
 
 def _changed_meanwhile(job_id: str) -> StaleJob:
     return StaleJob(
         f"job {job_id} was changed by another writer at the same time; nothing was written",
-        hint=f"run 'jobctl show {job_id}' and try again",
+        hint=f"run '{show_command(job_id)}' and try again",
     )
 
 

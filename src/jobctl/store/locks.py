@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Row, select, update
 
+from jobctl.core.ages import shown_moment
 from jobctl.errors import Locked, LockLost
 from jobctl.model.job import Executor
 from jobctl.store.engine import Connection, Store
@@ -116,6 +117,6 @@ def _executor(held: Row[Any]) -> Executor:
 def _locked(held: Row[Any], remaining_s: float) -> Locked:
     return Locked(
         f"'jobctl {held.command}' (pid {held.pid} on host {held.host}) has held the lock {held.name} "
-        f"since {held.acquired_at:%Y-%m-%d %H:%M:%S} UTC; nothing was changed",
+        f"since {shown_moment(held.acquired_at)}; nothing was changed",
         hint=f"wait for it with --wait; if it gives no sign of life it is taken over in {remaining_s:.0f} s",
     )

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, and_, case, delete, func, insert, literal,
 
 from jobctl.errors import StaleJob
 from jobctl.model.attempts import AttemptId, Lease, LeaseHolder, LeaseNote, WorkerRow
+from jobctl.model.commands import show_command
 from jobctl.model.job import Executor, Job
 from jobctl.model.names import from_stored, to_stored
 from jobctl.model.status import Status
@@ -120,7 +121,7 @@ def expect_current(connection: Connection, asked: AttemptId, *, locks: bool = Tr
         raise StaleJob(
             f"attempt {asked.attempt} of job {asked.job_id} no longer holds it: "
             f"it is {now.status} in attempt {now.attempt}; nothing was written",
-            hint=f"run 'jobctl show {asked.job_id}'",
+            hint=f"run '{show_command(asked.job_id)}'",
         )
     return now
 

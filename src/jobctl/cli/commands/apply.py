@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from typing import Annotated
 
 import typer
@@ -27,7 +26,7 @@ def apply(
     from jobctl.ops.plan import load_plan  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
-    consent = Consent(yes=yes, dry_run=dry_run, again=f"jobctl apply {shlex.quote(file)} --yes")
+    consent = Consent(["jobctl", "apply", file], yes=yes, dry_run=dry_run)
     consent.check()
     wait_s = math.inf if wait else 0.0
     with load_plan(file) as plan:

@@ -15,7 +15,9 @@ from jobctl.model.status import Status
 def cancel(
     context: typer.Context,
     *,
-    jobs: Annotated[list[str], typer.Argument(metavar="JOB…", help="Their ids, or the beginnings of them.")],
+    jobs: Annotated[
+        list[str], typer.Argument(metavar="JOB...", help="Their ids, or the beginnings of them.")
+    ],
 ) -> ExitCode:
     """End jobs: queued ones at once, running ones once they stopped."""
     from jobctl.ops.queue import cancel as end  # noqa: PLC0415 - help stays quick

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import shlex
 from typing import Annotated
 
 import typer
 
-from jobctl.cli.allowance import parse_allowed
+from jobctl.cli.allowance import allow_again, parse_allowed
 from jobctl.cli.approval import Consent, carry_out
 from jobctl.cli.context import call_of
 from jobctl.cli.jitter import wait_a_little
@@ -31,6 +30,8 @@ from jobctl.core.custody import CATEGORIES
 from jobctl.errors import ExitCode, JobctlError, UsageError
 from jobctl.model.finding import FindingKind
 
+_KINDS = [kind.value for kind in CATEGORIES]
+
 
 def cleanup(
     context: typer.Context,
@@ -41,9 +42,7 @@ def cleanup(
     root: RootOption = None,
     finding: Annotated[
         list[str] | None,
-        typer.Option(
-            "--finding", metavar="KIND", help="Only files of this finding; may be repeated. See the manual."
-        ),
+        typer.Option("--finding", metavar="KIND", help=f"One of {', '.join(_KINDS)}; repeatable."),
     ] = None,
     older_than: OlderThanOption = None,
     max_bytes: MaxBytesOption = None,
@@ -64,15 +63,16 @@ def cleanup(
         findings=frozenset(_kind(name) for name in finding or ()),
         older_than=duration_of("--older-than", older_than),
         max_bytes=size_of("--max-bytes", max_bytes),
-        allowed=parse_allowed(allow or (), [kind.value for kind in CATEGORIES]),
+        allowed=parse_allowed(allow or (), _KINDS),
         include_pinned=include_pinned,
     )
-    again = ["jobctl", "cleanup", "--yes", *(["--root", root] if root else [])]
+    again = ["jobctl", "cleanup", *(["--root", root] if root else []), *allow_again(options.allowed)]
     for name in finding or ():
         again += ["--finding", name]
     again += ["--older-than", older_than] if older_than else []
+    again += ["--max-bytes", max_bytes] if max_bytes else []
     again += ["--include-pinned"] if include_pinned else []
-    consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=shlex.join(again), explains=explain)
+    consent = Consent(again, yes=yes, dry_run=dry_run, save_as=plan, explains=explain)
     consent.check()
     wait_a_little(duration_of("--jitter", jitter))
     troubles: list[JobctlError] = []
@@ -89,9 +89,8 @@ def cleanup(
 
 
 def _kind(name: str) -> FindingKind:
-    known = [kind.value for kind in CATEGORIES]
-    if name not in known:
+    if name not in _KINDS:
         raise UsageError(
-            f"--finding {name!r} is nothing that cleanup takes away", hint=f"findings: {', '.join(known)}"
+            f"--finding {name!r} is nothing that cleanup takes away", hint=f"findings: {', '.join(_KINDS)}"
         )
     return next(kind for kind in CATEGORIES if kind.value == name)

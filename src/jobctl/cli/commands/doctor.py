@@ -51,7 +51,7 @@ def doctor(
     ] = False,
     timeout: Annotated[
         str | None,
-        typer.Option("--timeout", metavar="AGE", help="Give up on a check after this, such as 5s."),
+        typer.Option("--timeout", metavar="DURATION", help="Give up on a check after this, such as 5s."),
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the checks, and carry none out.")] = False,
 ) -> ExitCode:

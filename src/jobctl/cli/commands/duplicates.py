@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +17,7 @@ from jobctl.cli.recording import recorded
 from jobctl.core.duplicates import By
 from jobctl.errors import ExitCode, JobctlError, UsageError, most_severe
 from jobctl.model.amounts import counted
+from jobctl.model.commands import shell_line
 from jobctl.model.finding import FindingKind
 from jobctl.report.envelope import Ending
 from jobctl.report.items import duplicate_items, path_fields
@@ -58,9 +58,10 @@ def duplicates(
             hint="leave --quarantine out, or say --by bytes",
         )
     allowed = parse_allowed(allow or (), {_CATEGORY})
-    again = ["jobctl", "duplicates", "--quarantine", "--yes", *allow_again(allowed)]
-    again += ["--root", root] if root else []
-    consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=shlex.join(again))
+    named = ["--root", root] if root else []
+    again = ["jobctl", "duplicates", "--quarantine", *named, *allow_again(allowed)]
+    tells = shell_line(["jobctl", "duplicates", *named])
+    consent = Consent(again, yes=yes, dry_run=dry_run, save_as=plan, tells=tells)
     consent.check()
     return _quarantine(call, consent, root=root, allowed=allowed, wait_s=math.inf if wait else 0.0)
 

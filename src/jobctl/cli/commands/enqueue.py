@@ -48,7 +48,8 @@ def enqueue(
         ),
     ] = None,
     key: Annotated[
-        str | None, typer.Option("--key", help="Where a job of the task has this key, it is that job.")
+        str | None,
+        typer.Option("--key", metavar="KEY", help="Where a job of the task has this key, it is that job."),
     ] = None,
     queue: Annotated[
         str | None, typer.Option("--queue", metavar="NAME", help="Another queue than the task's.")
@@ -64,13 +65,13 @@ def enqueue(
         ),
     ] = 0,
     delay: Annotated[
-        str | None, typer.Option("--delay", metavar="AGE", help="Not before so long, such as 5m.")
+        str | None, typer.Option("--delay", metavar="DURATION", help="Not before so long, such as 5m.")
     ] = None,
     at: Annotated[
         str | None,
         typer.Option("--at", metavar="TIME", help="Not before this moment, such as 2026-01-31T03:00."),
     ] = None,
-    owner: Annotated[str | None, typer.Option("--owner", help="Whose job it is.")] = None,
+    owner: Annotated[str | None, typer.Option("--owner", metavar="WHO", help="Whose job it is.")] = None,
     job_id: Annotated[
         str | None, typer.Option("--job-id", metavar="ID", help="Its id; else a new one.")
     ] = None,
@@ -143,12 +144,16 @@ def _warn_of(
     spec = named.spec
     is_guessed = retries is None and not named.is_told
     if named.lack and not is_for_later:
-        guess = f", with {spec.retries} retries unless --retries says otherwise" if is_guessed else ""
+        guess = f", with {_retries(spec.retries)} unless --retries says otherwise" if is_guessed else ""
         start = start_of([queue or spec.queue])
         call.output.warn(f"{named.lack}, so that the job waits{guess}; start one: {start}")
     elif is_guessed:
         known = f"no worker has told of the task {spec.name} yet"
-        call.output.warn(f"{known}: it gets {spec.retries} retries; --retries N says otherwise")
+        call.output.warn(f"{known}: it gets {_retries(spec.retries)}; --retries N says otherwise")
+
+
+def _retries(number: int) -> str:
+    return counted(number, "retry", "retries")
 
 
 def _enqueue_lines(call: Call, site: Site, found: Iterator[New | BadLine]) -> ExitCode:

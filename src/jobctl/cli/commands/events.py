@@ -32,7 +32,7 @@ def events(
     context: typer.Context,
     *,
     jobs: Annotated[
-        list[str] | None, typer.Argument(metavar="JOB", help="Only these, by id or its beginning.")
+        list[str] | None, typer.Argument(metavar="[JOB]...", help="Only these, by id or its beginning.")
     ] = None,
     from_: Annotated[
         list[Status] | None, typer.Option("--from", help="Only changes from this status; may be repeated.")
@@ -123,9 +123,11 @@ def _show_page(
         output.say("No such events.")
     option = "--before" if newest else "--after"
     if page.is_cut:
-        output.note(f"That is as far as a second goes; to look further: {option} {page.cursor}")
+        output.note(f"That is as far as a second goes; to look further, add {option} {page.cursor}")
     elif page.cursor is not None:
-        output.note(f"There are {'earlier' if newest else 'later'} ones; to go on: {option} {page.cursor}")
+        output.note(
+            f"There are {'earlier' if newest else 'later'} ones; to go on, add {option} {page.cursor}"
+        )
     following = max((event.event_id for event in listed), default=window.after)
     data = {
         "next": following,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobctl.cli.allowance import parse_allowed
+from jobctl.cli.allowance import allow_again, parse_allowed
 from jobctl.cli.approval import Consent, carry_out
 from jobctl.cli.asking import is_confirmed
 from jobctl.cli.context import Call, call_of
@@ -46,16 +45,19 @@ def expire(
     stale_after: Annotated[
         str | None,
         typer.Option(
-            "--stale-after", metavar="AGE", help="How long without a heartbeat until a job is stale."
+            "--stale-after", metavar="DURATION", help="How long without a heartbeat until a job is stale."
         ),
     ] = None,
     queued_ttl: Annotated[
-        str | None, typer.Option("--queued-ttl", metavar="AGE", help="How long a job may wait for its turn.")
+        str | None,
+        typer.Option("--queued-ttl", metavar="DURATION", help="How long a job may wait for its turn."),
     ] = None,
     retain: Annotated[
         list[str] | None,
         typer.Option(
-            "--retain", metavar="STATUS=AGE", help="How long ended jobs are kept: completed=30d,failed=7d."
+            "--retain",
+            metavar="STATUS=DURATION",
+            help="How long ended jobs are kept: completed=30d,failed=7d.",
         ),
     ] = None,
     allow: AllowOption = None,
@@ -74,16 +76,16 @@ def expire(
         call.output.warn(
             f"--stale-after {stale_after} is short: living jobs were silent for up to 12 minutes"
         )
-    again = ["jobctl", "expire", "--yes", *(["--root", root] if root else [])]
+    allowed = parse_allowed(allow or (), [CATEGORY])
+    again = ["jobctl", "expire", *(["--root", root] if root else []), *allow_again(allowed)]
     again += ["--stale-after", stale_after] if stale_after else []
     again += ["--queued-ttl", queued_ttl] if queued_ttl else []
     for text in retain or ():
         again += ["--retain", text]
-    consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=shlex.join(again), explains=explain)
+    consent = Consent(again, yes=yes, dry_run=dry_run, save_as=plan, explains=explain)
     consent.check()
     wait_a_little(duration_of("--jitter", jitter))
     flags = _flags(queued_ttl, retain)
-    allowed = parse_allowed(allow or (), [CATEGORY])
     troubles: list[JobctlError] = []
     with call.open_site() as site, recorded(site, "expire", is_real=not consent.only_shows) as record:
         options = ExpireOptions(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
@@ -53,12 +52,12 @@ def import_(
     from jobctl.ops.transfer import Dump, plan_import  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
-    again = ["jobctl", "import", file, "--yes"]
+    again = ["jobctl", "import", file]
     again += ["--format", format_.value] if format_ else []
     again += ["--table", table] if table else []
     again += ["--source", source] if source else []
     again += ["--timezone", timezone] if timezone != "UTC" else []
-    consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=shlex.join(again))
+    consent = Consent(again, yes=yes, dry_run=dry_run, save_as=plan)
     consent.check()
     dump = Dump(file=file, format=format_, table=table, source=source, timezone=timezone)
     wait_s = math.inf if wait else 0.0

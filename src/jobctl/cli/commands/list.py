@@ -24,6 +24,7 @@ from jobctl.cli.options import (
 from jobctl.cli.output import Output
 from jobctl.errors import ExitCode, UsageError
 from jobctl.model.amounts import counted
+from jobctl.model.commands import shell_word
 from jobctl.model.job import Job, Origin
 from jobctl.model.listing import Order
 from jobctl.model.status import Status
@@ -114,7 +115,7 @@ def list_(
         patience = _PATIENCE_S if output.is_terminal else None
         page = page_of_jobs(site, wanted, limit=most, patience_s=patience, **asked)
     output.rows(shown, item, page.jobs)
-    _tell_the_rest(output, page)
+    _tell_the_rest(output, page, is_narrow=wanted != JobFilter() or after is not None)
     following = None if page.cursor is None else str(page.cursor)
     return output.end(Ending(data={"next": following}))
 
@@ -151,16 +152,18 @@ def _form(
     return chosen_job_columns(now, names), partial(chosen_job_item, names=names)
 
 
-def _tell_the_rest(output: Output, page: JobPage) -> None:
+def _tell_the_rest(output: Output, page: JobPage, *, is_narrow: bool) -> None:
     """Say how much is not shown, and how to see it."""
     from jobctl.ops.jobs import COUNTED  # noqa: PLC0415 - help stays quick
 
     if not page.jobs and not page.is_cut:
-        output.say("No such jobs.")
+        output.say("No such jobs." if is_narrow else "No job is recorded yet.")
     if page.is_cut:
-        output.note(f"That is as far as a second goes; to look further: --after {page.cursor}")
+        output.note(
+            f"That is as far as a second goes; to look further, add --after {shell_word(str(page.cursor))}"
+        )
     elif page.cursor is not None:
         at_least = "at least " if page.more and page.more >= COUNTED else ""
         rest = f"{at_least}{counted(page.more, 'more job')}" if page.more else "more"
         are = "is" if page.more == 1 else "are"
-        output.note(f"There {are} {rest}; to go on: --after {page.cursor}")
+        output.note(f"There {are} {rest}; to go on, add --after {shell_word(str(page.cursor))}")

@@ -26,7 +26,10 @@ def serve(
     context: typer.Context,
     *,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65_535, help="Listen there; 0 takes any that is free.")
+        int,
+        typer.Option(
+            "--port", metavar="PORT", min=0, max=65_535, help="Listen there; 0 takes any that is free."
+        ),
     ] = _PORT,
     listen: Annotated[
         str,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobctl.cli.allowance import parse_allowed
+from jobctl.cli.allowance import allow_again, parse_allowed
 from jobctl.cli.approval import Consent, carry_out
 from jobctl.cli.context import Call, call_of
 from jobctl.cli.jitter import wait_a_little
@@ -76,7 +75,7 @@ def list_(
 
         call.output.rows(ENTRY_COLUMNS, entry_item, counted_entries())
     if call.output.is_terminal:
-        call.output.say(_summary(count, size))
+        call.output.say(_summary(count, size, is_narrow=bool(root or run or job)))
     code = most_severe(trouble.exit_code for trouble in troubles)
     return call.output.end(Ending(code, counts={"entries": count, "bytes": size}, errors=troubles))
 
@@ -128,8 +127,8 @@ def restore(
             "nothing was named to give back; nothing was changed",
             hint="name entries, a run or a job as 'jobctl quarantine list' shows them",
         )
-    again = ["jobctl", "quarantine", "restore", "--yes", *(what or ()), *_selection(root, run, job)]
-    consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=shlex.join(again), explains=True)
+    again = ["jobctl", "quarantine", "restore", *(what or ()), *_selection(root, run, job)]
+    consent = Consent(again, yes=yes, dry_run=dry_run, save_as=plan, explains=True)
     consent.check()
     troubles: list[JobctlError] = []
     wait_s = math.inf if wait else 0.0
@@ -153,7 +152,9 @@ def purge(
     root: RootOption = None,
     older_than: Annotated[
         str | None,
-        typer.Option("--older-than", metavar="AGE", help="Longer than the retention, never shorter: 30d."),
+        typer.Option(
+            "--older-than", metavar="DURATION", help="Longer than the retention, never shorter: 30d."
+        ),
     ] = None,
     max_bytes: MaxBytesOption = None,
     allow: AllowOption = None,
@@ -172,9 +173,11 @@ def purge(
         max_bytes=size_of("--max-bytes", max_bytes),
         allowed=parse_allowed(allow or (), [PURGE]),
     )
-    again = ["jobctl", "quarantine", "purge", "--yes", *(what or ()), *_selection(root, run, job)]
+    again = ["jobctl", "quarantine", "purge", *(what or ()), *_selection(root, run, job)]
     again += ["--older-than", older_than] if older_than else []
-    consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=shlex.join(again), explains=explain)
+    again += ["--max-bytes", max_bytes] if max_bytes else []
+    again += allow_again(options.allowed)
+    consent = Consent(again, yes=yes, dry_run=dry_run, save_as=plan, explains=explain)
     consent.check()
     wait_a_little(duration_of("--jitter", jitter))
     troubles: list[JobctlError] = []
@@ -205,9 +208,9 @@ def _selection(root: str | None, run: str | None, job: str | None) -> list[str]:
     return [word for option, value in named.items() if value for word in (option, value)]
 
 
-def _summary(count: int, size: int) -> str:
+def _summary(count: int, size: int, *, is_narrow: bool) -> str:
     if not count:
-        return "Quarantine is empty."
+        return "Nothing of that is in quarantine." if is_narrow else "Quarantine is empty."
     return (
         f"{counted(count, 'file')}, {size_shown(size)}; "
         "to give one back: jobctl quarantine restore RUN/NUMBER"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from contextlib import ExitStack
 from typing import Annotated
 
@@ -25,6 +24,7 @@ from jobctl.cli.options import (
 )
 from jobctl.cli.recording import recorded
 from jobctl.errors import ExitCode, UsageError
+from jobctl.model.commands import shell_line
 
 
 def recover(
@@ -54,13 +54,12 @@ def recover(
     if more_logs and not log:
         raise UsageError(
             f"{more_logs[0]!r} is not expected here",
-            hint=f"for a server log: {shlex.join(['jobctl', 'recover', '--log', *more_logs])}",
+            hint=f"for a server log: {shell_line(['jobctl', 'recover', '--log', *more_logs])}",
         )
     logs = [*(log or ()), *(more_logs or ())]
-    again = ["jobctl", "recover", "--yes"]
-    again += ["--root", root] if root else []
+    again = ["jobctl", "recover", *(["--root", root] if root else [])]
     again += ["--include-declined"] if include_declined else []
-    consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=shlex.join(again))
+    consent = Consent(again, yes=yes, dry_run=dry_run, save_as=plan)
     consent.check()
     wait_a_little(duration_of("--jitter", jitter))
     wait_s = math.inf if wait else 0.0

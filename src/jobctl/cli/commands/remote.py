@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,8 @@ from jobctl.cli.context import call_of
 from jobctl.cli.options import RootOption, WaitOption, YesOption
 from jobctl.cli.output import Output
 from jobctl.errors import ApprovalNeeded, ExitCode, most_severe
+from jobctl.model.amounts import counted
+from jobctl.model.commands import shell_line
 from jobctl.report.envelope import Ending
 from jobctl.report.items import path_fields
 from jobctl.report.listings import render_columns
@@ -101,7 +102,7 @@ def _again(named: str, job: str | None, root: str | None, *, as_video: bool) -> 
         word for option, value in (("--job", job), ("--root", root)) if value for word in (option, value)
     ]
     chosen += ["--as-video"] if as_video else []
-    return shlex.join(["jobctl", "remote", "download", named, *chosen, "--yes"])
+    return shell_line(["jobctl", "remote", "download", named, *chosen, "--yes"])
 
 
 def _approval_needed(known: KnownRender, *, again: str) -> ApprovalNeeded:
@@ -117,7 +118,9 @@ def _warn_of_doubts(output: Output, doubts: Sequence[Doubt]) -> None:
         output.warn(doubt.sentence)
     rest = len(doubts) - _DOUBTS_TOLD
     if rest > 0:
-        output.warn(f"{rest:,} more are in doubt; all of them: jobctl remote list --json")
+        output.warn(
+            f"{counted(rest, 'more is', 'more are')} in doubt; all of them: jobctl remote list --json"
+        )
 
 
 def _item(known: KnownRender) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +15,7 @@ from jobctl.cli.options import DryRunOption, NewerOption, OlderOption, YesOption
 from jobctl.core.reasons import gist_of
 from jobctl.errors import ApprovalNeeded, ExitCode, JobctlError, UsageError
 from jobctl.model.amounts import counted
+from jobctl.model.commands import shell_line
 from jobctl.model.status import Status
 from jobctl.report.columns import Column
 from jobctl.report.envelope import Ending
@@ -75,10 +75,14 @@ def requeue(
         found = find_retried(site, wanted, limit=limit)
         causes = Counter((each.status.value, each.error_code, gist_of(each.error)) for each in found)
         call.output.rows(_COLUMNS, _cause_item, causes.most_common())
+        again = _again(where or [], older, newer, limit)
         if not found or dry_run:
-            call.output.say(f"{counted(len(found), 'job')} would be enqueued again; nothing was changed.")
+            would = f"{counted(len(found), 'job')} would be enqueued again"
+            call.output.say(f"{would if found else 'No such jobs'}; nothing was changed.")
+            if found:
+                call.output.say(f"To do it: {again}")
             return call.output.end(Ending(counts={"found": len(found), "done": 0, "failed": 0}))
-        if not yes and not _is_wanted(call, found, _again(where or [], older, newer, limit)):
+        if not yes and not _is_wanted(call, found, again):
             return ExitCode.APPROVAL
         errors = [came for came in retry_all(site, found) if isinstance(came, JobctlError)]
     for error in errors:
@@ -93,7 +97,7 @@ def _again(where: list[str], older: str | None, newer: str | None, limit: int | 
     named: list[tuple[str, str | None]] = [("--where", each) for each in where]
     named += [("--older", older), ("--newer", newer), ("--limit", None if limit is None else str(limit))]
     given = [word for option, value in named if value is not None for word in (option, value)]
-    return shlex.join(["jobctl", "requeue", *given, "--yes"])
+    return shell_line(["jobctl", "requeue", *given, "--yes"])
 
 
 def _is_wanted(call: Call, found: list[Retried], again: str) -> bool:

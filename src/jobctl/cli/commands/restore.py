@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,8 +41,7 @@ def restore(
     from jobctl.ops.restore import carry_out, prepare_restore  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
-    again = shlex.join(["jobctl", "restore", file, "--yes"])
-    consent = Consent(again=again, yes=yes, dry_run=dry_run)
+    consent = Consent(["jobctl", "restore", file], yes=yes, dry_run=dry_run)
     consent.check()
     settings = call.settings()
     with ExitStack() as stack:
@@ -52,10 +50,10 @@ def restore(
         if not yes:
             _show(call, prepared.plan)
         if dry_run:
-            call.output.say(f"Nothing was changed; to do this: {again}")
+            call.output.say(f"Nothing was changed; to do this: {consent.again}")
             return call.output.end(_ending(prepared.plan))
         if not yes and not call.can_ask:
-            return call.output.end(_ending(prepared.plan, _needs_approval(again)))
+            return call.output.end(_ending(prepared.plan, _needs_approval(consent.again)))
         if not yes and not is_confirmed("\nPut this backup in the store's place?"):
             call.output.say("Nothing was changed.")
             return ExitCode.APPROVAL

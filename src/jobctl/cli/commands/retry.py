@@ -14,7 +14,9 @@ from jobctl.errors import ExitCode
 def retry(
     context: typer.Context,
     *,
-    jobs: Annotated[list[str], typer.Argument(metavar="JOB…", help="Their ids, or the beginnings of them.")],
+    jobs: Annotated[
+        list[str], typer.Argument(metavar="JOB...", help="Their ids, or the beginnings of them.")
+    ],
 ) -> ExitCode:
     """Enqueue failed or cancelled jobs again."""
     from jobctl.ops.queue import retry as enqueue_again  # noqa: PLC0415 - help stays quick

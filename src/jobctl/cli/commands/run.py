@@ -11,6 +11,7 @@ import typer
 from jobctl.cli.context import call_of
 from jobctl.cli.output import Output
 from jobctl.errors import ExitCode
+from jobctl.model.commands import shell_line
 from jobctl.model.plan import Outcome
 from jobctl.report.backup_screen import put_back_said, run_item
 from jobctl.report.envelope import Ending
@@ -45,11 +46,13 @@ def show(
         taken: Iterator[Step] = (
             _step(each) for each in actions_of(site, run) if not outcome or each.outcome in outcome
         )
-        if output.is_terminal:
-            taken = islice(taken, _ON_A_SCREEN)
-        output.rows(STEP_COLUMNS, lambda step: action_item(*step), taken)
-    if summary.actions > _ON_A_SCREEN and output.is_terminal:
-        output.say(f"At most {_ON_A_SCREEN} steps are shown; all of them: jobctl run show {run} | less")
+        shown = islice(taken, _ON_A_SCREEN) if output.is_terminal else taken
+        output.rows(STEP_COLUMNS, lambda step: action_item(*step), shown)
+        has_more = output.is_terminal and next(taken, None) is not None
+    if has_more:
+        only = [word for each in outcome or () for word in ("--result", each.value)]
+        every = shell_line(["jobctl", "run", "show", run, *only])
+        output.say(f"The first {_ON_A_SCREEN} steps are shown; all of them: {every} | less")
     about = {name: value for name, value in _item(output, summary).items() if name not in _TOLD_BESIDE}
     return output.end(Ending(run_id=summary.run_id, counts=summary.counts, data={"run": about}))
 

@@ -69,7 +69,7 @@ def scan(
         list[str] | None, typer.Option("--job", metavar="JOB", help="Only this job; may be repeated.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="AGE", help="Only files changed since, such as 36h.")
+        str | None, typer.Option("--since", metavar="TIME", help="Only files changed since, such as 36h.")
     ] = None,
     root: RootOption = None,
     tier: Annotated[
@@ -158,7 +158,7 @@ def _warn_of_gaps(output: Output, report: ScanReport) -> None:
         output.warn(f"{place.path or 'the root'} in {place.root_id} is unknown: {place.reason}")
     rest = len(report.unknown) - _PLACES_TOLD
     if rest > 0:
-        output.warn(f"{rest:,} more places are unknown")
+        output.warn(f"{counted(rest, 'more place is', 'more places are')} unknown")
 
 
 def _show(output: Output, digest: Digest, report: ScanReport) -> None:

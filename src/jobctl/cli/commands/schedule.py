@@ -47,7 +47,9 @@ def schedule(
     ] = None,
     every: Annotated[
         list[str] | None,
-        typer.Option("--every", metavar="TASK=AGE", help="How often a task runs: expire=15m; repeatable."),
+        typer.Option(
+            "--every", metavar="TASK=DURATION", help="How often a task runs: expire=15m; repeatable."
+        ),
     ] = None,
     user: Annotated[str | None, typer.Option("--user", metavar="NAME", help="Who runs it.")] = None,
     directory: Annotated[
@@ -117,7 +119,9 @@ def _task(name: str) -> str:
 def _periods(texts: list[str]) -> dict[str, timedelta]:
     periods = {}
     for text in texts:
-        name, _, age = text.partition("=")
+        name, sign, age = text.partition("=")
+        if not sign:
+            raise UsageError(f"--every {text!r} says of no task how often", hint="write --every expire=5m")
         period = duration_of("--every", age) or timedelta(0)
         refused = why_no_period(period)
         if refused:

@@ -26,7 +26,10 @@ def serve(
         str, typer.Option("--host", metavar="ADDRESS", help="Listen on this address.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65_535, help="Listen on this port; 0 takes any free one.")
+        int,
+        typer.Option(
+            "--port", metavar="PORT", min=0, max=65_535, help="Listen on this port; 0 takes any free one."
+        ),
     ] = 8080,
     tokens_file: Annotated[
         str | None,
@@ -54,11 +57,14 @@ def serve(
         str | None, typer.Option("--max-body", metavar="SIZE", help="The largest body of a POST, such as 1M.")
     ] = None,
     max_waiters: Annotated[
-        int, typer.Option("--max-waiters", min=1, max=10_000, help="How many clients may wait at once.")
+        int,
+        typer.Option(
+            "--max-waiters", metavar="N", min=1, max=10_000, help="How many clients may wait at once."
+        ),
     ] = 500,
     grace: Annotated[
         str | None,
-        typer.Option("--grace", metavar="AGE", help="How long requests may go on once asked to stop."),
+        typer.Option("--grace", metavar="DURATION", help="How long requests may go on once asked to stop."),
     ] = None,
     root_path: Annotated[
         str, typer.Option("--root-path", metavar="PATH", help="What a proxy in front takes off the paths.")

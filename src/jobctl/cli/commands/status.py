@@ -13,8 +13,13 @@ from jobctl.errors import ExitCode, UsageError
 from jobctl.model.health import Health
 from jobctl.model.standing import Standing
 from jobctl.report.envelope import Ending
-from jobctl.report.standing_items import job_counts, standing_blocks, standing_data
-from jobctl.report.status_screen import last_run_columns, last_run_item
+from jobctl.report.standing_items import (
+    LAST_RUN_COLUMNS,
+    job_counts,
+    last_run_item,
+    standing_blocks,
+    standing_data,
+)
 
 _CODES = {
     Health.OK: ExitCode.CLEAN,
@@ -53,7 +58,7 @@ def _end(call: Call, found: Standing, *, tells: bool) -> ExitCode:
     output, code = call.output, _code(found, tells=tells)
     counts = job_counts(found)
     if output.format is not Format.TEXT:
-        output.rows(last_run_columns(found.now), last_run_item, found.last_runs)
+        output.rows(LAST_RUN_COLUMNS, last_run_item, found.last_runs)
         return output.end(Ending(code, counts=counts, data=standing_data(found)))
     if not output.is_quiet or found.health is not Health.OK:
         if output.is_terminal:

@@ -27,7 +27,7 @@ def undo(
     from jobctl.ops.undo import plan_undo, roots_of_run  # noqa: PLC0415 - help stays quick
 
     call = call_of(context)
-    consent = Consent(yes=yes, dry_run=dry_run, save_as=plan, again=f"jobctl undo {run} --yes")
+    consent = Consent(["jobctl", "undo", run], yes=yes, dry_run=dry_run, save_as=plan)
     consent.check()
     wait_s = math.inf if wait else 0.0
     with call.open_site() as site:

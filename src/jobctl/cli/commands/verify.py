@@ -85,4 +85,4 @@ def _compared(verification: Verification) -> str:
     counts = verification.counts
     entries = counted(counts["entries"], "entry of quarantine", "entries of quarantine")
     artifacts = counted(counts["artifacts"], "file of a record", "files of records")
-    return f"{counted(counts['runs'], 'run')}, {entries} and {artifacts}"
+    return f"{artifacts} and {entries} ({counted(counts['runs'], 'run')})"

@@ -30,7 +30,8 @@ def worker(
         typer.Option("--queue", metavar="NAME", help="Serve this queue; of several, the first one first."),
     ] = None,
     slots: Annotated[
-        int | None, typer.Option("--slots", min=1, max=MOST_SLOTS, help="How many attempts run at once.")
+        int | None,
+        typer.Option("--slots", metavar="N", min=1, max=MOST_SLOTS, help="How many attempts run at once."),
     ] = None,
     isolation: Annotated[
         str, typer.Option("--isolation", metavar="process|thread", help="Where attempts run.")
@@ -38,11 +39,13 @@ def worker(
     burst: Annotated[bool, typer.Option("--burst", help="End once nothing is due.")] = False,
     lease: Annotated[
         str | None,
-        typer.Option("--lease", metavar="AGE", help="How long without a heartbeat until others take over."),
+        typer.Option(
+            "--lease", metavar="DURATION", help="How long without a heartbeat until others take over."
+        ),
     ] = None,
     grace: Annotated[
         str | None,
-        typer.Option("--grace", metavar="AGE", help="How long attempts may go on once asked to stop."),
+        typer.Option("--grace", metavar="DURATION", help="How long attempts may go on once asked to stop."),
     ] = None,
 ) -> ExitCode:
     """Take jobs from the queues and run them, until asked to stop."""

@@ -9,15 +9,13 @@ import typer
 
 from jobctl.cli.context import call_of
 from jobctl.errors import ExitCode
-from jobctl.report.columns import Column
+from jobctl.report.columns import WIDE, Column
 from jobctl.report.envelope import Ending
 from jobctl.report.units import age_of, local_time
 
 if TYPE_CHECKING:
     from jobctl.model.attempts import WorkerRow
     from jobctl.ops.queue import Workers
-
-_WIDE = 110
 
 
 def workers(
@@ -46,8 +44,8 @@ def worker_columns(seen: Workers) -> Sequence[Column[WorkerRow]]:
     return (
         Column(name="worker", value=lambda row: row.worker_id),
         Column(name="state", value=seen.state),
-        Column(name="host", value=lambda row: row.executor.host, from_width=_WIDE),
-        Column(name="pid", value=lambda row: row.executor.pid, is_number=True, from_width=_WIDE),
+        Column(name="host", value=lambda row: row.executor.host, from_width=WIDE),
+        Column(name="pid", value=lambda row: row.executor.pid, is_number=True, from_width=WIDE),
         Column(name="queues", value=lambda row: ",".join(row.queues), shown=_apart, may_wrap=True),
         Column(name="busy", value=lambda row: f"{seen.busy_slots(row)}/{row.slots}"),
         Column(name="done", value=lambda row: int(row.counters.get("completed", 0)), is_number=True),
@@ -57,7 +55,7 @@ def worker_columns(seen: Workers) -> Sequence[Column[WorkerRow]]:
             title="since",
             value=lambda row: row.started_at,
             shown=local_time,
-            from_width=_WIDE,
+            from_width=WIDE,
         ),
         Column(name="beat", value=lambda row: age_of(row.seen_at, seen.now)),
         Column(
@@ -65,7 +63,7 @@ def worker_columns(seen: Workers) -> Sequence[Column[WorkerRow]]:
             value=lambda row: ",".join(row.tasks),
             shown=_apart,
             may_wrap=True,
-            from_width=_WIDE,
+            from_width=WIDE,
         ),
     )
 

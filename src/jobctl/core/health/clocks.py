@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobctl.core.health.words import span
+from jobctl.durations import age_said
 from jobctl.model.health import Diagnosis, fail, ok, warn
 
 SKEW_WARN_S = 5.0
@@ -16,7 +16,7 @@ def judge_skew(clock: str, other: str, ahead_s: float) -> Diagnosis:
         return ok(f"{clock} and {other} agree within {SKEW_WARN_S:.0f} s")
     way = "ahead of" if ahead_s > 0 else "behind"
     ill = fail if abs(ahead_s) > SKEW_FAIL_S else warn
-    return ill(f"{clock} is {span(abs(ahead_s))} {way} {other}", _FOLLOW_TIME)
+    return ill(f"{clock} is {age_said(abs(ahead_s))} {way} {other}", _FOLLOW_TIME)
 
 
 def judge_jump(why_jumped: str | None) -> Diagnosis:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from jobctl.core.health.words import shell_word, span
+from jobctl.durations import age_said
 from jobctl.model.amounts import counted
+from jobctl.model.commands import shell_line
 from jobctl.model.health import Diagnosis, fail, ok, together, unknown, warn
 from jobctl.sizes import format_size
 
@@ -105,7 +106,7 @@ def judge_wal(wal: Wal, users: Sequence[str], mend: str) -> Diagnosis:
     whose = f" (it is open in {', '.join(users)})" if users else ""
     return ill(
         f"the write-ahead log has grown to {size}, and a reader keeps it from being written back",
-        f"end the transaction that reads since long{whose}, then give the room back",
+        f"end the transaction that has been reading for long{whose}, then give the room back",
         mend,
     )
 
@@ -189,10 +190,10 @@ def judge_transactions(open_ones: Sequence[Transaction], mends: Mapping[int, str
         if each.age_s >= LONG_TRANSACTION_S:
             say = fail if each.age_s >= ENDLESS_TRANSACTION_S else warn
             who = f"pid {each.pid} ({each.application or 'unnamed'}, {each.state})"
-            said = f"{who} has a transaction open since {span(each.age_s)}"
+            said = f"{who} has had a transaction open for {age_said(each.age_s)}"
             ill.append(say(said, "end it in its program, or end its connection", mends[each.pid]))
     oldest = max((each.age_s for each in open_ones), default=0.0)
-    well = f"{counted(len(open_ones), 'transaction')} open, the oldest since {span(oldest)}"
+    well = f"{counted(len(open_ones), 'transaction')} open, the oldest for {age_said(oldest)}"
     return together(ill, well=well if open_ones else "no transaction is open")
 
 
@@ -202,7 +203,7 @@ def judge_bloat(tables: Sequence[TableRows], mends: Mapping[str, str]) -> Diagno
     for each in tables:
         if each.dead >= MANY_DEAD_ROWS and each.dead * 5 > each.live:
             say = fail if each.dead >= 10 * MANY_DEAD_ROWS and each.dead > each.live else warn
-            when = "never" if each.vacuumed_s is None else f"{span(each.vacuumed_s)} ago"
+            when = "never" if each.vacuumed_s is None else f"{age_said(each.vacuumed_s)} ago"
             rows = f"{each.dead:,} dead rows beside {each.live:,} live ones"
             said = f"{each.table} has {rows}, last vacuumed: {when}"
             ill.append(say(said, "clear them away", mends[each.table]))
@@ -247,7 +248,7 @@ def judge_left_copies(left: Mapping[str, int]) -> Diagnosis:
         f"restores that were killed left {files} beside the store, {size}; nothing is in "
         f"{'it' if len(left) == 1 else 'them'} that is not elsewhere",
         "remove what was left",
-        " ".join(["rm", "--", *map(shell_word, left)]),
+        shell_line(["rm", "--", *left]),
     )
 
 
@@ -270,7 +271,7 @@ def judge_hosts(seen_s: Mapping[str, float], here: str) -> Diagnosis:
     others = {host: age for host, age in seen_s.items() if host != here}
     if not others:
         return ok(f"only by this host, {here}")
-    named = ", ".join(f"{host} ({span(age)} ago)" for host, age in sorted(others.items()))
+    named = ", ".join(f"{host} ({age_said(age)} ago)" for host, age in sorted(others.items()))
     ill = fail if min(others.values()) < _RECENTLY_S else warn
     return ill(
         f"one SQLite file is used by this host, {here}, and by {named}",

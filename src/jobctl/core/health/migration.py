@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from jobctl.core.health.words import span
+from jobctl.durations import age_said
 from jobctl.model.amounts import counted
+from jobctl.model.commands import shell_line
 from jobctl.model.health import Diagnosis, fail, ok, together, unknown, warn
 from jobctl.model.shadow import ShadowState
 
@@ -55,7 +55,7 @@ def _judge(state: ShadowState, now: datetime) -> Diagnosis:
             "its log 'jobctl.shadow' names each; mend what asks for it, and restart",
         )
     if (now - at).total_seconds() > _LATE_S:
-        said = f"pid {pid} compared dict and store {span((now - at).total_seconds())} ago last"
+        said = f"pid {pid} last compared dict and store {age_said((now - at).total_seconds())} ago"
         return warn(said, "see its log 'jobctl.shadow'")
     return ok(f"pid {pid}: {counted(compared.jobs, 'job')} the same")
 
@@ -67,7 +67,7 @@ def _judge_lost(state: ShadowState) -> Diagnosis:
         f"{counted(len(state.dirty), 'job')} not in the store yet when pid {state.executor.pid} ended, "
         f"and what changed last is lost: {_named(state.dirty)}",
         "see what is known of them with 'jobctl explain JOB'; then remove the journal",
-        shlex.join(["rm", state.path]),
+        shell_line(["rm", state.path]),
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from jobctl.core.health.words import span
+from jobctl.core.ages import shown_moment
+from jobctl.durations import age_said
 from jobctl.model.backup import PutBack
 from jobctl.model.health import Diagnosis, fail, ok, together, unknown, warn
 from jobctl.sizes import format_size
@@ -85,8 +86,9 @@ def judge_absence(suspended: Sequence[Suspended], now: datetime) -> Diagnosis:
 
 def _judge_suspended(each: Suspended, now: datetime) -> Diagnosis:
     said = (
-        f"nothing is called missing for {span((now - each.since).total_seconds())}, since "
-        f"{_moment(each.since)}: {_what_was_put_back(each.put_back)}; below {', '.join(each.roots.values())}"
+        f"nothing has been called missing for {age_said((now - each.since).total_seconds())}, since "
+        f"{shown_moment(each.since)}: {_what_was_put_back(each.put_back)}; "
+        f"below {', '.join(each.roots.values())}"
     )
     names = [""] if each.are_all else [f" --root {root_id}" for root_id in each.roots]
     commands = " && ".join(f"jobctl recover{name} --yes" for name in names)
@@ -100,11 +102,7 @@ def _what_was_put_back(put_back: PutBack | None) -> str:
         return "an older copy was put back"
     if put_back.made_at is None:
         return f"the backup {put_back.file} was put back"
-    return f"the backup of {_moment(put_back.made_at)} was put back ({put_back.file})"
-
-
-def _moment(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"
+    return f"the backup of {shown_moment(put_back.made_at)} was put back ({put_back.file})"
 
 
 def judge_room(room: Room) -> Diagnosis:

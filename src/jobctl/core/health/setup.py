@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from jobctl.model.commands import shell_line
 from jobctl.model.health import Diagnosis, fail, ok, together
 
 _OTHERS_WRITE = 0o022
@@ -29,7 +29,7 @@ def judge_configuration(file: ConfigFile | None, variables: Sequence[str]) -> Di
     places = [file.path if file else "no file, so defaults", *variables]
     if file is None or not file.is_regular:
         return ok(", ".join(places))
-    mend = shlex.join(["chmod", "600", file.path])
+    mend = shell_line(["chmod", "600", file.path])
     if file.mode & _OTHERS_WRITE:
         return fail(f"others may write {file.path}, which says what jobctl runs", "take that from them", mend)
     if file.has_secret and file.mode & _OTHERS_READ:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from jobctl.core.health.places import Room, judge_room
-from jobctl.core.health.words import span
+from jobctl.durations import age_said
 from jobctl.errors import ExitCode
 from jobctl.model.amounts import counted
+from jobctl.model.commands import planning_command
 from jobctl.model.finding import FindingKind
 from jobctl.model.health import Diagnosis, Health, fail, ok, unknown, warn
 from jobctl.model.runs import LastRun
@@ -54,9 +55,10 @@ def judge_silent(silent: Silent, now: datetime) -> Diagnosis:
     if not silent.jobs or silent.since is None:
         return ok("every running job gives signs of life")
     count = counted(silent.jobs, "job")
+    longest = "" if silent.jobs == 1 else "the longest: "
     said = (
-        f"{'at least ' if silent.is_at_least else ''}{count} with a stale heartbeat, "
-        f"{silent.job_id} for {span((now - silent.since).total_seconds())}"
+        f"{'at least ' if silent.is_at_least else ''}{count} with a stale heartbeat "
+        f"({longest}{silent.job_id} for {age_said((now - silent.since).total_seconds())})"
     )
     return warn(said, "see what is proven dead and what would become of it", "jobctl expire --dry-run")
 
@@ -64,7 +66,7 @@ def judge_silent(silent: Silent, now: datetime) -> Diagnosis:
 def judge_failures(changes: Changes, now: datetime) -> Diagnosis:
     """Whether most of what ended of late failed."""
     failed, done = changes.arrived.get(Status.FAILED, 0), changes.arrived.get(Status.COMPLETED, 0)
-    within = span((now - changes.since).total_seconds())
+    within = age_said((now - changes.since).total_seconds())
     if failed < _MANY_FAILURES or failed <= done:
         return ok(f"{counted(failed, 'job')} failed within {within}")
     said = f"{failed:,} of {counted(failed + done, 'job')} that ended within {within} failed"
@@ -73,10 +75,10 @@ def judge_failures(changes: Changes, now: datetime) -> Diagnosis:
 
 def judge_last_run(run: LastRun, now: datetime) -> Diagnosis:
     """Whether a command that cron runs ended well."""
-    ago = span((now - run.finished_at).total_seconds())
+    ago = age_said((now - run.finished_at).total_seconds())
     if not run.exit_code:
         return ok(f"{run.command} ended well {ago} ago")
-    since = f"{span((now - run.succeeded_at).total_seconds())} ago" if run.succeeded_at else "never"
+    since = f"{age_said((now - run.succeeded_at).total_seconds())} ago" if run.succeeded_at else "never"
     how = (run.error or _meaning(run.exit_code))[:_LONGEST_ERROR]
     said = (
         f"{run.command} on {run.host} ended {ago} ago with exit code {run.exit_code}: {how} "
@@ -89,7 +91,7 @@ def judge_last_run(run: LastRun, now: datetime) -> Diagnosis:
 def _looking_closer(command: str) -> str:
     """What shows why a command cannot do its work."""
     # Copying the store has no plan that could be shown: to see what is in its way is to try again.
-    return "jobctl backup" if command == "backup" else f"jobctl {command} --dry-run"
+    return "jobctl backup" if command == "backup" else f"{planning_command(command)} --dry-run"
 
 
 def _meaning(code: int) -> str:

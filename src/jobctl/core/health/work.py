@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from jobctl.core.health.words import span
+from jobctl.durations import age_said
 from jobctl.model.amounts import counted
 from jobctl.model.health import Diagnosis, fail, ok, together, warn
 
@@ -62,7 +62,7 @@ def judge_lock(lock: HeldLock, stale_after_s: float) -> Diagnosis:
         )
     if lock.silent_s < stale_after_s:
         return ok(f"{who} is at work")
-    said = f"{who} holds the lock {lock.name} and gave no sign of life for {span(lock.silent_s)}"
+    said = f"{who} holds the lock {lock.name} and gave no sign of life for {age_said(lock.silent_s)}"
     if lock.life == "alive":
         # Killed, it is dead: the next run goes on where it stopped.
         return fail(said, f"see what pid {lock.pid} waits for, or end it", f"kill -KILL {lock.pid}")
@@ -87,15 +87,19 @@ def judge_leases(busy: Sequence[Busy]) -> Diagnosis:
         for each in busy
         if each.is_lost
     ]
-    return together(
-        ill, well=f"{counted(sum(each.jobs for each in busy), 'job')} held, all by living workers"
-    )
+    jobs = sum(each.jobs for each in busy)
+    return together(ill, well=f"{counted(jobs, 'job')} held by living workers" if jobs else "no job is held")
 
 
 def judge_runs(unfinished: Mapping[str, str], mends: Mapping[str, str], at_work: int) -> Diagnosis:
     """Whether a run broke off. ``unfinished``: run to what is said of it; ``mends``: what goes on with it."""
     ill = [fail(f"run {run_id}: {why}", "go on with it", mends[run_id]) for run_id, why in unfinished.items()]
-    return together(ill, well=f"{counted(at_work, 'run')} at work, none broken off")
+    well = (
+        f"{counted(at_work, 'run')} at work, none broken off"
+        if at_work
+        else "no run is at work or broken off"
+    )
+    return together(ill, well=well)
 
 
 def judge_schedule(ran: Sequence[LastSuccess], *, installed_s: float | None) -> Diagnosis:
@@ -118,7 +122,7 @@ def _of_nothing_run(installed_s: float) -> Diagnosis:
     if installed_s < _LATEST_FIRST_S:
         return ok("installed; nothing was due yet")
     return warn(
-        f"a schedule was installed {span(installed_s)} ago, and none of its commands has run",
+        f"a schedule was installed {age_said(installed_s)} ago, and none of its commands has run",
         "see whether cron or systemd runs it",
     )
 
@@ -134,7 +138,7 @@ def _unscheduled(lacking: Sequence[str], ran: Sequence[LastSuccess]) -> Diagnosi
 
 
 def _when(ran: Sequence[LastSuccess]) -> str:
-    return ", ".join(f"{each.command} {span(each.ago_s or 0.0)} ago" for each in ran)
+    return ", ".join(f"{each.command} {age_said(each.ago_s or 0.0)} ago" for each in ran)
 
 
 def _late(each: LastSuccess) -> Diagnosis | None:
@@ -144,7 +148,7 @@ def _late(each: LastSuccess) -> Diagnosis | None:
     late = max(_SHORTEST_LATE, _MOST_PERIODS * each.every).total_seconds()
     if each.ago_s <= late:
         return None
-    return warn(f"{each.command} last ended well {span(each.ago_s)} ago", *fix)
+    return warn(f"{each.command} last ended well {age_said(each.ago_s)} ago", *fix)
 
 
 def judge_backup(ago_s: float | None) -> Diagnosis:
@@ -152,9 +156,9 @@ def judge_backup(ago_s: float | None) -> Diagnosis:
     if ago_s is None:
         return warn("no backup is known", "make one, and let cron make the next ones", "jobctl backup")
     if ago_s < _BACKUP_OLD_S:
-        return ok(f"the newest is {span(ago_s)} old")
+        return ok(f"the newest is {age_said(ago_s)} old")
     ill = fail if ago_s >= _BACKUP_TOO_OLD_S else warn
-    said = f"the newest backup is {span(ago_s)} old"
+    said = f"the newest backup is {age_said(ago_s)} old"
     return ill(said, "make one, and see why there is none younger: jobctl status", "jobctl backup")
 
 

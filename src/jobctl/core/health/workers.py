@@ -10,8 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from jobctl.core.health.words import shell_word, span
+from jobctl.durations import age_said
 from jobctl.model.amounts import counted
+from jobctl.model.commands import shell_word
 from jobctl.model.health import Diagnosis, fail, together, warn
 
 MOST_WAIT_S = 300.0
@@ -92,9 +93,9 @@ def _expects(expected: Expected, known: Known) -> str:
     said = []
     if expected.later:
         are = "is" if expected.later == 1 else "are"
-        first = "" if expected.later == 1 else ", the first"
+        first = "" if expected.later == 1 else "the first "
         said.append(
-            f"{counted(expected.later, 'job')} {are} queued for later{first} in {span(expected.next_s)}"
+            f"{counted(expected.later, 'job')} {are} queued for later, {first}in {age_said(expected.next_s)}"
         )
     if expected.schedules:
         names = ", ".join(expected.schedules[:_MOST_NAMED])
@@ -108,7 +109,7 @@ def _expects(expected: Expected, known: Known) -> str:
 def _last_seen(known: Known) -> str:
     if known.last_seen_s is None:
         return ""
-    return f"; the last worker was seen {span(known.last_seen_s)} ago"
+    return f"; the last worker was seen {age_said(known.last_seen_s)} ago"
 
 
 def unserved(waiting: Sequence[Waiting], serving: Sequence[Serving]) -> list[Diagnosis]:
@@ -137,9 +138,10 @@ def _by_queue(waiting: Sequence[Waiting], served: Collection[str]) -> list[Waiti
 
 
 def _unserved(each: Waiting, serving: Sequence[Serving], *, had_workers: bool) -> Diagnosis:
-    wait = "waits" if each.jobs == 1 else "wait"
+    have = "has" if each.jobs == 1 and not each.is_at_least else "have"
     count = f"{'at least ' if each.is_at_least else ''}{counted(each.jobs, 'job')} ({each.kind})"
-    said = f"{count} {wait} for {span(each.oldest_s)}, and {lack_of(each.queue, each.kind, serving)}"
+    lack = lack_of(each.queue, each.kind, serving)
+    said = f"{count} {have} been due for {age_said(each.oldest_s)}, and {lack}"
     is_late = had_workers and each.oldest_s >= MOST_WAIT_S
     return (fail if is_late else warn)(said, "start one", start_of([each.queue]))
 
@@ -172,7 +174,12 @@ def judge_declared(serving: Sequence[Serving]) -> Diagnosis:
     ]
     tasks = sorted({name for one in serving for name in one.specs})
     ill += [found for name in tasks if (found := _disagreement(name, serving))]
-    return together(ill, well=f"{counted(len(tasks), 'task')} known, declared alike by all workers")
+    well = (
+        f"{counted(len(tasks), 'task')} known, declared alike by all workers"
+        if tasks
+        else "no worker has any"
+    )
+    return together(ill, well=well)
 
 
 def _disagreement(name: str, serving: Sequence[Serving]) -> Diagnosis | None:
@@ -181,7 +188,10 @@ def _disagreement(name: str, serving: Sequence[Serving]) -> Diagnosis | None:
     for one in serving:
         spec = one.specs.get(name)
         if spec is not None:
-            said.setdefault(f"queue {spec.get('queue')}, {spec.get('retries')} retries", one.worker)
+            said.setdefault(
+                f"queue {spec.get('queue')}, {counted(spec.get('retries', 0), 'retry', 'retries')}",
+                one.worker,
+            )
     if len(said) < 2:
         return None
     versions = " and ".join(f"{words} (worker {worker})" for words, worker in said.items())

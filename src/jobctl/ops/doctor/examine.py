@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NoReturn, Self
 
 from jobctl import clock
-from jobctl.core.health.words import span
+from jobctl.durations import age_said
 from jobctl.errors import JobctlError, StoreUnreachable
 from jobctl.model.health import Diagnosis, Examined, Health, fail, unknown
 from jobctl.ops.doctor.check import HealthCheck
@@ -66,7 +66,7 @@ def _hear(
         try:
             told = child.hear(limit, check.name)
         except TimeoutError:
-            why = f"it gave no answer within {span(limit)}"
+            why = f"it gave no answer within {age_said(limit)}"
         except EOFError:
             why = child.cause_of_death()
         except (ValueError, LookupError, TypeError):

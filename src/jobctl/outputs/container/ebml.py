@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from jobctl.model.amounts import counted
 from jobctl.model.files import Tier, Verdict
 from jobctl.outputs.container.payload import Codec, why_torn
 from jobctl.outputs.container.reader import Fault, Reader, Sound
@@ -88,7 +89,7 @@ def judge(reader: Reader, depth: Tier) -> Sound:
 
 def _trailing(reader: Reader, segment: Element) -> list[str]:
     rest = reader.size - (segment.end or reader.size)
-    return [f"{rest:,} bytes behind its segment"] if rest else []
+    return [f"{counted(rest, 'byte')} behind its segment"] if rest else []
 
 
 def _element(reader: Reader, position: int) -> Element | None:

@@ -12,6 +12,7 @@ from heapq import merge
 from operator import mul
 from typing import NamedTuple
 
+from jobctl.model.amounts import counted
 from jobctl.model.files import Tier, Verdict
 from jobctl.outputs.container import fragments
 from jobctl.outputs.container.boxes import (
@@ -102,7 +103,7 @@ def _top_level(reader: Reader) -> tuple[list[Box], list[str]]:
     if end < reader.size:
         if not _is_complete(seen):
             raise _incomplete(seen, end, reader.size)
-        warnings.append(f"{reader.size - end:,} bytes behind its last box")
+        warnings.append(f"{counted(reader.size - end, 'byte')} behind its last box")
     if not _is_complete(seen):
         raise _incomplete(seen, end, reader.size)
     return boxes, warnings

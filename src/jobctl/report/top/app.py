@@ -26,6 +26,7 @@ from textual.widgets import DataTable, Footer, Input, Static
 
 from jobctl import clock
 from jobctl.core.health.standing import headline
+from jobctl.durations import age_said
 from jobctl.errors import ExitCode, JobctlError
 from jobctl.model.detail import JobDetail
 from jobctl.model.job import Job
@@ -51,7 +52,6 @@ from jobctl.report.top.tables import (
     worker_rows,
 )
 from jobctl.report.trouble_rows import HEALTH_STYLES
-from jobctl.report.units import age_shown
 
 _LONGEST_HEADLINE = 400
 _TICK_S = 1.0
@@ -243,7 +243,7 @@ class Top(App[int]):
         why = self._why_lost or ("the store gives no answer" if is_waiting else "")
         trouble = self._main("#trouble", Static)
         if why:
-            seen = f"As it was {age_shown(age_s)} ago: " if self._glimpse else ""
+            seen = f"As it was {age_said(age_s)} ago: " if self._glimpse else ""
             trouble.update(Text(cut(f"{seen}{why}", 2 * self.size.width - 2)))
         trouble.display = bool(why)
 

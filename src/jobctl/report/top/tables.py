@@ -12,10 +12,11 @@ from textual.binding import Binding, BindingType
 from textual.widgets import DataTable
 
 from jobctl.core.eta import seconds_left
+from jobctl.durations import age_shown
 from jobctl.model.standing import Failure, QueueDepth, Running, Standing, Worker
 from jobctl.report.columns import cut
 from jobctl.report.standing_items import worker_state
-from jobctl.report.units import age_of, age_shown
+from jobctl.report.units import age_of
 
 _LONGEST_ID, _LONGEST_NAME, _LONGEST_ERROR = 36, 14, 400
 
@@ -121,7 +122,7 @@ def _running_row(each: Running, now: datetime, stale_after_s: float) -> Row:
         cut(each.kind, 12),
         "" if each.progress is None else f"{min(100.0, max(0.0, each.progress)):.0f} %",
         "" if left_s is None else f"~{age_shown(left_s)}",
-        "" if each.worker else age_shown(silent_s),
+        "" if each.worker else age_of(each.last_heartbeat, now),
         cut(at, 20),
         cut(each.worker or "a service", 36),
     )
