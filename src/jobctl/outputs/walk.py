@@ -307,8 +307,9 @@ class Walk:
         # What lies below a path that cannot be kept is come upon again by way of the nearest that can.
         long_ones = {directory.path for directory in self._read_ones if not self._is_kept(directory.path)}
         anew = {self._nearest_kept(path) for path in gaps | long_ones}
+        unmarked = anew | long_ones
         for directory in self._read_ones:
-            if directory.path not in anew | long_ones:
+            if directory.path not in unmarked:
                 result.marks.append(self._mark(directory, started_ns))
         result.marks += [_NEVER_SEEN._replace(path=path) for path in anew]
         result.vanished = [
