@@ -206,3 +206,13 @@ def test_nothing_is_left_in_a_session_that_a_pool_would_share_out(postgresql_url
         )
         for sql in (prepared, held, locks, changed):
             assert connection.exec_driver_sql(sql).scalar_one() == 0
+
+
+def test_who_writes_second_waits_whatever_a_database_is_set_to(postgresql_url: str) -> None:
+    with psycopg.connect(postgresql_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        strict = f"ALTER DATABASE {name} SET default_transaction_isolation TO 'serializable'"
+        connection.execute(strict.encode())
+    with closing(open_store(postgresql_url)) as store, store.write() as connection:
+        level = connection.exec_driver_sql("SHOW transaction_isolation").scalar_one()
+    assert level == "read committed"
