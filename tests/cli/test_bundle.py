@@ -326,6 +326,12 @@ def test_names_of_secrets(name: str) -> None:
     assert is_secret_name(name)
 
 
+def test_what_is_learnt_later_is_taken_out_as_well_and_the_longest_first() -> None:
+    redactor = Redactor(["hunter2!"])
+    redactor.learn(["hunter2!hunter3?", "unt!"])
+    assert redactor.text("a hunter2!hunter3? b hunter2! c unt! d") == f"a {GONE} b {GONE} c {GONE} d"
+
+
 def test_a_secret_is_found_however_deep_it_lies() -> None:
     document: Any = {"password": "hunter2!"}
     for _ in range(5_000):

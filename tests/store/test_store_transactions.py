@@ -228,3 +228,13 @@ def test_rows_that_are_put_leave_the_columns_that_they_do_not_name(store: Store)
         columns = (schema.worker.c.worker_id, schema.worker.c.state, schema.worker.c.beat)
         found = connection.execute(select(*columns).order_by(schema.worker.c.worker_id)).all()
     assert found == [("w1", "draining", 7), ("w2", "running", 7)]
+
+
+def test_who_writes_second_waits_whatever_a_database_is_set_to(postgresql_url: str) -> None:
+    with psycopg.connect(postgresql_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        strict = f"ALTER DATABASE {name} SET default_transaction_isolation TO 'serializable'"
+        connection.execute(strict.encode())
+    with closing(open_store(postgresql_url)) as store, store.write() as connection:
+        level = connection.exec_driver_sql("SHOW transaction_isolation").scalar_one()
+    assert level == "read committed"

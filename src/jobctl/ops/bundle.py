@@ -183,7 +183,7 @@ class _Bundle:
         new = secrets_in(item) - self.secrets
         if new:
             self.secrets |= new
-            self.redactor = Redactor(self.secrets)
+            self.redactor.learn(new)
         return self.redactor.document(item)
 
     def packed(self, *, with_payloads: bool) -> bytes:

@@ -244,7 +244,8 @@ class PostgreSQL:
         return nullcontext(patience_s)
 
     def begin_write(self, connection: Connection, *, patience_s: float | None = None) -> None:
-        connection.exec_driver_sql("BEGIN")
+        # Said, since a database may be set to another level, at which who comes second fails.
+        connection.exec_driver_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
         if patience_s is not None:
             # Rows are locked here, each by itself; 0 would be for ever.
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(patience_s * 1000))}")

@@ -6,7 +6,7 @@ Rather too much than too little: what is cut out is replaced by ``***``, never l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -83,15 +83,21 @@ class Redactor:
     """Takes out what it knows to be secret, wherever it stands, and all that looks like a secret."""
 
     def __init__(self, known: Iterable[str] = ()) -> None:
-        forms = {form for secret in known for form in (secret, quote(secret, safe=""), repr(secret)[1:-1])}
-        # The longest first: one secret may be a part of another.
-        usable = sorted((form for form in forms if _is_telling(form)), key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, usable))) if usable else None
+        self._by_beginning: dict[str, set[str]] = {}
+        self.learn(known)
+
+    def learn(self, known: Iterable[str]) -> None:
+        """Take these out, too."""
+        for secret in known:
+            for form in (secret, quote(secret, safe=""), repr(secret)[1:-1]):
+                if _is_telling(form):
+                    self._by_beginning.setdefault(form[:_SHORTEST_SECRET], set()).add(form)
 
     def text(self, text: str) -> str:
         """A text without secrets, and no longer than anybody reads."""
-        if self._known is not None:
-            text = self._known.sub(GONE, text)
+        # The longest first: one secret may be a part of another.
+        for secret in sorted(self._perhaps_in(text), key=len, reverse=True):
+            text = text.replace(secret, GONE)
         if len(text) > LONGEST_TEXT:
             text = f"{text[:LONGEST_TEXT]}… ({len(text):,} characters)"
         text = _PEM.sub(GONE, text)
@@ -100,6 +106,13 @@ class Redactor:
         text = _SCHEME.sub(rf"\g<start>{GONE}", text)
         text = _USER_OF_PAGE.sub(rf"\g<start>{GONE}@", text)
         return redact_url(_ASSIGNED.sub(rf"\g<start>{GONE}", text))
+
+    def _perhaps_in(self, text: str) -> Iterator[str]:
+        """The secrets whose beginning stands there: every job may have one, and few are in any one text."""
+        size = _SHORTEST_SECRET
+        there = {text[at : at + size] for at in range(len(text) - size + 1)} if self._by_beginning else set()
+        for beginning in self._by_beginning.keys() & there:
+            yield from self._by_beginning[beginning]
 
     def document(self, document: Any, name: str = "", depth: int = 0) -> Any:
         """A JSON document without secrets: neither under a secret's name nor in any text."""
