@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+from jobctl.ops.init import initialise
 from jobctl.policy import Policy
-from ops.tidying import MONTH, leftover, settle
+from ops.tidying import MONTH, leftover, settle, store_now
 from ops.world import Calendar, World, a_job_id
+from store.test_store_like_runs import ran
 
 
 def test_a_brake_holds_its_class_and_lets_the_others_go(world: World, calendar: Calendar) -> None:
@@ -56,3 +59,36 @@ def test_more_bytes_than_allowed_are_held_however_few_files_they_are(
     ]
     world.changes["policy"] = replace(Policy(), max_bytes=3_000)
     assert world.cleanup_plan().held == ()
+
+
+def test_more_than_runs_took_before_is_held(world: World, calendar: Calendar) -> None:
+    with world.site() as site:
+        for _ in range(5):
+            ran(site.store, {}, {})
+    for number in range(21):
+        leftover(world, number)
+    settle(world, calendar)
+    for number in range(21, 250):
+        leftover(world, number)
+    plan = world.cleanup_plan()
+    assert [held.reason for held in plan.held] == ["21 items, more than 3 times the 2 of the last 5 runs"]
+
+
+def test_what_lies_below_another_root_makes_no_share_smaller(
+    world: World, calendar: Calendar, tmp_path: Path
+) -> None:
+    second = World(world.url, tmp_path / "second")
+    initialise(
+        world.settings,
+        roots=[str(second.root)],
+        layout="presentations",
+        host_local=False,
+        now=store_now(world),
+    )
+    for number in range(21):
+        leftover(world, number)
+    settle(world, calendar)
+    for number in range(300):
+        leftover(second, number)
+    plan = world.cleanup_plan()
+    assert [held.reason for held in plan.held] == ["21 of 21 files, more than one in ten"]
