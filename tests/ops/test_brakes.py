@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from jobctl.ops.init import initialise
 from jobctl.policy import Policy
-from jobctl.store import runs
-from ops.tidying import MONTH, leftover, settle
+from ops.tidying import MONTH, leftover, settle, store_now
 from ops.world import Calendar, World, a_job_id
+from store.test_store_like_runs import ran
 
 
 def test_a_brake_holds_its_class_and_lets_the_others_go(world: World, calendar: Calendar) -> None:
@@ -75,13 +76,34 @@ def test_more_bytes_than_allowed_are_held_however_few_files_they_are(
     assert world.cleanup_plan().held == ()
 
 
-def test_a_job_that_went_with_its_file_is_one_item_also_of_an_earlier_run(
-    world: World, calendar: Calendar
+def test_more_than_runs_took_before_is_held(world: World, calendar: Calendar) -> None:
+    with world.site() as site:
+        for _ in range(5):
+            ran(site.store, {}, {})
+    for number in range(21):
+        leftover(world, number)
+    settle(world, calendar)
+    for number in range(21, 250):
+        leftover(world, number)
+    plan = world.cleanup_plan()
+    assert [held.reason for held in plan.held] == ["21 items, more than 3 times the 2 of the last 5 runs"]
+
+
+def test_what_lies_below_another_root_makes_no_share_smaller(
+    world: World, calendar: Calendar, tmp_path: Path
 ) -> None:
-    """Else what is usual would seem twice as much as it is."""
-    world.video()
-    world.recover()
-    calendar.pass_(days=31)
-    assert world.expire(MONTH).counts["done"] == 2
-    with world.site() as site, site.store.read() as connection:
-        assert runs.done_in_like_runs(connection, "expire", "expire", runs=20) == [1]
+    second = World(world.url, tmp_path / "second")
+    initialise(
+        world.settings,
+        roots=[str(second.root)],
+        layout="presentations",
+        host_local=False,
+        now=store_now(world),
+    )
+    for number in range(21):
+        leftover(world, number)
+    settle(world, calendar)
+    for number in range(300):
+        leftover(second, number)
+    plan = world.cleanup_plan()
+    assert [held.reason for held in plan.held] == ["21 of 21 files, more than one in ten"]

@@ -98,7 +98,19 @@ def nobody_gets_it(fd: int, operation: int) -> None:
     raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
 
-@pytest.mark.parametrize("flock", [everybody_gets_it, nobody_gets_it])
+def works_once() -> Callable[[int, int], None]:
+    """A file system whose second answer is none."""
+    asked: list[int] = []
+
+    def flock(fd: int, operation: int) -> None:
+        asked.append(fd)
+        if len(asked) > 1:
+            nobody_gets_it(fd, operation)
+
+    return flock
+
+
+@pytest.mark.parametrize("flock", [everybody_gets_it, nobody_gets_it, works_once()])
 def test_where_locks_do_not_work_moving_is_refused(
     outputs: Path, monkeypatch: pytest.MonkeyPatch, flock: Callable[[int, int], None]
 ) -> None:
@@ -109,13 +121,15 @@ def test_where_locks_do_not_work_moving_is_refused(
     assert refusal.value.exit_code is ExitCode.ROOT
 
 
-@pytest.mark.parametrize("there", ["directory", "dangling symlink", "fifo"])
+@pytest.mark.parametrize("there", ["directory", "symlink", "dangling symlink", "fifo"])
 def test_a_lock_that_is_no_file_is_refused(outputs: Path, there: str) -> None:
     lock = outputs / ".jobctl" / "lock"
     if there == "directory":
         lock.mkdir()
     elif there == "fifo":
         os.mkfifo(lock)
+    elif there == "symlink":
+        lock.symlink_to(outputs / ".jobctl" / "root.json")
     else:
         lock.symlink_to("/nowhere/at/all")
     with opened(outputs) as root, pytest.raises(RootRefused), hold_files(root):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -86,3 +87,18 @@ def test_clients_are_told_to_come_back_and_not_that_their_jobs_are_unknown(store
         for _ in range(2):
             answer = client.get(f"/presentations/{job_id}")
             assert (answer.status_code, answer.json()["code"]) == (503, "store-replaced")
+
+
+def test_a_kept_connection_is_asked_again_whose_store_it_leads_to(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lives, and leads to another store, where one was put in the place of its own meanwhile."""
+    with closing(open_store(postgresql_url, pooled=True)) as store:
+        with store.read():
+            pass
+        with psycopg.connect(postgresql_url) as other:
+            other.execute("UPDATE jobctl.store SET store_id = '0123456789abcdef'")
+        later = clock.monotonic() + 5
+        monkeypatch.setattr(clock, "monotonic", lambda: later)
+        with pytest.raises(StoreReplaced), store.read():
+            pass
