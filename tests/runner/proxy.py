@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
@@ -23,6 +23,8 @@ _READY = b"Z\0\0\0\5"
 # BackendKeyData: the process of a session, and what it takes to cancel what that does.
 _WHOSE = re.compile(rb"(K\0\0\0\x0c).{8}", re.DOTALL)
 _POOLERS = b"\x7fpoolers"
+# Parse: the name that a statement is prepared under, and its words.
+_PREPARED = re.compile(rb"P.{4}(_pg3_[0-9]+\0)([^\0]*)\0", re.DOTALL)
 
 
 @dataclass(eq=False)
@@ -33,6 +35,12 @@ class _Pair:
     server: socket.socket
     asked: bytes = b""
     answer: bytes = b""
+    prepared: dict[bytes, bytes] = field(default_factory=dict)
+
+    def has_asked(self, words: bytes) -> bool:
+        """Whether a statement with these words was asked for, be it by its name."""
+        named = (said for name, said in self.prepared.items() if name in self.asked)
+        return words in self.asked or any(words in said for said in named)
 
 
 class Proxy:
@@ -119,6 +127,7 @@ class Proxy:
                 self._end(pair)
             elif end is pair.client:
                 pair.asked += read
+                pair.prepared.update(_PREPARED.findall(read))
                 pair.server.sendall(read)
             else:
                 pair.answer += read
@@ -133,7 +142,7 @@ class Proxy:
             return
         if self._to_swallow is not None and pair.answer.endswith(b"I"):
             to, about = self._to_swallow
-            if to in pair.asked and about in pair.answer:
+            if pair.has_asked(to) and about in pair.answer:
                 self._to_swallow = None
                 self._end(pair)
                 return

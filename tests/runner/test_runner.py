@@ -63,7 +63,7 @@ def test_a_module_that_does_not_import_is_told_with_the_jobs_it_should_have_run(
     trouble = "no_such_module does not import: ModuleNotFoundError"
     crew.until(lambda: trouble in (crew.shown("g1")["lack"] or ""))
     assert "no worker knows the task greet" in crew.shown("g1")["lack"]
-    crew.until(lambda: "1 job (greet) waits" in crew.said())
+    crew.until(lambda: "1 job (greet) has been due" in crew.said())
     assert crew.statuses("g1") == ["queued"]
     assert trouble in " ".join(answer("workers", database=crew.url)["warnings"])
 
