@@ -24,7 +24,7 @@ from jobctl.core.window import Piece, floor, period_name
 from jobctl.errors import StoreUnreachable
 from jobctl.store.engine import Connection, Store
 from jobctl.store.schema import owner_number, tally_owners, tally_position, tally_share
-from jobctl.store.statements import upsert
+from jobctl.store.statements import rows_of_bytes, upsert
 from jobctl.store.tallies import OF_PARTS, edition_of, position_of
 
 EVERY_PERIOD = (Piece(Grain.DAY, ""), Piece(Grain.MONTH, ""))
@@ -260,4 +260,4 @@ def _kept(
         for start in range(0, len(names), _PERIODS_AT_ONCE):
             some = tally_owners.c.period.in_(names[start : start + _PERIODS_AT_ONCE])
             mine = and_(tally_owners.c.edition == edition, tally_owners.c.grain == grain.value, some)
-            yield from connection.execute(select(*columns).where(mine))
+            yield from rows_of_bytes(connection, select(*columns).where(mine))

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from itertools import chain, count, islice
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Select, Table
 from sqlalchemy.exc import DBAPIError
 
 if TYPE_CHECKING:
@@ -102,6 +102,22 @@ def rows_plain(connection: Connection, sql: str, parameters: Sequence[Any]) -> l
     with told_as_sqlalchemy_tells(connection, sql):
         rows: list[Any] = driver.execute(sql, parameters).fetchall()
         return rows
+
+
+def rows_of_bytes(connection: Connection, statement: Select[Any]) -> Sequence[Any]:
+    """All rows of a query for long values of bytes: PostgreSQL gives them as they are, not as digits of each."""
+    if connection.dialect.name == "sqlite":
+        return connection.execute(statement).all()
+    compiled = statement.compile(
+        dialect=connection.dialect,
+        schema_translate_map=connection.get_execution_options().get("schema_translate_map"),
+        render_schema_translate=True,
+        compile_kwargs={"render_postcompile": True},
+    )
+    driver: Any = connection.connection.driver_connection
+    with told_as_sqlalchemy_tells(connection, str(compiled)):
+        found: list[Any] = driver.execute(str(compiled), compiled.params, binary=True).fetchall()
+        return found
 
 
 @contextmanager
