@@ -105,7 +105,7 @@ def rows_plain(connection: Connection, sql: str, parameters: Sequence[Any]) -> l
 
 
 def rows_of_bytes(connection: Connection, statement: Select[Any]) -> Sequence[Any]:
-    """All rows of a query for long values of bytes: PostgreSQL gives them as they are, not as digits of each."""
+    """All rows of a query for much in bytes: PostgreSQL gives them as they are, not as two digits each."""
     if connection.dialect.name == "sqlite":
         return connection.execute(statement).all()
     compiled = statement.compile(
