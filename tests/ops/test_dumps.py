@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
@@ -233,9 +234,11 @@ def test_who_writes_while_it_is_put_back_waits_and_writes_into_what_is_there_the
         psycopg.connect(served.url, autocommit=True) as looking,
     ):
         asked: list[Future[object]] = []
+        restoring = threading.get_ident()
 
         def ask(name: str, _: int) -> None:
-            if name == "commit" and not asked:
+            # To enqueue is an effect as well, of another thread.
+            if name == "commit" and threading.get_ident() == restoring and not asked:
                 asked.append(pool.submit(queue.enqueue, "render", job_id=a_job_id(5)))
                 while looking.execute(waits).fetchone() == (0,):
                     assert not asked[0].done()
