@@ -37,3 +37,12 @@ def embedded(sqlite_url: str, tmp_path: Path) -> Iterator[World]:
     made.init()
     yield made
     made.close()
+
+
+@pytest.fixture
+def served(postgresql_url: str, tmp_path: Path) -> Iterator[World]:
+    """A site on PostgreSQL, for what only a server does."""
+    made = World(postgresql_url, tmp_path / "outputs")
+    made.init()
+    yield made
+    made.close()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from jobctl.ops.init import initialise
 from jobctl.policy import Policy
-from ops.tidying import MONTH, leftover, settle, store_now
+from ops.tidying import MONTH, leftover, second_root, settle
 from ops.world import Calendar, World, a_job_id
 from store.test_store_like_runs import ran
 
@@ -89,17 +88,8 @@ def test_more_than_runs_took_before_is_held(world: World, calendar: Calendar) ->
     assert [held.reason for held in plan.held] == ["21 items, more than 3 times the 2 of the last 5 runs"]
 
 
-def test_what_lies_below_another_root_makes_no_share_smaller(
-    world: World, calendar: Calendar, tmp_path: Path
-) -> None:
-    second = World(world.url, tmp_path / "second")
-    initialise(
-        world.settings,
-        roots=[str(second.root)],
-        layout="presentations",
-        host_local=False,
-        now=store_now(world),
-    )
+def test_what_lies_below_another_root_makes_no_share_smaller(world: World, calendar: Calendar) -> None:
+    second = second_root(world)
     for number in range(21):
         leftover(world, number)
     settle(world, calendar)

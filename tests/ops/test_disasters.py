@@ -38,6 +38,7 @@ from ops.tidying import (
     observed,
     purge_plan,
     restore,
+    second_root,
     settle,
     store_now,
     walked_before,
@@ -51,10 +52,7 @@ from store.records import show_life
 def test_with_one_of_two_roots_away_nothing_is_taken_anywhere(
     world: World, calendar: Calendar, tmp_path: Path
 ) -> None:
-    second = tmp_path / "second"
-    second.mkdir()
-    now = store_now(world)
-    initialise(world.settings, roots=[str(second)], layout="presentations", host_local=False, now=now)
+    second = second_root(world).root
     path = leftover(world)
     settle(world, calendar)
     second.rename(tmp_path / "away")
@@ -188,16 +186,9 @@ def test_no_job_expires_whose_files_lie_below_a_root_that_was_not_read_completel
 
 
 def test_no_job_expires_whose_files_lie_below_another_root_than_is_looked_at(
-    world: World, calendar: Calendar, tmp_path: Path
+    world: World, calendar: Calendar
 ) -> None:
-    second = World(world.url, tmp_path / "second")
-    initialise(
-        world.settings,
-        roots=[str(second.root)],
-        layout="presentations",
-        host_local=False,
-        now=store_now(world),
-    )
+    second = second_root(world)
     world.video()
     world.recover()
     calendar.pass_(days=40)

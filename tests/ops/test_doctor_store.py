@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -32,15 +31,6 @@ connection.execute("SELECT count(*) FROM job").fetchone()
 print("reading", flush=True)
 sys.stdin.read()
 """
-
-
-@pytest.fixture
-def served(postgresql_url: str, tmp_path: Path) -> Iterator[World]:
-    """A site on PostgreSQL."""
-    made = World(postgresql_url, tmp_path / "outputs")
-    made.init()
-    yield made
-    made.close()
 
 
 def on_server(world: World, *statements: str) -> None:

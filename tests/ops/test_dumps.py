@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -31,15 +30,6 @@ OURS = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'jobctl%'"
 CONNECTED = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'jobctl'"
 )
-
-
-@pytest.fixture
-def served(postgresql_url: str, tmp_path: Path) -> Iterator[World]:
-    """A site on PostgreSQL."""
-    made = World(postgresql_url, tmp_path / "outputs")
-    made.init()
-    yield made
-    made.close()
 
 
 def schemas(url: str) -> set[str]:

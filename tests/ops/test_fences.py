@@ -17,13 +17,12 @@ from jobctl.errors import DiskFailed, Locked, LockLost
 from jobctl.ops.apply import apply_plan
 from jobctl.ops.cleanup import CleanupOptions, plan_cleanup
 from jobctl.ops.hold import hold_roots, open_registered, visible_roots
-from jobctl.ops.init import initialise
 from jobctl.ops.recover import plan_recover
 from jobctl.ops.runs import list_runs
 from jobctl.outputs.turn import hold_files
 from jobctl.policy import Policy
 from jobctl.store import runs, schema
-from ops.tidying import leftover, observed, store_now
+from ops.tidying import leftover, observed, second_root
 from ops.world import World
 
 NO_GRACE = Policy(grace=timedelta(0))
@@ -153,13 +152,9 @@ def recover(world: World, only: Path | None = None) -> None:
 
 
 @pytest.fixture
-def second(world: World, tmp_path: Path) -> Path:
+def second(world: World) -> Path:
     """Another root of the same site."""
-    path = tmp_path / "second"
-    path.mkdir()
-    now = store_now(world)
-    initialise(world.settings, roots=[str(path)], layout="presentations", host_local=False, now=now)
-    return path
+    return second_root(world).root
 
 
 def test_a_run_on_one_root_does_not_end_one_that_broke_off_on_another(world: World, second: Path) -> None:

@@ -19,7 +19,6 @@ from jobctl.model.difference import Difference
 from jobctl.model.job import Executor
 from jobctl.ops.apply import RunReport, apply_plan
 from jobctl.ops.hold import hold_roots
-from jobctl.ops.init import initialise
 from jobctl.ops.moves import Mover
 from jobctl.ops.quarantine import PurgeOptions, Wanted, plan_purge, plan_restore, wanted_from
 from jobctl.ops.roots import adopt_root, root_named
@@ -27,6 +26,7 @@ from jobctl.ops.verify import Verification
 from jobctl.outputs.entries import entries
 from jobctl.policy import Policy, Rule
 from jobctl.store import claims, jobs, runs, schema
+from ops.tidying import second_root
 from ops.world import Calendar, World, a_job_id, dead_executor
 
 MONTH = Policy(rule=Rule(timedelta(days=1), {"completed": timedelta(days=30)}))
@@ -284,10 +284,10 @@ def test_what_was_moved_back_by_hand_is_told(world: World, calendar: Calendar) -
 
 
 def test_what_lies_in_the_quarantine_of_another_root_was_not_moved_there_by_this_run(
-    world: World, calendar: Calendar, tmp_path: Path
+    world: World, calendar: Calendar
 ) -> None:
     run_id = leftovers(world, calendar)
-    second = a_second_root(world, tmp_path)
+    second = second_root(world).root
     copied = second / ".jobctl" / "quarantine"
     shutil.copytree(world.root / ".jobctl" / "quarantine", copied)
     [found] = checked(world)[0]
@@ -405,15 +405,6 @@ def test_a_completed_record_whose_only_video_was_purged(world: World) -> None:
 
 
 # --- runs and roots ---------------------------------------------------------------------------------------
-
-
-def a_second_root(world: World, tmp_path: Path) -> Path:
-    second = tmp_path / "second"
-    second.mkdir()
-    with world.site() as site, site.store.read() as connection:
-        now = site.store.now(connection)
-    initialise(world.settings, roots=[str(second)], layout="presentations", host_local=False, now=now)
-    return second
 
 
 @contextmanager
@@ -535,7 +526,7 @@ def test_a_run_that_comes_in_between_is_no_difference(
 def test_a_root_that_is_away_is_a_trouble_and_the_rest_is_compared(
     world: World, calendar: Calendar, tmp_path: Path
 ) -> None:
-    second = a_second_root(world, tmp_path)
+    second = second_root(world).root
     run_id = leftovers(world, calendar)
     first_in(world, run_id).unlink()
     second.rename(tmp_path / "away")
@@ -559,10 +550,8 @@ def test_a_root_that_is_not_registered_cannot_be_asked_for(world: World, tmp_pat
         checked(world, str(tmp_path))
 
 
-def test_of_one_root_alone_nothing_is_told_of_others(
-    world: World, calendar: Calendar, tmp_path: Path
-) -> None:
-    second = a_second_root(world, tmp_path)
+def test_of_one_root_alone_nothing_is_told_of_others(world: World, calendar: Calendar) -> None:
+    second = second_root(world).root
     first_in(world, leftovers(world, calendar)).unlink()
     assert [each.kind for each in checked(world, str(world.root))[0]] == ["lost"]
     assert checked(world, str(second))[0] == []

@@ -15,6 +15,7 @@ import pytest
 from jobctl.model.plan import Outcome
 from jobctl.ops.apply import RunReport, apply_plan
 from jobctl.ops.hold import hold_roots
+from jobctl.ops.init import initialise
 from jobctl.ops.plan import Plan
 from jobctl.ops.quarantine import PurgeOptions, Wanted, plan_purge, plan_restore
 from jobctl.ops.runs import actions_of
@@ -29,6 +30,19 @@ MONTH = Policy(rule=Rule(timedelta(days=1), {"completed": timedelta(days=30), "f
 
 def leftover(world: World, number: int = 0) -> Path:
     return world.file(f"temp_composition_{number}.mp4", b"x" * (number + 1))
+
+
+def second_root(world: World) -> World:
+    """The same site with another root, beside the first and seen from there."""
+    second = World(world.url, world.root.with_name("second"))
+    initialise(
+        world.settings,
+        roots=[str(second.root)],
+        layout="presentations",
+        host_local=False,
+        now=store_now(world),
+    )
+    return second
 
 
 def settle(world: World, calendar: Calendar, **time: float) -> None:

@@ -35,13 +35,17 @@ def states(connection: Connection, store: Store) -> list[QueueState]:
     return found
 
 
+def count_no_more(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    for module in (standing, queues):
+        monkeypatch.setattr(module, "MOST_COUNTED", most)
+
+
 @pytest.mark.parametrize("most", [20_000, 9, 8, 3])
 def test_however_little_is_counted_one_by_one_the_numbers_are_the_same(
     store: Store, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     """Beyond, the history says how many there are, and what is due is what is not for later."""
-    for module in (standing, queues):
-        monkeypatch.setattr(module, "MOST_COUNTED", most)
+    count_no_more(monkeypatch, most)
     with store.write() as connection:
         fill(connection)
         assert states(connection, store) == EXACT
@@ -50,8 +54,7 @@ def test_however_little_is_counted_one_by_one_the_numbers_are_the_same(
 def test_where_as_much_is_for_later_what_is_due_is_told_as_far_as_it_was_counted(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (standing, queues):
-        monkeypatch.setattr(module, "MOST_COUNTED", 2)
+    count_no_more(monkeypatch, 2)
     with store.write() as connection:
         fill(connection)
         default, _ = states(connection, store)
@@ -62,8 +65,7 @@ def test_where_as_much_is_for_later_what_is_due_is_told_as_far_as_it_was_counted
 def test_nothing_is_read_job_by_job_of_a_queue_that_has_too_many(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (standing, queues):
-        monkeypatch.setattr(module, "MOST_COUNTED", 3)
+    count_no_more(monkeypatch, 3)
     with store.write() as connection:
         for number in range(50):
             create(connection, f"j{number:02}", run_at=AT)

@@ -236,15 +236,10 @@ def plan_purge(
     catch_up(hold)
     retention = max(hold.site.settings.policy.quarantine, options.older_than or timedelta(0))
     ages, jumped = read_clock(hold.site)
-    writer = PlanWriter(header_of(hold, "quarantine purge"))
     told = troubles if troubles is not None else []
-    found = list_entries(hold.roots, options.wanted, troubles=told)
-    first = next(found, None)
-    if first is None and options.wanted:
-        writer.discard()
-        raise _unknown()
-    every = chain([first] if first else [], found)
+    every = _meant(list_entries(hold.roots, options.wanted, troubles=told), options.wanted)
     there = (_by_both_clocks(entry, ages) for entry in every if entry.whereabouts is Whereabouts.QUARANTINED)
+    writer = PlanWriter(header_of(hold, "quarantine purge"))
     told.extend(clock_troubles(jumped))
     files: dict[str, int] = {}
     blind = suspended(hold)
@@ -262,6 +257,14 @@ def plan_purge(
                     writer.add(_purge(entry, state, writer.header.created_at))
     limits = Limits(options.max_bytes or hold.site.settings.policy.max_bytes, options.allowed)
     return writer.finish(brake(hold.site, writer, limits, files_of=files))
+
+
+def _meant(found: Iterator[Entry], wanted: Sequence[Wanted]) -> Iterator[Entry]:
+    """These entries. Raises ``UnknownEntry`` where something was named, and there are none."""
+    first = next(found, None)
+    if first is None and wanted:
+        raise _unknown()
+    return chain([first] if first else [], found)
 
 
 def _why_not_purged(entry: Entry, state: _State, references: References, retention: timedelta) -> str | None:

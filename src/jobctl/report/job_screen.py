@@ -180,11 +180,9 @@ def _waits_for(detail: JobDetail) -> str:
 
 
 def _asked(lease: LeaseNote, now: datetime) -> str:
-    return (
-        ""
-        if lease.cancel_at is None
-        else f" (asked to stop {age_said((now - lease.cancel_at).total_seconds())} ago)"
-    )
+    if lease.cancel_at is None:
+        return ""
+    return f" (asked to stop {age_said((now - lease.cancel_at).total_seconds())} ago)"
 
 
 def _short(value: Any) -> str:

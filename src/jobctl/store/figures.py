@@ -24,7 +24,7 @@ Key = Literal["period", "job_kind", "queue", ""]
 def figures_by(connection: Connection, key: Key, pieces: Iterable[Piece]) -> defaultdict[str, Figures]:
     """The figures of these periods, as far as they are added up, by one of the tally's columns.
 
-    What has none is a name of its own once it is asked for.
+    A name that has none gets empty ones where it is asked for.
     """
     found: defaultdict[str, Figures] = defaultdict(Figures)
     edition = edition_of(connection)

@@ -114,9 +114,10 @@ def rows_of_bytes(connection: Connection, statement: Select[Any]) -> Sequence[An
         render_schema_translate=True,
         compile_kwargs={"render_postcompile": True},
     )
+    sql = str(compiled)
     driver: Any = connection.connection.driver_connection
-    with told_as_sqlalchemy_tells(connection, str(compiled)):
-        found: list[Any] = driver.execute(str(compiled), compiled.params, binary=True).fetchall()
+    with told_as_sqlalchemy_tells(connection, sql):
+        found: list[Any] = driver.execute(sql, compiled.params, binary=True).fetchall()
         return found
 
 
