@@ -140,6 +140,12 @@ def test_a_fork_bomb_ends_at_its_limit_and_leaves_room(crew: Crewed, queue: jobc
     assert crew.shown("f1")["status"] == "completed"
 
 
+def test_a_burst_says_at_its_end_what_came_of_it(crew: Crewed, queue: jobctl.Queue) -> None:
+    queue.enqueue("kills-itself", max_attempts=1)
+    assert crew.run(tasks="tempers", slots=1) == 0
+    assert crew.said().endswith("1 started, 1 failed, 1 death\n")
+
+
 def test_a_job_that_the_kernel_killed_for_memory_says_so(
     crew: Crewed, queue: jobctl.Queue, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ import typer
 from jobctl.cli.context import Call, call_of
 from jobctl.cli.limits import duration_of
 from jobctl.errors import ConfigurationError, ExitCode, UsageError
+from jobctl.model.amounts import counted
 from jobctl.report.envelope import Ending
 from jobctl.work import MOST_SLOTS
 
@@ -94,5 +95,9 @@ def _expect_tasks(settings: Settings, options: WorkerOptions) -> None:
 
 
 def _sum_up(call: Call, counts: dict[str, int]) -> None:
-    done = [f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count]
+    done = [
+        counted(count, "death") if name == "deaths" else f"{count:,} {name.replace('_', ' ')}"
+        for name, count in counts.items()
+        if count
+    ]
     call.output.say(", ".join(done) or "Nothing was due.")
